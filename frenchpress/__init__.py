@@ -1,0 +1,1 @@
+"""Train LSTM acoustic models for phone recognition and press them small."""

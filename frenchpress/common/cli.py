@@ -1,0 +1,25 @@
+"""Run a command-line entry so that bad input is one line on stderr and not a traceback."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+
+from frenchpress.common.errors import UserError
+
+
+def run_main(main: Callable[[], None]) -> None:
+    """Call `main` and exit: 0 when it returns, 1 with one line on bad input or a full disk, 130 on Ctrl-C."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = error.filename or "the output directory"
+        sys.exit(f"error: {where}: {error.strerror}; nothing half-written was kept, make room and run again")

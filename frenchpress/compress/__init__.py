@@ -1,0 +1,1 @@
+"""Quantizers, masks and size accounting; knows neither speech nor LSTM."""

@@ -1,0 +1,1 @@
+"""Search: per-frame scores and a graph to phones."""

@@ -1,0 +1,1 @@
+"""Monophone to speaker-adapted triphone GMM-HMM."""

@@ -1,0 +1,1 @@
+"""Language directory, phone bigram and the HCLG decoding graph."""

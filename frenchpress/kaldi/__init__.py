@@ -1,0 +1,1 @@
+"""Kaldi's directories and file formats."""

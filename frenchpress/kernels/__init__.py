@@ -1,0 +1,1 @@
+"""Recurrences and sparse products, each with a plain reference."""

@@ -1,0 +1,1 @@
+"""The LSTM acoustic model, its data and its trainer."""

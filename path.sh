@@ -1,0 +1,32 @@
+# Sourced by every script from the repository root: makes .venv once, installs the project into it, activates it.
+# FRENCHPRESS_PYTHON picks the interpreter (3.10 or newer); an already active virtual environment with the project
+# installed is used as it is.
+export LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1
+
+fp_root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+fp_find_python() {
+  local p
+  for p in ${FRENCHPRESS_PYTHON:-} python3 python3.13 python3.12 python3.11 python3.10; do
+    if command -v "$p" >/dev/null && "$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
+    then echo "$p"; return 0; fi
+  done
+  echo "error: no Python 3.10 or newer with its venv module found (Debian, Ubuntu: apt install python3-venv)" >&2
+  return 1
+}
+
+fp_setup() {
+  local venv=$fp_root/.venv python stamp
+  stamp=$(sha256sum "$fp_root/setup.py" | cut -d' ' -f1)
+  if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$stamp" ]; then
+    python=$(fp_find_python) || return 1
+    echo "path.sh: setting up $venv (once, a few minutes)" >&2
+    [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" || return 1
+    # One known build first, so that the range in setup.py does not pull a newer one.
+    "$venv/bin/python" -c 'import torch' 2>/dev/null || "$venv/bin/pip" install -q torch==2.13.0 || return 1
+    "$venv/bin/pip" install -q -e "$fp_root[synth,test]" || return 1
+    echo "$stamp" > "$venv/.installed"
+  fi
+  . "$venv/bin/activate"
+}
+fp_setup || exit 1

@@ -1,0 +1,28 @@
+"""French Press: press LSTM acoustic models small and see what each squeeze costs."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="frenchpress",
+    version="0.1.0",
+    description="Kaldi-style recipes for few-bit, coarse-grain sparse LSTM acoustic models",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["frenchpress", "frenchpress.*", "timit", "timit.*"]),
+    install_requires=[
+        "torch>=2.4,<3",
+        "numpy>=1.26,<3",
+        "pyyaml>=6,<7",
+        "kaldiio>=2.18,<3",
+        "kaldi-native-fbank>=1.20,<2",
+        # These two carry the same OpenFst and must move together.
+        "kaldifst==1.8.3",
+        "kaldi-decoder==0.3.2",
+        "soundfile>=0.12,<1",
+        "tqdm>=4.60,<5",
+    ],
+    extras_require={
+        "synth": ["espeakng-loader>=0.2,<1"],
+        "test": ["pytest>=8,<10", "ruff>=0.8,<1"],
+    },
+)
