@@ -1,0 +1,26 @@
+"""Fixtures that more than one package's tests need."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _reference(name: str) -> Path:
+    path = ROOT.parent / "shared" / name
+    if not path.is_dir():
+        pytest.skip(f"reference data {path} is not on this machine")
+    return path
+
+
+@pytest.fixture(scope="session")
+def mboshi() -> Path:
+    """Real recorded speech as a Kaldi-style corpus."""
+    return _reference("mboshi")
+
+
+@pytest.fixture(scope="session")
+def kaldi_mboshi() -> Path:
+    """What real Kaldi computed from it: an s5 directory and golden files."""
+    return _reference("kaldi_mboshi")
