@@ -45,7 +45,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_dir(path: Path | str) -> Iterator[Path]:
-    """Yield an empty temporary sibling directory that takes the place of `path` on success and goes on failure.
+    """Yield an empty temporary sibling directory; it takes the place of `path` on success, goes on failure.
 
     Leftovers of killed predecessors are swept first, so call it only while holding the lock of the parent.
     """
@@ -77,5 +77,7 @@ def locked_dir(path: Path | str) -> Iterator[Path]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{path}: another run is writing here; wait for it or use another directory") from None
+            raise UserError(
+                f"{path}: another run is writing here; wait for it or use another directory"
+            ) from None
         yield path

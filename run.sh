@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# French Press: from a corpus to a table of what each squeeze costs.
+#
+#   ./run.sh                                            the synthetic corpus: float, w8a16, w8a16_hcgs16x
+#   ./run.sh --stage 4 --conf "conf/w6a13.cfg"          one more experiment on what is already prepared
+#   ./run.sh --corpus timit --corpus-dir /data/TIMIT    LDC93S1 as it comes
+#   ./run.sh --corpus kaldi-data --corpus-dir DIR       Kaldi-style train/ dev/ test/
+#   ./run.sh --kaldi-s5 egs/timit/s5                    features, alignments and graph of an existing Kaldi experiment
+#
+# Stages: 0 data directories, validated   1 MFCC and CMVN   2 GMM: mono, tri1, tri2 (LDA+MLLT), tri3 (SAT)
+#         3 fMLLR features, alignments, graph   4 training, per .cfg   5 decoding and scoring   6 exp/RESULTS.md
+# Stopped at any moment, the same command goes on where it was.
+#
+#   --stage N           first stage to run (0)
+#   --stop-stage N      last stage to run (6)
+#   --conf "A B"        experiments: one or several conf/*.cfg ("conf/lstm512.cfg conf/w8a16.cfg conf/w8a16_hcgs16x.cfg")
+#   --corpus NAME       synth, timit or kaldi-data (synth)
+#   --corpus-dir DIR    where the corpus lies (synth makes its own)
+#   --synth-size SIZE   tiny, small, or timit for the full 3696/400/192 utterances (small)
+#   --nj J              processes side by side (the number of cores, 16 at most)
+#   --seeds "S T"       train every experiment with each of these seeds (the seed of the .cfg)
+#   --data DIR          prepared data (data)
+#   --exp DIR           results (exp)
+#   --kaldi-s5 DIR      an existing Kaldi s5 directory in place of stages 0-3
+#   --leaves N          tied states of tri1-tri3 (by corpus: timit 2500, kaldi-data 1200, synth 700)
+#   --gauss N           Gaussians of tri1-tri3 (by corpus: timit 15000, kaldi-data 8000, synth 4000)
+#   --reference FILE    YAML of reference PERs (system: [dev, test]) to print beside the GMM rows
+#   --allow-pipes       let wav.scp entries be shell pipes, and run them
+set -euo pipefail
+
+stage=0
+stop_stage=6
+conf="conf/lstm512.cfg conf/w8a16.cfg conf/w8a16_hcgs16x.cfg"
+corpus=synth
+corpus_dir=
+synth_size=small
+nj=
+seeds=
+data=data
+exp=exp
+kaldi_s5=
+leaves=
+gauss=
+reference=
+allow_pipes=false
+
+cd "$(dirname "$0")"
+. steps/parse_options.sh
+[ $# -eq 0 ] || { echo "error: run.sh: unexpected argument '$1'; --help lists the options" >&2; exit 1; }
+
+die() { echo "error: run.sh: $*" >&2; exit 1; }
+for n in stage stop_stage; do
+  [[ ${!n} =~ ^[0-6]$ ]] || die "--${n//_/-} is '${!n}', expected 0 to 6"
+done
+[ -n "$nj" ] || { nj=$(nproc); [ "$nj" -le 16 ] || nj=16; }
+[[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number of processes"
+for c in $conf; do [ -f "$c" ] || die "--conf: $c: no such file; conf/ has $(echo conf/*.cfg)"; done
+case $corpus in
+  synth) : "${leaves:=700}" "${gauss:=4000}" ;;
+  timit) : "${leaves:=2500}" "${gauss:=15000}" ;;
+  kaldi-data) : "${leaves:=1200}" "${gauss:=8000}" ;;
+  *) die "--corpus is '$corpus', expected synth, timit or kaldi-data" ;;
+esac
+if [ "$corpus" != synth ] && [ -z "$corpus_dir" ] && [ -z "$kaldi_s5" ] && [ "$stage" = 0 ]; then
+  die "--corpus $corpus needs --corpus-dir DIR"
+fi
+[ -z "$kaldi_s5" ] || [ -d "$kaldi_s5" ] || die "--kaldi-s5: $kaldi_s5: no such directory"
+
+. ./path.sh
+mkdir -p "$exp"
+exec 9> "$exp/.run.lock"
+flock -n 9 || die "$exp: another run is writing here; wait for it, or give --exp another directory"
+
+begin=$SECONDS
+run_stage() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+say() { printf '%s  %4d s  stage %s: %s\n' "$(date +%H:%M:%S)" $((SECONDS - begin)) "$1" "$2"; }
+
+if [ -z "$kaldi_s5" ]; then
+  if run_stage 0; then
+    say 0 "$corpus to Kaldi data directories in $data"
+    case $corpus in
+      synth) local/synth_data_prep.sh --size "$synth_size" --nj "$nj" "$data" ;;
+      timit) local/timit_data_prep.sh "$corpus_dir" "$data" ;;
+      kaldi-data) local/kaldi_data_prep.sh --nj "$nj" --allow-pipes "$allow_pipes" "$corpus_dir" "$data" ;;
+    esac
+    steps/prepare_lang.sh "$data"
+  fi
+  if run_stage 1; then
+    say 1 "MFCC and CMVN"
+    for set in train dev test; do steps/make_mfcc.sh --nj "$nj" --allow-pipes "$allow_pipes" "$data/$set"; done
+  fi
+  if run_stage 2; then
+    say 2 "GMM-HMM: mono, tri1, tri2 (LDA+MLLT), tri3 (SAT)"
+    steps/train_gmm.sh --nj "$nj" --leaves "$leaves" --gauss "$gauss" "$data" "$exp"
+  fi
+  if run_stage 3; then
+    say 3 "fMLLR features, alignments and graph"
+    steps/align_fmllr.sh --nj "$nj" "$data" "$exp"
+    steps/make_task.sh "$data" "$exp"
+  fi
+elif run_stage 3; then
+  say 3 "features, alignments and graph of $kaldi_s5"
+  steps/make_task.sh --kaldi-s5 "$kaldi_s5" "$data" "$exp"
+fi
+
+for c in $conf; do
+  for seed in ${seeds:-default}; do
+    name=$(basename "$c" .cfg)
+    [ "$seed" = default ] || name=${name}_seed$seed
+    if run_stage 4; then
+      say 4 "training $exp/$name"
+      steps/train_am.sh --seed "$seed" "$c" "$exp/task" "$exp/$name"
+    fi
+    if run_stage 5; then
+      say 5 "decoding $exp/$name"
+      steps/decode.sh --nj "$nj" "$exp/task" "$exp/$name"
+    fi
+  done
+done
+
+if run_stage 6; then
+  say 6 "table"
+  steps/report.sh --reference "$reference" "$exp"
+fi

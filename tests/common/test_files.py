@@ -1,0 +1,84 @@
+"""Files are whole or absent; directories have one writer; stamps follow their inputs."""
+
+import errno
+import subprocess
+import sys
+import time
+
+import pytest
+
+from frenchpress.common import UserError, atomic_dir, atomic_path, digest, is_done, locked_dir, mark_done, run_main
+
+
+def test_atomic_path_leaves_the_old_file_when_the_writer_fails(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_atomic_dir_replaces_the_whole_directory(tmp_path):
+    target = tmp_path / "d"
+    target.mkdir()
+    (target / "stale").write_text("x")
+    with atomic_dir(target) as temporary:
+        (temporary / "fresh").write_text("y")
+    assert [p.name for p in target.iterdir()] == ["fresh"]
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+def test_atomic_dir_sweeps_what_a_killed_writer_left(tmp_path):
+    (tmp_path / ".tmp-1-d").mkdir()
+    with atomic_dir(tmp_path / "d"):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+def test_second_writer_is_refused_and_a_killed_one_lets_go(tmp_path):
+    code = f"from frenchpress.common import locked_dir\nwith locked_dir({str(tmp_path)!r}):\n print(1, flush=True)\n"
+    holder = subprocess.Popen([sys.executable, "-c", code + " import time; time.sleep(60)"], stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    with pytest.raises(UserError, match="another run is writing here"), locked_dir(tmp_path):
+        pass
+    holder.kill()
+    holder.wait()
+    time.sleep(0.05)
+    with locked_dir(tmp_path):
+        pass
+
+
+def test_stamp_matches_its_key_only(tmp_path):
+    mark_done(tmp_path, {"leaves": 1200})
+    assert is_done(tmp_path, {"leaves": 1200})
+    assert not is_done(tmp_path, {"leaves": 1201})
+
+
+def test_digest_follows_content_and_upstream_stamps(tmp_path):
+    (tmp_path / "feats").write_text("1")
+    before = digest(tmp_path)
+    (tmp_path / "feats").write_text("2")
+    assert digest(tmp_path) != before
+    mark_done(tmp_path, {"a": 1})
+    stamped = digest(tmp_path)
+    (tmp_path / "feats").write_text("3")
+    assert digest(tmp_path) == stamped
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (UserError("conf/a.cfg: bits is 40, expected 1 to 32"), "error: conf/a.cfg: bits is 40"),
+        (OSError(errno.ENOSPC, "No space left on device", "exp/a/final.pt"), "error: exp/a/final.pt: No space left"),
+    ],
+)
+def test_bad_input_is_one_line_and_a_failing_exit(raised, said):
+    def main():
+        raise raised
+
+    with pytest.raises(SystemExit) as stopped:
+        run_main(main)
+    assert str(stopped.value.code).startswith(said)
+    assert "\n" not in str(stopped.value.code)
