@@ -7,7 +7,16 @@ import time
 
 import pytest
 
-from frenchpress.common import UserError, atomic_dir, atomic_path, digest, is_done, locked_dir, mark_done, run_main
+from frenchpress.common import (
+    UserError,
+    atomic_dir,
+    atomic_path,
+    digest,
+    is_done,
+    locked_dir,
+    mark_done,
+    run_main,
+)
 
 
 def test_atomic_path_leaves_the_old_file_when_the_writer_fails(tmp_path):
@@ -38,8 +47,11 @@ def test_atomic_dir_sweeps_what_a_killed_writer_left(tmp_path):
 
 
 def test_second_writer_is_refused_and_a_killed_one_lets_go(tmp_path):
-    code = f"from frenchpress.common import locked_dir\nwith locked_dir({str(tmp_path)!r}):\n print(1, flush=True)\n"
-    holder = subprocess.Popen([sys.executable, "-c", code + " import time; time.sleep(60)"], stdout=subprocess.PIPE)
+    code = (
+        "import time\nfrom frenchpress.common import locked_dir\n"
+        f"with locked_dir({str(tmp_path)!r}):\n print(1, flush=True)\n time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     holder.stdout.readline()
     with pytest.raises(UserError, match="another run is writing here"), locked_dir(tmp_path):
         pass
@@ -71,7 +83,7 @@ def test_digest_follows_content_and_upstream_stamps(tmp_path):
     ("raised", "said"),
     [
         (UserError("conf/a.cfg: bits is 40, expected 1 to 32"), "error: conf/a.cfg: bits is 40"),
-        (OSError(errno.ENOSPC, "No space left on device", "exp/a/final.pt"), "error: exp/a/final.pt: No space left"),
+        (OSError(errno.ENOSPC, "No space left", "exp/a/final.pt"), "error: exp/a/final.pt: No space left"),
     ],
 )
 def test_bad_input_is_one_line_and_a_failing_exit(raised, said):
