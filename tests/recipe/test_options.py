@@ -1,0 +1,31 @@
+"""Bad options of `./run.sh` are refused before anything starts."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--stage", "9"], "--stage is '9', expected 0 to 6"),
+        (["--stagee", "1"], "no option --stagee"),
+        (["--conf", "conf/none.cfg"], "conf/none.cfg: no such file"),
+        (["--corpus", "timt"], "expected synth, timit or kaldi-data"),
+        (["--corpus", "timit"], "needs --corpus-dir"),
+        (["--kaldi-s5", "no/such/dir"], "no/such/dir: no such directory"),
+        (["--nj", "0"], "expected a number of processes"),
+        (["extra"], "unexpected argument 'extra'"),
+    ],
+)
+def test_bad_option_is_one_line(tmp_path, arguments, said):
+    done = subprocess.run(
+        ["./run.sh", "--exp", str(tmp_path / "exp"), *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "exp").exists()

@@ -1,0 +1,102 @@
+"""`./run.sh` as its users call it: the tiny corpus and model through every stage, undisturbed and killed."""
+
+import importlib.util
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = range(6)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="no espeakng-loader"),
+]
+
+
+def command(place: Path, *more: str) -> list[str]:
+    """The tiny recipe, writing under `place`."""
+    return ["./run.sh", "--synth-size", "tiny", "--conf", "conf/tiny.cfg", "--nj", "2",
+            "--data", str(place / "data"), "--exp", str(place / "exp"), *more]  # fmt: skip
+
+
+def finish(place: Path, *more: str) -> str:
+    done = subprocess.run(command(place, *more), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def start(place: Path) -> subprocess.Popen:
+    """The recipe in a process group of its own, so that a kill reaches all it started."""
+    return subprocess.Popen(
+        command(place),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill_during(place: Path, stage: int, delay: float) -> None:
+    """Start the recipe and `kill -9` its whole process group `delay` seconds after `stage` is announced."""
+    with start(place) as process:
+        for line in process.stdout:
+            if re.search(rf"stage {stage}:", line):
+                break
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def results(place: Path) -> dict[str, bytes]:
+    """What two runs must agree on, to the byte."""
+    files = ["exp/tiny/final.pt", "exp/tiny/PER", *(f"exp/{s}/PER" for s in ("mono", "tri1", "tri2", "tri3"))]
+    return {name: (place / name).read_bytes() for name in files}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    place = tmp_path_factory.mktemp("undisturbed")
+    finish(place)
+    return place
+
+
+def test_every_stage_leaves_its_results(undisturbed):
+    per = (undisturbed / "exp/tiny/PER").read_text()
+    assert re.search(r"%\w?ER [\d.]+ \[ \d+ / \d+, \d+ ins, \d+ del, \d+ sub \]", per)
+    table = (undisturbed / "exp/RESULTS.md").read_text()
+    assert all(name in table for name in ("mono", "tri1", "tri2", "tri3", "tiny"))
+
+
+def test_a_second_call_does_nothing_again(undisturbed):
+    before = (undisturbed / "exp/tiny/final.pt").stat().st_mtime_ns
+    begin = time.monotonic()
+    finish(undisturbed)
+    assert (undisturbed / "exp/tiny/final.pt").stat().st_mtime_ns == before
+    assert time.monotonic() - begin < 60
+
+
+def test_killed_once_in_each_stage_ends_the_same(undisturbed, tmp_path):
+    generator = random.Random(7)
+    for stage in STAGES:
+        kill_during(tmp_path, stage, generator.uniform(0.2, 3))
+    finish(tmp_path)
+    assert results(tmp_path) == results(undisturbed)
+
+
+def test_a_second_run_into_the_same_place_is_refused(tmp_path):
+    first = start(tmp_path)
+    try:
+        assert "stage 0" in first.stdout.readline()
+        second = subprocess.run(command(tmp_path), cwd=ROOT, capture_output=True, text=True)
+        assert second.returncode == 1
+        assert "another run is writing here" in second.stderr
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
