@@ -1,4 +1,4 @@
-"""What is done to one layer, as data: bits, quantizers, structure. The `compress:` section of a `.cfg` fills these in."""
+"""What is done to one layer, as data; the `compress:` section of a `.cfg` fills these in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FLOAT_BITS = 32
 
 
 def parse_fraction(value: Fraction | float | int | str, what: str = "keep") -> Fraction:
-    """Read a kept fraction: `"4/16"`, `0.25`, `"0.25"`, `1` or a Fraction; UserError unless 0 < value <= 1."""
+    """Read a kept fraction, `"4/16"`, `0.25`, `1` or a Fraction; UserError unless 0 < value <= 1."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -29,12 +29,12 @@ def parse_fraction(value: Fraction | float | int | str, what: str = "keep") -> F
 def check_bits(bits: int, what: str) -> None:
     """UserError unless `bits` is a whole number in 1..32."""
     if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= FLOAT_BITS:
-        raise UserError(f"{what}: {bits!r} is not a number of bits; use a whole number from 1 to 32 (32: float)")
+        raise UserError(f"{what}: {bits!r} is not a number of bits; use 1 to 32 (32: float)")
 
 
 @dataclass(frozen=True)
 class HcgsOptions:
-    """Hierarchical coarse-grain sparsity (HCGS; Kadetotad et al., JSSC 2020), one entry per level, coarse first.
+    """Hierarchical coarse-grain sparsity (Kadetotad et al., JSSC 2020), one entry per level, coarse first.
 
     `blocks`: side of the square blocks. `keep`: fraction of the blocks of a row of blocks (level 1), or of a
     kept block's row of sub-blocks (level 2 and on), that is kept; strings such as `"4/16"` are read.
@@ -52,7 +52,7 @@ class HcgsOptions:
             raise UserError(f"hcgs.keep: {self.keep!r} is not a list of fractions; write e.g. [4/16, 4/16]")
         if len(self.blocks) != len(self.keep):
             raise UserError(
-                f"hcgs: {len(self.blocks)} block sizes but {len(self.keep)} keep fractions; give one per level"
+                f"hcgs: {len(self.blocks)} blocks but {len(self.keep)} keep fractions; give one of each per level"
             )
         for block in self.blocks:
             if isinstance(block, bool) or not isinstance(block, int) or block < 1:
@@ -74,7 +74,7 @@ class LayerPress:
     """How one layer is pressed: everything that an LSTM layer or a head needs to know. 32 bits mean float.
 
     `quantizer`: name in the weight quantizer registry (`uniform`, `ceil`, `none`). `act_quantizer`: `fixed`
-    (static scale) or `dynamic` (maximum of the tensor at each call). Names are checked when the layer is built.
+    (static scale) or `dynamic` (maximum of the tensor at each call). Names are checked as the layer is built.
     """
 
     weight_bits: int = FLOAT_BITS
