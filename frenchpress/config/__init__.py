@@ -1,1 +1,27 @@
-"""The schema of an experiment's `.cfg`."""
+"""The schema of a `.cfg` as typed dataclasses; load, extend, override, check, print."""
+
+from frenchpress.config.load import (
+    config_differences,
+    config_from_dict,
+    config_to_dict,
+    config_to_yaml,
+    layer_names,
+    layer_presses,
+    load_config,
+)
+from frenchpress.config.schema import Config, DecodeConfig, LstmConfig, ModelConfig, TrainConfig
+
+__all__ = [
+    "Config",
+    "DecodeConfig",
+    "LstmConfig",
+    "ModelConfig",
+    "TrainConfig",
+    "config_differences",
+    "config_from_dict",
+    "config_to_dict",
+    "config_to_yaml",
+    "layer_names",
+    "layer_presses",
+    "load_config",
+]

@@ -1,0 +1,101 @@
+"""Load an experiment's configuration: file, what it extends, overrides, checks; and write it out again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from frenchpress.common import UserError
+from frenchpress.compress.options import LayerPress
+from frenchpress.config.document import Document, parse_override, read_document
+from frenchpress.config.schema import Config
+from frenchpress.config.typed import fill
+
+HEADS = ("head_cd", "head_mono")
+DEFAULT = "default"
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in `path`, with `overrides` (`train.epochs=2`) laid over it; UserError if bad."""
+    document = read_document(path)
+    for text in overrides:
+        document.overlay(parse_override(text))
+    config: Config = fill(Config, document.values, document)
+    _check_patterns(config, document)
+    return config
+
+
+def config_from_dict(values: dict[str, Any], source: str) -> Config:
+    """The inverse of `config_to_dict`; `source` is what an error names."""
+    document = Document(values, {(): source})
+    config: Config = fill(Config, values, document)
+    _check_patterns(config, document)
+    return config
+
+
+def config_to_dict(config: Any) -> dict[str, Any]:
+    """The resolved configuration as plain values that YAML and `torch.load(weights_only=True)` can read."""
+    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return config_to_dict(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Fraction) else value
+
+
+def config_to_yaml(config: Config) -> str:
+    """The resolved configuration as YAML text; it can be read back as a `.cfg`."""
+    return yaml.safe_dump(config_to_dict(config), sort_keys=False, default_flow_style=None, width=110)
+
+
+def layer_names(config: Config) -> list[str]:
+    """The layers that `compress` can speak of: lstm0, lstm1, ..., head_cd, head_mono."""
+    return [f"lstm{i}" for i in range(config.model.lstm.layers)] + list(HEADS)
+
+
+def layer_presses(config: Config) -> dict[str, LayerPress]:
+    """What is done to each layer: the entry under its exact name, else a matching pattern, else `default`."""
+    return {name: config.compress.get(_chosen(name, config), LayerPress()) for name in layer_names(config)}
+
+
+def _chosen(layer: str, config: Config) -> str:
+    if layer in config.compress:
+        return layer
+    return next((pattern for pattern in config.compress if fnmatchcase(layer, pattern)), DEFAULT)
+
+
+def _check_patterns(config: Config, document: Document) -> None:
+    """Every entry of `compress` must speak of a layer, and no two patterns of the same one."""
+    names = layer_names(config)
+    for key in config.compress:
+        if key != DEFAULT and not any(fnmatchcase(name, key) for name in names):
+            where = document.origin(("compress", key))
+            raise UserError(f"{where}: compress.{key}: matches no layer; the layers are {', '.join(names)}")
+    for name in names:
+        matching = [key for key in config.compress if fnmatchcase(name, key)]
+        if name not in config.compress and len(matching) > 1:
+            where = document.origin(("compress", matching[1]))
+            raise UserError(
+                f"{where}: compress: {' and '.join(matching)} both match {name}; give {name} its own entry"
+            )
+
+
+def config_differences(one: Any, other: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Keys (dotted) whose values differ between two trees, with both values; absent is None."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in [*one, *(k for k in other if k not in one)]:
+            dotted = f"{path}.{key}" if path else str(key)
+            yield from config_differences(one.get(key), other.get(key), dotted)
+    elif one != other:
+        yield path, one, other

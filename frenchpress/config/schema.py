@@ -1,0 +1,124 @@
+"""What a `.cfg` may say: every key, its type, its default and its legal range."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from frenchpress.compress.options import LayerPress
+
+
+def ranged(
+    default: Any, low: float | None = None, high: float | None = None, above: float | None = None
+) -> Any:
+    """A dataclass field whose value (or each of its values) lies in [low, high], or above `above`."""
+    return field(default=default, metadata={"low": low, "high": high, "above": above})
+
+
+@dataclass(frozen=True)
+class LstmConfig:
+    """The stack of unidirectional LSTM layers. `dropout`: on each layer's output, while training."""
+
+    layers: int = ranged(2, low=1, high=16)
+    cells: int = ranged(512, low=1, high=16384)
+    batch_norm: bool = True
+    dropout: float = ranged(0.0, low=0.0, high=0.95)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """`context`: frames spliced to the left and right of the current one."""
+
+    context: tuple[int, int] = ranged((5, 5), low=0, high=100)
+    lstm: LstmConfig = field(default_factory=LstmConfig)
+
+
+@dataclass(frozen=True)
+class SequenceLength:
+    """Longest piece of an utterance: `start` frames in the first epoch, `factor` times more in each next."""
+
+    start: int = ranged(100, low=1)
+    factor: float = ranged(2.0, low=1.0, high=1000.0)
+    max: int = ranged(1000, low=1)
+
+    def at(self, epoch: int) -> int:
+        """Longest piece, in frames, in `epoch` (counted from 0)."""
+        return int(min(self.max, self.start * self.factor ** min(epoch, 50)))
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """First learning rate of each part of the model."""
+
+    lstm: float = ranged(0.0016, above=0.0)
+    head_cd: float = ranged(0.0016, above=0.0)
+    head_mono: float = ranged(0.0004, above=0.0)
+
+
+@dataclass(frozen=True)
+class Halving:
+    """Rates are multiplied by `factor` when the dev error falls by less than `threshold`, relative."""
+
+    threshold: float = ranged(0.001, low=0.0, high=1.0)
+    factor: float = ranged(0.5, above=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the model is trained. `batch`: pieces per step. `clip`: largest gradient norm, null for none.
+
+    `l2_cd_output`: weight of the mean square of the tied-state head's outputs, in the loss. `threads` is part
+    of the experiment, because the order of additions, and so the last bits of a result, depends on it.
+    """
+
+    epochs: int = ranged(8, low=1)
+    batch: int = ranged(8, low=1)
+    sequence_length: SequenceLength = field(default_factory=SequenceLength)
+    optimizer: Literal["rmsprop"] = "rmsprop"
+    lr: LearningRates = field(default_factory=LearningRates)
+    alpha: float = ranged(0.95, low=0.0, high=0.9999)
+    eps: float = ranged(1e-8, above=0.0)
+    momentum: float = ranged(0.0, low=0.0, high=0.9999)
+    halving: Halving = field(default_factory=Halving)
+    l2_cd_output: float = ranged(0.001, low=0.0)
+    clip: float | None = ranged(None, above=0.0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = ranged(2, low=1, high=1024)
+
+
+@dataclass(frozen=True)
+class DecodeConfig:
+    """Beam search. The pair of `acoustic_scales` and `lm_weights` that is best on dev is used on test."""
+
+    acoustic_scales: tuple[float, ...] = ranged((0.2,), above=0.0)
+    lm_weights: tuple[float, ...] = ranged(tuple(float(w) for w in range(1, 11)), above=0.0)
+    beam: float = ranged(13.0, above=0.0)
+    lattice_beam: float = ranged(8.0, above=0.0)
+    max_active: int = ranged(7000, low=1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment. `compress`: layer name, or pattern, or `default`, and what is done to that layer."""
+
+    seed: int = ranged(2234, low=0, high=2**63 - 1)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    compress: dict[str, LayerPress] = field(default_factory=dict)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+
+
+def out_of_range(spec: dataclasses.Field[Any], value: Any) -> str | None:
+    """What is wrong and would be right where `value` (or one of its values) is out of range, else None."""
+    low, high, above = (spec.metadata.get(name) for name in ("low", "high", "above"))
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, (bool, str)) or not isinstance(number, (int, float)):
+            continue
+        # Written so that nan fails every comparison and is refused too.
+        good = (low is None or number >= low) and (high is None or number <= high)
+        if not (good and (above is None or number > above) and abs(number) != float("inf")):
+            bounds = (("at least", low), ("above", above), ("at most", high))
+            legal = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
+            return f"{number} is out of range; it must be {legal}"
+    return None

@@ -1,0 +1,126 @@
+"""Turn a tree of plain values into the dataclasses of the schema, refusing what does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from fractions import Fraction
+from typing import Any, Literal
+
+from frenchpress.common import UserError
+from frenchpress.compress.options import parse_fraction
+from frenchpress.config.document import Document, KeyPath
+from frenchpress.config.schema import out_of_range
+
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+
+
+def fill(kind: type, values: Any, document: Document, path: KeyPath = ()) -> Any:
+    """An instance of dataclass `kind` from the mapping `values`; keys left out keep their defaults.
+
+    UserError, with file, line and key: an unknown key (the nearest legal one is suggested), a wrong type, a
+    value out of range, or what the dataclass itself refuses.
+    """
+    if not isinstance(values, dict):
+        keys = ", ".join(f.name for f in dataclasses.fields(kind))
+        raise _refuse(document, path, f"expected a section with the keys {keys}, got {_show(values)}")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    given: dict[str, Any] = {}
+    for key, value in values.items():
+        here = (*path, key)
+        if key not in fields:
+            raise _refuse(document, here, f"unknown key{_nearest(key, list(fields))}")
+        given[key] = _convert(hints[key], value, document, here)
+        problem = out_of_range(fields[key], given[key])
+        if problem:
+            raise _refuse(document, here, problem)
+    try:
+        return kind(**given)
+    except UserError as error:
+        raise _refuse(document, _blamed(path, values, str(error)), _without_key(path, str(error))) from None
+
+
+def _blamed(path: KeyPath, values: dict[str, Any], message: str) -> KeyPath:
+    """The key that a dataclass's own check complains of: its message begins with it (`hcgs.keep: ...`)."""
+    named = message.split(":")[0].split(".")[-1]
+    return (*path, named) if named in values else path
+
+
+def _without_key(path: KeyPath, message: str) -> str:
+    """The message without the key that it begins with, which the error names in full already."""
+    head, colon, rest = message.partition(": ")
+    return rest if colon and " " not in head else message
+
+
+def _nearest(key: str, legal: list[str]) -> str:
+    close = difflib.get_close_matches(key, legal, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; the keys here are {', '.join(legal)}"
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "nothing (null)"
+    if isinstance(value, bool):
+        return f"{str(value).lower()} (true or false)"
+    if isinstance(value, dict):
+        return "a section"
+    return f"the list {value!r}" if isinstance(value, list) else repr(value)
+
+
+def _refuse(document: Document, path: KeyPath, problem: str) -> UserError:
+    name = ".".join(path)
+    return UserError(f"{document.origin(path)}: {name + ': ' if name else ''}{problem}")
+
+
+def _convert(hint: Any, value: Any, document: Document, path: KeyPath) -> Any:
+    """`value` as the type that `hint` says."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        inner = next(a for a in arguments if a is not type(None))
+        return None if value is None else _convert(inner, value, document, path)
+    if dataclasses.is_dataclass(hint):
+        return fill(hint, value, document, path)
+    if origin is dict:
+        return _convert_dict(arguments[1], value, document, path)
+    if origin is tuple:
+        return _convert_tuple(arguments, value, document, path)
+    if origin is Literal:
+        if value in arguments and not isinstance(value, bool):
+            return value
+        raise _refuse(document, path, f"expected {' or '.join(map(str, arguments))}, got {_show(value)}")
+    if hint is Fraction:
+        return _convert_fraction(value, document, path)
+    return _convert_scalar(hint, value, document, path)
+
+
+def _convert_fraction(value: Any, document: Document, path: KeyPath) -> Fraction:
+    try:
+        return parse_fraction(value)
+    except UserError as error:
+        raise _refuse(document, path, _without_key(path, str(error))) from None
+
+
+def _convert_scalar(hint: type, value: Any, document: Document, path: KeyPath) -> Any:
+    # bool is an int to Python; to the reader of a .cfg it is not.
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    raise _refuse(document, path, f"expected {_NAMES[hint]}, got {_show(value)}")
+
+
+def _convert_dict(item: Any, value: Any, document: Document, path: KeyPath) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _refuse(document, path, f"expected a section, got {_show(value)}")
+    return {key: _convert(item, entry, document, (*path, key)) for key, entry in value.items()}
+
+
+def _convert_tuple(arguments: Any, value: Any, document: Document, path: KeyPath) -> tuple[Any, ...]:
+    variable = len(arguments) == 2 and arguments[1] is Ellipsis
+    if not isinstance(value, list) or not value or not (variable or len(value) == len(arguments)):
+        wanted = "a list" if variable else f"a list of {len(arguments)}"
+        raise _refuse(document, path, f"expected {wanted}, got {_show(value)}")
+    return tuple(_convert(arguments[0], item, document, path) for item in value)

@@ -1,0 +1,214 @@
+"""Configurations: what may be said, how files extend each other, and what is said about bad ones."""
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import yaml
+
+from frenchpress.common import UserError
+from frenchpress.config import (
+    config_differences,
+    config_from_dict,
+    config_to_dict,
+    config_to_yaml,
+    layer_presses,
+    load_config,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = sorted((ROOT / "conf").glob("*.cfg"))
+
+
+def cfg(tmp_path, text, name="x.cfg"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_empty_file_is_the_published_float_model(tmp_path):
+    config = load_config(cfg(tmp_path, "# nothing\n"))
+    assert (config.seed, config.model.context, config.model.lstm.cells) == (2234, (5, 5), 512)
+    assert all(press.weight_bits == 32 and press.hcgs is None for press in layer_presses(config).values())
+
+
+def test_base_cfg_says_what_the_schema_defaults_to():
+    written, default = load_config(ROOT / "conf/base.cfg"), config_from_dict({}, "defaults")
+    differing = {key for key, _, _ in config_differences(config_to_dict(written), config_to_dict(default))}
+    assert differing == {"compress.lstm*", "compress.head_*"}  # spelled out there, though all are float
+    assert layer_presses(written) == layer_presses(default)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_shipped_files_load_and_survive_being_written_out(path, tmp_path):
+    config = load_config(path)
+    assert load_config(cfg(tmp_path, config_to_yaml(config))) == config
+    assert config_from_dict(config_to_dict(config), "x") == config
+
+
+def test_shipped_points_are_the_published_ones():
+    presses = layer_presses(load_config(ROOT / "conf/w8a16_hcgs10x.cfg"))
+    lstm, head = presses["lstm1"].hcgs, presses["head_mono"].hcgs
+    assert (lstm.blocks, lstm.asked_density) == ((32, 4), pytest.approx(1 / 10.667, rel=1e-4))
+    assert (head.blocks, head.asked_density) == ((64, 4), pytest.approx(1 / 2.667, rel=1e-3))
+    presses = layer_presses(load_config(ROOT / "conf/w6a13_hcgs16x.cfg"))
+    for press in presses.values():
+        assert (press.weight_bits, press.act_bits, press.hcgs.asked_density) == (6, 13, 1 / 16)
+
+
+def test_extension_merges_key_by_key(tmp_path):
+    text = "train: {epochs: 3, lr: {lstm: 0.1}}\ncompress: {'lstm*': {weight_bits: 8, act_bits: 9}}\n"
+    cfg(tmp_path, text, "a.cfg")
+    cfg(tmp_path, "base: a.cfg\ntrain: {lr: {head_cd: 0.2}}\ncompress: {'lstm*': {act_bits: 4}}\n", "b.cfg")
+    config = load_config(cfg(tmp_path, "base: b.cfg\nmodel: {context: [1, 2]}\n"))
+    assert (config.train.epochs, config.train.lr.lstm, config.train.lr.head_cd) == (3, 0.1, 0.2)
+    press = layer_presses(config)["lstm0"]
+    assert (press.weight_bits, press.act_bits, config.model.context) == (8, 4, (1, 2))
+
+
+def test_exact_name_then_pattern_then_default(tmp_path):
+    text = "compress: {default: {weight_bits: 3}, 'lstm*': {weight_bits: 4}, lstm1: {weight_bits: 5}}"
+    presses = layer_presses(load_config(cfg(tmp_path, text)))
+    assert {name: press.weight_bits for name, press in presses.items()} == {
+        "lstm0": 4,
+        "lstm1": 5,
+        "head_cd": 3,
+        "head_mono": 3,
+    }
+
+
+@pytest.mark.parametrize("keep", ["[4/16, 0.25]", "['4/16', 1/4]"])
+def test_fractions_both_ways(tmp_path, keep):
+    config = load_config(cfg(tmp_path, f"compress: {{lstm0: {{hcgs: {{blocks: [32, 2], keep: {keep}}}}}}}"))
+    assert config.compress["lstm0"].hcgs.keep == (Fraction(1, 4), Fraction(1, 4))
+
+
+def test_numbers_without_a_dot_are_numbers(tmp_path):
+    assert load_config(cfg(tmp_path, "train: {eps: 1e-8, alpha: 0, clip: 5}")).train.eps == 1e-8
+
+
+def test_overrides(tmp_path):
+    path = cfg(tmp_path, "compress: {'lstm*': {weight_bits: 8}}")
+    config = load_config(path, ["train.epochs=2", "compress.lstm*.weight_bits=4", "train.eps=1e-6", "seed=1"])
+    assert (config.train.epochs, config.train.eps, config.seed) == (2, 1e-6, 1)
+    assert config.compress["lstm*"].weight_bits == 4
+
+
+BAD = {
+    "unknown key": ("train:\n  epoch: 3", [":2: train.epoch: unknown key; did you mean epochs?"]),
+    "unknown section": ("trian: {}", [":1: trian: unknown key; did you mean train?"]),
+    "unknown key, nothing near": (
+        "model: {lstm: {zzz: 1}}",
+        ["model.lstm.zzz", "the keys here are layers, cells"],
+    ),
+    "bool for int": ("train: {epochs: true}", ["train.epochs: expected a whole number, got true"]),
+    "yes for int": ("train: {epochs: yes}", ["train.epochs: expected a whole number, got true"]),
+    "int for bool": ("model: {lstm: {batch_norm: 1}}", ["batch_norm: expected true or false, got 1"]),
+    "string for number": ("train: {alpha: high}", ["train.alpha: expected a number, got 'high'"]),
+    "quoted number": ("train: {alpha: '0.5'}", ["train.alpha: expected a number, got '0.5'"]),
+    "float for int": ("train: {epochs: 2.5}", ["train.epochs: expected a whole number, got 2.5"]),
+    "list for number": ("train: {epochs: [1]}", ["train.epochs: expected a whole number, got the list [1]"]),
+    "null": ("seed:", [":1: seed: expected a whole number, got nothing"]),
+    "empty section": ("train:\nseed: 1", [":1: train: expected a section with the keys epochs"]),
+    "number for section": ("train: 3", ["train: expected a section"]),
+    "short list": ("model: {context: [5]}", ["model.context: expected a list of 2, got the list [5]"]),
+    "not a mapping": ("- 1\n- 2", [":1: expected `key: value` lines"]),
+    "not yaml": ("train: [1,\nx: }", ["not YAML"]),
+    "bad word": ("train: {optimizer: adam}", ["train.optimizer: expected rmsprop, got 'adam'"]),
+    "nan": ("train: {alpha: .nan}", ["train.alpha: nan is out of range"]),
+    "inf": ("train: {eps: .inf}", ["train.eps: inf is out of range"]),
+    "zero epochs": ("train: {epochs: 0}", ["train.epochs: 0 is out of range; it must be at least 1"]),
+    "duplicate": ("seed: 1\ntrain: {}\nseed: 2", [":3: duplicate key seed (first on line 1)"]),
+    "nested duplicate": (
+        "train:\n  batch: 1\n  batch: 1",
+        [":3: duplicate key train.batch (first on line 2)"],
+    ),
+    "0 bits": ("compress:\n  lstm0:\n    weight_bits: 0", [":3: compress.lstm0.weight_bits: 0", "1 to 32"]),
+    "33 bits": ("compress: {lstm0: {act_bits: 33}}", ["compress.lstm0.act_bits: 33", "1 to 32"]),
+    "keep 0": ("compress: {lstm0: {hcgs: {keep: [0, 1]}}}", ["compress.lstm0.hcgs.keep: 0 is out of range"]),
+    "keep 5/4": (
+        "compress: {lstm0: {hcgs: {keep: [5/4, 1]}}}",
+        ["compress.lstm0.hcgs.keep: 5/4 is out of range"],
+    ),
+    "keep text": (
+        "compress: {lstm0: {hcgs: {keep: [half, 1]}}}",
+        ["'half' is not a fraction; write 4/16 or 0.25"],
+    ),
+    "levels": (
+        "compress: {lstm0: {hcgs: {blocks: [8], keep: [1, 1]}}}",
+        ["compress.lstm0.hcgs", "1 block sizes, 2 keep"],
+    ),
+    "no such layer": (
+        "compress:\n  'lsmt*': {}",
+        [":2: compress.lsmt*: matches no layer", "lstm0, lstm1, head_cd"],
+    ),
+    "two patterns": ("compress: {'lstm*': {}, '*0': {}}", ["lstm* and *0 both match lstm0"]),
+    "base not there": ("base: nowhere.cfg", [":1: base: no file", "nowhere.cfg"]),
+    "base not a name": ("base: [1]", [":1: base: expected the name of a .cfg file"]),
+}
+
+
+@pytest.mark.parametrize("text, words", BAD.values(), ids=BAD)
+def test_bad_input_is_one_clear_line(tmp_path, text, words):
+    path = cfg(tmp_path, text)
+    with pytest.raises(UserError) as error:
+        load_config(path)
+    message = str(error.value)
+    assert message.startswith(str(path)) and "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_circular_base(tmp_path):
+    cfg(tmp_path, "base: b.cfg", "a.cfg")
+    cfg(tmp_path, "base: c.cfg", "b.cfg")
+    cfg(tmp_path, "\nbase: a.cfg", "c.cfg")
+    with pytest.raises(
+        UserError, match=r"c\.cfg:2: base: circular: .*a\.cfg -> .*b\.cfg -> .*c\.cfg -> .*a\.c"
+    ):
+        load_config(tmp_path / "a.cfg")
+    with pytest.raises(UserError, match="circular"):
+        load_config(cfg(tmp_path, "base: self.cfg", "self.cfg"))
+
+
+def test_error_names_the_file_that_says_it(tmp_path):
+    base = cfg(tmp_path, "train:\n  epochs: -1\n", "a.cfg")
+    with pytest.raises(UserError, match=f"^{base}:2: train.epochs: -1"):
+        load_config(cfg(tmp_path, "base: a.cfg"))
+
+
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ("train.epochs", "section.key=value"),
+        ("train.epoch=1", "did you mean epochs"),
+        ("=3", "section.key=value"),
+        ("train.epochs=two", "expected a whole number"),
+        ("train=1", "expected a section"),
+        ("seed=", "nothing"),
+    ],
+)
+def test_bad_overrides(tmp_path, text, word):
+    with pytest.raises(UserError, match=word) as error:
+        load_config(cfg(tmp_path, ""), [text])
+    assert str(error.value).startswith(f"--set {text}")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        load_config(tmp_path / "none.cfg")
+
+
+def test_differences_name_the_key_and_both_values(tmp_path):
+    one, other = (config_to_dict(load_config(cfg(tmp_path, f"train: {{epochs: {n}}}"))) for n in (2, 3))
+    assert list(config_differences(one, other)) == [("train.epochs", 2, 3)]
+
+
+def test_show_prints_what_will_be_used():
+    command = [sys.executable, "-m", "frenchpress.config.show", "conf/w8a16.cfg"]
+    good = subprocess.run([*command, "--set", "train.epochs=2"], cwd=ROOT, capture_output=True, text=True)
+    assert yaml.safe_load(good.stdout)["train"]["epochs"] == 2
+    bad = subprocess.run([*command, "--set", "train.epochs=x"], cwd=ROOT, capture_output=True, text=True)
+    assert bad.returncode == 1 and bad.stderr.startswith("error: --set") and bad.stderr.count("\n") == 1
