@@ -1,0 +1,100 @@
+"""Kaldi data directories: wav.scp, utt2spk, spk2utt, text, and what must hold between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from frenchpress.common import UserError
+from frenchpress.kaldi.scp import read_scp, read_table
+
+
+@dataclass
+class DataDir:
+    """The tables of one directory, each sorted by utterance as strings of bytes (C locale).
+
+    `wav`: utterance -> file (or command |) as written; `utt2spk`; `text`: utterance -> tokens. `wav`
+    or `text` is empty when the directory has no such file.
+    """
+
+    path: Path
+    utt2spk: dict[str, str]
+    wav: dict[str, str] = field(default_factory=dict)
+    text: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path | str, allow_pipes: bool = False) -> DataDir:
+        """Read a directory; utt2spk must be there, wav.scp and text may be. Does not open any audio."""
+        path = Path(path)
+        if not path.is_dir():
+            raise UserError(f"{path}: no such data directory")
+        utt2spk = read_table(path / "utt2spk")
+        wav = read_scp(path / "wav.scp", allow_pipes) if (path / "wav.scp").exists() else {}
+        text = read_table(path / "text") if (path / "text").exists() else {}
+        return cls(path, utt2spk, wav, {utt: line.split() for utt, line in text.items()}).sorted()
+
+    @property
+    def utts(self) -> list[str]:
+        """Utterances in order."""
+        return list(self.utt2spk)
+
+    @property
+    def spk2utt(self) -> dict[str, list[str]]:
+        """Speaker -> utterances, both in order."""
+        speakers: dict[str, list[str]] = {}
+        for utt, speaker in self.utt2spk.items():
+            speakers.setdefault(speaker, []).append(utt)
+        return in_order(speakers)
+
+    def sorted(self) -> DataDir:
+        """The same with all tables in order."""
+        return DataDir(self.path, in_order(self.utt2spk), in_order(self.wav), in_order(self.text))
+
+    def problems(self) -> list[str]:
+        """What is wrong between the tables, one line each naming file and utterance; empty if nothing."""
+        found = []
+        if not self.utt2spk:
+            found.append(f"{self.path}/utt2spk: empty; expected '<utterance> <speaker>' per line")
+        for utt, speaker in self.utt2spk.items():
+            if len(speaker.split()) != 1:
+                found.append(f"{self.path}/utt2spk: {utt} has {speaker!r}; expected one speaker")
+        found += self._missing(self.wav, "wav.scp", "audio") if self.wav else []
+        found += self._missing(self.text, "text", "transcript") if self.text else []
+        found += [f"{self.path}/text: {utt} has an empty transcript" for utt, t in self.text.items() if not t]
+        return found
+
+    def validate(self) -> None:
+        """UserError with the first problem and how many more there are."""
+        raise_problems(self.problems())
+
+    def write(self, path: Path | str) -> None:
+        """Write all tables into an existing directory, sorted."""
+        path, data = Path(path), self.sorted()
+        _write(path / "utt2spk", data.utt2spk)
+        _write(path / "spk2utt", {speaker: " ".join(utts) for speaker, utts in data.spk2utt.items()})
+        if data.wav:
+            _write(path / "wav.scp", data.wav)
+        if data.text:
+            _write(path / "text", {utt: " ".join(tokens) for utt, tokens in data.text.items()})
+
+    def _missing(self, table: dict, name: str, what: str) -> list[str]:
+        lines = [f"{self.path}/{name}: {utt} has no {what}" for utt in self.utt2spk if utt not in table]
+        strangers = [utt for utt in table if utt not in self.utt2spk]
+        return lines + [f"{self.path}/utt2spk: {utt} is in {name} but has no speaker" for utt in strangers]
+
+
+def in_order(table: dict) -> dict:
+    """The same table with its keys in the order of their bytes, as `LC_ALL=C sort` has them."""
+    return {key: table[key] for key in sorted(table, key=str.encode)}
+
+
+def raise_problems(found: list[str]) -> None:
+    """UserError with the first problem and the number of the others; nothing when there is none."""
+    if len(found) == 1:
+        raise UserError(found[0])
+    if found:
+        raise UserError(f"{found[0]} (and {len(found) - 1} more problems)")
+
+
+def _write(path: Path, table: dict[str, str]) -> None:
+    path.write_text("".join(f"{key} {value}".rstrip() + "\n" for key, value in table.items()))
