@@ -52,7 +52,7 @@ class HcgsOptions:
             raise UserError(f"hcgs.keep: {self.keep!r} is not a list of fractions; write e.g. [4/16, 4/16]")
         if len(self.blocks) != len(self.keep):
             raise UserError(
-                f"hcgs: {len(self.blocks)} blocks but {len(self.keep)} keep fractions; give one of each per level"
+                f"hcgs: {len(self.blocks)} block sizes, {len(self.keep)} keep fractions; one each per level"
             )
         for block in self.blocks:
             if isinstance(block, bool) or not isinstance(block, int) or block < 1:
