@@ -86,7 +86,7 @@ def transform_means(am: AmGmm, matrix: NDArray) -> AmGmm:
     """The model with every mean mapped by M [D, D] (or affine [D, D + 1]); weights and variances stay."""
     matrix = np.asarray(matrix, np.float64)
     gmms = []
-    for gmm in am.gmms:
+    for gmm in am.pdfs:
         means = np.asarray(gmm.means, np.float64)
         moved = means @ matrix[:, : means.shape[1]].T
         if matrix.shape[1] > means.shape[1]:
