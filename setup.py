@@ -1,6 +1,16 @@
 """French Press: press LSTM acoustic models small and see what each squeeze costs."""
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+
+# The compiled training kernels: plain C loaded through ctypes. Optional: without a compiler the install goes on, and
+# training runs on torch alone with the same numbers.
+KERNELS = Extension(
+    "frenchpress.kernels.native._lstm",
+    sources=["frenchpress/kernels/native/lstm.c"],
+    extra_compile_args=["-O3", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi"],
+    extra_link_args=["-pthread"],
+    optional=True,
+)
 
 setup(
     name="frenchpress",
@@ -9,6 +19,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["frenchpress", "frenchpress.*", "timit", "timit.*"]),
+    ext_modules=[KERNELS],
     install_requires=[
         "torch>=2.4,<3",
         "numpy>=1.26,<3",

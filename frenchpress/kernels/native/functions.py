@@ -1,0 +1,111 @@
+"""The compiled kernels as differentiable functions. Tensors are float32, [frames][features][8 sequences]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from frenchpress.kernels.native.library import LANES, call
+from frenchpress.kernels.native.tiles import Tiles
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """Outputs are rounded to multiples of 1 / scale and clamped to [low, high] / scale; scale 0 leaves them float."""
+
+    scale: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+
+
+class TileProduct(Function):
+    """y[n] = W x[n] over the kept weights."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, values: Tensor, tiles: Tiles) -> Tensor:
+        """`x` [n, inputs, 8], `values` [kept columns, 8] -> [n, rows, 8]."""
+        out = x.new_empty(len(x), tiles.outputs, LANES)
+        call("fp_apply", tiles.with_values(values), len(x), x, out)
+        ctx.save_for_backward(x, values)
+        ctx.tiles = tiles
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Gradients of `x` and `values`."""
+        x, values = ctx.saved_tensors
+        dy = dy.contiguous()
+        matrix = ctx.tiles.with_values(values)
+        dx = dvalues = None
+        if ctx.needs_input_grad[0]:
+            dx = torch.empty_like(x)
+            call("fp_apply_transposed", matrix, len(x), dy, dx)
+        if ctx.needs_input_grad[1]:
+            dvalues = torch.empty_like(values)
+            call("fp_gradient", matrix, len(x), x, dy, dvalues)
+        return dx, dvalues, None
+
+
+def norm_stats(x: Tensor, mask: Tensor, count: float) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance per feature of `x` [n, features, 8] over the frames where `mask` [n, 8] is 1."""
+    mean, var = x.new_empty(x.shape[1]), x.new_empty(x.shape[1])
+    call("fp_norm_stats", len(x), x.shape[1], x, mask, count, mean, var)
+    return mean, var
+
+
+class Recurrence(Function):
+    """The LSTM over all time steps, with the batch norm (or bias) of its input projections taken in."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, pre: Tensor, gain: Tensor, bias: Tensor, values: Tensor,
+        tiles: Tiles, rounding: Rounding, norm: tuple[Tensor, Tensor, Tensor, float] | None,
+    ) -> Tensor:  # fmt: skip
+        """Outputs [steps, groups, cells, 8], rounded, from projections `pre` [steps, groups, 4 cells, 8].
+
+        Without `norm`, a gate sees gain * pre + bias. With `norm` = (mean, 1 / std, mask [steps, groups, 8],
+        count) of the projections, it sees gain * (pre - mean) / std + bias, and the gradient goes through the
+        statistics. Rounding passes the gradient straight through.
+        """
+        steps, groups, rows, _ = pre.shape
+        cells = rows // 4
+        slope, offset = gain, bias
+        if norm is not None:
+            slope = gain * norm[1]
+            offset = bias - slope * norm[0]
+        gates = torch.empty_like(pre)
+        cell, tanh_cell, out = pre.new_empty(3, steps, groups, cells, LANES)
+        call(
+            "fp_lstm_forward", tiles.with_values(values), steps, groups, cells, pre, slope.contiguous(),
+            offset.contiguous(), gates, cell, tanh_cell, out, rounding.scale, rounding.low, rounding.high,
+        )  # fmt: skip
+        ctx.save_for_backward(pre, gain, values, gates, cell, tanh_cell, out)
+        ctx.tiles, ctx.norm = tiles, norm
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the projections, gain, bias and recurrent weights."""
+        pre, gain, values, gates, cell, tanh_cell, out = ctx.saved_tensors
+        steps, groups, cells, _ = out.shape
+        matrix = ctx.tiles.with_values(values)
+        d = torch.empty_like(gates)
+        call("fp_lstm_backward", matrix, steps, groups, cells, gates, cell, tanh_cell, dout.contiguous(), d)
+        dvalues = torch.zeros_like(values)
+        if steps > 1:
+            frames = (steps - 1) * groups
+            call("fp_gradient", matrix, frames, out[:-1], d[1:], dvalues)
+        if ctx.norm is None:
+            plain = d.sum(dim=(0, 1, 3))
+            along = (d * pre).sum(dim=(0, 1, 3))
+            return d * gain[:, None], along, plain, dvalues, None, None, None
+        mean, rstd, mask, count = ctx.norm
+        dgain, dbias = torch.empty_like(gain), torch.empty_like(gain)
+        call(
+            "fp_norm_backward", steps * groups, 4 * cells, pre, mask, count, mean, rstd, gain, d, dgain, dbias
+        )
+        return d, dgain, dbias, dvalues, None, None, None
