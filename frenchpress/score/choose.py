@@ -1,0 +1,135 @@
+"""Choose decoding weights on dev, score test once with them, write what came out.
+
+Shared by every system that decodes: give the hypotheses per weight, get decode directories and the PER file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from frenchpress.common import UserError, atomic_dir, atomic_path, mark_done, read_lines
+from frenchpress.score.breakdown import per_phone, per_speaker
+from frenchpress.score.scoring import Scored, Scoring
+from frenchpress.score.transcripts import Transcripts, read_transcripts, write_transcripts
+
+
+@dataclass(frozen=True, order=True)
+class Weights:
+    """Log-likelihoods are scaled by `acoustic_scale` in the search; when the lattice is rescored, graph costs
+    count `lm_weight` times against the unscaled acoustic costs."""
+
+    acoustic_scale: float
+    lm_weight: float
+
+    def __str__(self) -> str:
+        return f"acoustic_scale={self.acoustic_scale:g} lm_weight={self.lm_weight:g}"
+
+
+@dataclass(frozen=True)
+class Split:
+    """The references of dev or test, and where they came from (for messages)."""
+
+    name: str
+    refs: Transcripts
+    utt2spk: dict[str, str]
+    source: str
+
+    @classmethod
+    def load(cls, directory: Path | str, name: str) -> Split:
+        """Read `text` and `utt2spk` of a data directory."""
+        text = Path(directory) / "text"
+        return cls(name, read_transcripts(text), _read_utt2spk(text.with_name("utt2spk")), str(text))
+
+
+HypsByWeights = Mapping[Weights, Transcripts]
+
+
+def choose(scoring: Scoring, split: Split, hyps: HypsByWeights) -> tuple[Weights, dict[Weights, Scored]]:
+    """The weights of fewest errors on a set, the smaller ones when equal; and all scores."""
+    scores = {w: scoring.score(split.refs, hyps[w], split.source, f"hypotheses at {w}") for w in sorted(hyps)}
+    return min(scores, key=lambda w: (scores[w].counts.errors, w)), scores
+
+
+def write_decoded(
+    directory: Path,
+    split: Split,
+    scored: Scored,
+    raw: Transcripts,
+    weights: Weights,
+    key: dict[str, Any],
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write a decode directory whole, stamped with `key`; returns what `stats.yaml` says.
+
+    hyp.txt (as decoded), hyp.mapped and ref (as scored), per_speaker, per_phone, stats.yaml.
+    """
+    stats = summary(scored, weights) | dict(extra or {})
+    with atomic_dir(directory) as temporary:
+        write_transcripts(temporary / "hyp.txt", raw)
+        write_transcripts(temporary / "hyp.mapped", dict(zip(scored.utts, scored.hyps)))
+        write_transcripts(temporary / "ref", dict(zip(scored.utts, scored.refs)))
+        (temporary / "per_speaker").write_text(per_speaker(scored, split.utt2spk), "utf-8")
+        (temporary / "per_phone").write_text(per_phone(scored), "utf-8")
+        (temporary / "stats.yaml").write_text(yaml.safe_dump(stats, sort_keys=False), "utf-8")
+        mark_done(temporary, key)
+    return stats
+
+
+def summary(scored: Scored, weights: Weights) -> dict[str, Any]:
+    """Rate, interval, counts and weights as plain data."""
+    counts, (low, high) = scored.counts, scored.interval
+    return {
+        "line": counts.line(),
+        "per": round(counts.rate, 4),
+        "interval": [round(low, 4), round(high, 4)],
+        "errors": counts.errors,
+        "phones": counts.tokens,
+        "insertions": counts.insertions,
+        "deletions": counts.deletions,
+        "substitutions": counts.substitutions,
+        "utterances": len(scored.utts),
+        "acoustic_scale": weights.acoustic_scale,
+        "lm_weight": weights.lm_weight,
+    }
+
+
+def oracle_line(scores: Mapping[Weights, Scored]) -> tuple[str, dict[str, Any]]:
+    """The best rate over the weights, chosen on the very set it is reported for: for old tables only."""
+    best = min(scores, key=lambda w: (scores[w].counts.errors, w))
+    found = {"oracle_per": round(scores[best].counts.rate, 4), "oracle_lm_weight": best.lm_weight}
+    return f"{scores[best].counts.line()} oracle on this set: {best}, not a result", found
+
+
+def write_per(
+    path: Path, stats: Mapping[str, Mapping[str, Any]], notes: Mapping[str, str] | None = None
+) -> str:
+    """Write the PER file: a line per set in Kaldi's form, with what is needed to judge it."""
+    lines = []
+    for name, found in stats.items():
+        low, high = found["interval"]
+        weights = Weights(found["acoustic_scale"], found["lm_weight"])
+        lines.append(
+            f"{found['line']} {name} 95%=[{low:.2f}, {high:.2f}] utterances={found['utterances']} "
+            f"phones={found['phones']} {weights}"
+        )
+        if notes and name in notes:
+            lines.append(f"# {name}: {notes[name]}")
+    text = "".join(line + "\n" for line in lines)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, "utf-8")
+    return text
+
+
+def _read_utt2spk(path: Path) -> dict[str, str]:
+    result = {}
+    for number, line in enumerate(read_lines(path), 1):
+        fields = line.split()
+        if len(fields) != 2:
+            raise UserError(f"{path}:{number}: expected an utterance and its speaker, found '{line}'")
+        result[fields[0]] = fields[1]
+    return result

@@ -1,0 +1,163 @@
+"""Score maps, optional tokens, choosing weights, tables, and every way the input can be wrong."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from frenchpress.common import UserError
+from frenchpress.score.breakdown import per_phone, per_speaker
+from frenchpress.score.choose import Split, Weights, choose, oracle_line, write_decoded, write_per
+from frenchpress.score.counts import Counts, bootstrap_interval
+from frenchpress.score.scoring import Scoring
+from frenchpress.score.transcripts import read_score_map, read_tokens, read_transcripts
+
+MAP = {"sil": "sil", "cl": "sil", "ix": "ih", "ih": "ih", "t": "t", "q": None}
+REFS = {"u1": ["sil", "ix", "t", "q", "sil"], "u2": ["ih", "cl", "t"]}
+HYPS = {"u1": ["ih", "t"], "u2": ["ix", "t", "t"]}
+
+
+def test_map_merges_and_removes_on_both_sides():
+    scored = Scoring(MAP).score(REFS, HYPS)
+    assert scored.refs == [["sil", "ih", "t", "sil"], ["ih", "sil", "t"]]
+    assert scored.hyps == [["ih", "t"], ["ih", "t", "t"]]
+    assert scored.counts == Counts(7, insertions=0, deletions=2, substitutions=1)
+
+
+def test_optional_tokens_switch_to_sclite_and_forgive():
+    scoring = Scoring(MAP, frozenset({"sil"}))
+    assert scoring.used_costs.name == "sclite"
+    assert scoring.score(REFS, HYPS).counts == Counts(7, 0, 0, 1)
+
+
+def test_kaldi_line():
+    assert Counts(4867, 292, 623, 720).line() == "%WER 33.59 [ 1635 / 4867, 292 ins, 623 del, 720 sub ]"
+
+
+def test_interval_matches_theory_and_is_reproducible():
+    rng = np.random.default_rng(0)
+    tokens = np.full(400, 30)
+    errors = rng.binomial(30, 0.2, 400)
+    table = np.stack([tokens, np.zeros(400, int), np.zeros(400, int), errors], axis=1)
+    low, high = bootstrap_interval(table)
+    spread = 1.96 * 100 * (errors / 30).std() / np.sqrt(400)
+    middle = 100 * errors.sum() / tokens.sum()
+    assert abs(low - (middle - spread)) < 0.1
+    assert abs(high - (middle + spread)) < 0.1
+    assert bootstrap_interval(table) == (low, high)
+
+
+def test_tables_add_up():
+    scored = Scoring(MAP, frozenset({"sil"})).score(REFS, HYPS)
+    speakers = per_speaker(scored, {"u1": "anna", "u2": "bert"}).splitlines()
+    assert [line.split() for line in speakers[1:]] == [
+        ["anna", "1", "4", "0.00", "0", "0", "0"],
+        ["bert", "1", "3", "33.33", "0", "0", "1"],
+        ["all", "2", "7", "14.29", "0", "0", "1"],
+    ]
+    phones = [line.split() for line in per_phone(scored).splitlines()[1:]]
+    assert phones[0] == ["sil", "3", "0", "1", "0", "2", "0", "33.3", "t:1"]
+    assert sum(int(row[1]) for row in phones) == scored.counts.tokens
+
+
+def test_per_speaker_wants_every_speaker():
+    with pytest.raises(UserError, match="u2 has no speaker"):
+        per_speaker(Scoring(MAP).score(REFS, HYPS), {"u1": "anna"})
+
+
+def split(refs=REFS):
+    return Split("dev", refs, {u: u for u in refs}, "data/dev/text")
+
+
+def test_choose_takes_fewest_errors_then_the_smaller_weights():
+    worse = {u: [] for u in REFS}
+    hyps = {Weights(0.1, 3): HYPS, Weights(0.1, 2): HYPS, Weights(0.2, 1): worse}
+    best, scores = choose(Scoring(MAP), split(), hyps)
+    assert best == Weights(0.1, 2)
+    assert scores[Weights(0.2, 1)].counts.errors == 7
+    line, found = oracle_line(scores)
+    assert found == {"oracle_per": 42.8571, "oracle_lm_weight": 2}
+    assert "not a result" in line
+
+
+def test_decode_directory_and_per_file(tmp_path):
+    weights = Weights(0.1, 2)
+    scored = Scoring(MAP).score(REFS, HYPS)
+    stats = write_decoded(tmp_path / "decode_dev", split(), scored, HYPS, weights, {"k": 1}, {"beam": 13.0})
+    names = {p.name for p in (tmp_path / "decode_dev").iterdir()}
+    assert names == {"hyp.txt", "hyp.mapped", "ref", "per_speaker", "per_phone", "stats.yaml", ".done"}
+    assert read_transcripts(tmp_path / "decode_dev/hyp.txt") == HYPS
+    assert yaml.safe_load((tmp_path / "decode_dev/stats.yaml").read_text()) == stats
+    assert stats["beam"] == 13.0
+    write_per(tmp_path / "PER", {"dev": stats, "test": stats}, {"test": "oracle"})
+    first, second, third = (tmp_path / "PER").read_text().splitlines()
+    assert re.fullmatch(
+        r"%WER 42\.86 \[ 3 / 7, 0 ins, 2 del, 1 sub \] dev 95%=\[[\d.]+, [\d.]+\] utterances=2 phones=7 "
+        r"acoustic_scale=0.1 lm_weight=2",
+        first,
+    )
+    assert " test " in second
+    assert third == "# test: oracle"
+
+
+@pytest.mark.parametrize(
+    ("refs", "hyps", "message"),
+    [
+        (REFS, {"u1": ["t"]}, "1 of 2 utterances of reference are missing, first u2"),
+        (REFS, HYPS | {"u9": []}, "1 utterances are not in reference, first u9"),
+        (REFS, HYPS | {"u2": ["zz"]}, "utterance u2: phone zz is not in the score map"),
+        ({"u1": ["q"]}, {"u1": ["t"]}, "not one scored phone"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(refs, hyps, message):
+    with pytest.raises(UserError, match=message):
+        Scoring(MAP).score(refs, hyps)
+
+
+@pytest.mark.parametrize(
+    ("reader", "text", "message"),
+    [
+        (read_transcripts, "u1 a\nu1 b\n", ":2: utterance u1 is there twice"),
+        (read_transcripts, "u1 a\n\n", ":2: empty line"),
+        (read_transcripts, "", "no utterances"),
+        (read_score_map, "a b c\n", ":1: expected a phone and what"),
+        (read_score_map, "a b\na c\n", ":2: phone a is there twice"),
+        (read_score_map, "a\n", "no phone is scored"),
+        (read_tokens, "a b\n", ":1: expected one token"),
+    ],
+)
+def test_bad_files_are_named_with_their_line(tmp_path, reader, text, message):
+    path = tmp_path / "file"
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"{path}.*{message}"):
+        reader(path)
+
+
+def test_optional_token_must_be_a_scored_phone(tmp_path):
+    (tmp_path / "map").write_text("cl sil\nt t\n")
+    (tmp_path / "optional").write_text("cl\n")
+    with pytest.raises(UserError, match="cl is no scored phone"):
+        Scoring.load(tmp_path / "map", tmp_path / "optional")
+
+
+def run_per(*arguments):
+    command = [sys.executable, "-m", "frenchpress.score.per", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_command_line(tmp_path):
+    (tmp_path / "ref").write_text("u1 sil a b\nu2 a\n")
+    (tmp_path / "hyp").write_text("u1 a b\nu2 b\n")
+    (tmp_path / "map").write_text("sil sil\na a\nb b\n")
+    (tmp_path / "optional").write_text("sil\n")
+    both = ("--ref", tmp_path / "ref", "--hyp", tmp_path / "hyp")
+    plain = run_per(*both)
+    assert plain.stdout.splitlines()[0] == "%WER 50.00 [ 2 / 4, 0 ins, 1 del, 1 sub ]"
+    lenient = run_per(*both, "--score-map", tmp_path / "map", "--optional", tmp_path / "optional")
+    assert lenient.stdout.splitlines()[0] == "%WER 25.00 [ 1 / 4, 0 ins, 0 del, 1 sub ]"
+    assert "2 utterances, 4 phones, counted as sclite" in lenient.stdout
+    bad = run_per("--ref", tmp_path / "ref", "--hyp", tmp_path / "nowhere")
+    assert (bad.returncode, bad.stderr) == (1, f"error: {tmp_path / 'nowhere'}: no such file\n")
