@@ -25,8 +25,8 @@ def reference(pre, gain, bias, weight, rounding):
         i, f, z, o = gates.view(groups, 4, cells, lanes).unbind(1)
         cell = f.sigmoid() * cell + i.sigmoid() * z.tanh()
         hidden = o.sigmoid() * cell.tanh()
-        if rounding.scale:
-            rounded = (hidden * rounding.scale).round().clamp(rounding.low, rounding.high) / rounding.scale
+        if rounding.step:
+            rounded = (hidden / rounding.step).round().clamp(rounding.low, rounding.high) * rounding.step
             hidden = hidden + (rounded - hidden).detach()
         out.append(hidden)
     return torch.stack(out)
@@ -67,7 +67,7 @@ def test_recurrence(steps, groups, cells, inputs, bits, normed):
     tiles = native.Tiles(weight_mask)
     lengths = torch.randint(1, steps + 1, (groups, 8), generator=generator)
     mask = (torch.arange(steps)[:, None, None] < lengths).float()
-    rounding = native.Rounding(2.0 ** (bits - 1), -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)
+    rounding = native.Rounding(2.0 ** (1 - bits), -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)
     rounding = rounding if bits else native.Rounding()
     rand = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     inputs32 = [
@@ -91,7 +91,7 @@ def test_recurrence(steps, groups, cells, inputs, bits, normed):
     pre = normalise(wide[0], mask.double()) if normed else wide[0]
     out64 = reference(pre, *wide[1:], rounding)
     wanted = torch.autograd.grad(out64, wide, upstream.double())
-    step = 1.01 / rounding.scale if bits else 1e-5  # a value on the edge may round to either side
+    step = 1.01 * rounding.step if bits else 1e-5  # a value on the edge may round to either side
     real = mask[:, :, None].bool().expand_as(out)
     torch.testing.assert_close(out.double()[real], out64[real], rtol=0, atol=step)
     if bits == 0:
@@ -121,6 +121,6 @@ def test_a_nan_is_not_swallowed_by_rounding():
     tiles = native.Tiles(torch.ones(16, 4, dtype=torch.bool))
     pre = torch.full((2, 1, 16, 8), float("nan"))
     values = tiles.pack(torch.zeros(16, 4))
-    rounding = native.Rounding(128.0, -128.0, 127.0)
+    rounding = native.Rounding(1 / 128, -128.0, 127.0)
     out = native.Recurrence.apply(pre, torch.ones(16), torch.zeros(16), values, tiles, rounding, None)
     assert out.isnan().all()

@@ -15,9 +15,12 @@ from frenchpress.kernels.native.tiles import Tiles
 
 @dataclass(frozen=True)
 class Rounding:
-    """Outputs are rounded to multiples of 1 / scale and clamped to [low, high] / scale; scale 0 leaves them float."""
+    """Outputs are rounded to a multiple of `step` within [low, high] steps; step 0 leaves them float.
 
-    scale: float = 0.0
+    The largest integer must stay below 2^22, where float32 still rounds to nearest.
+    """
+
+    step: float = 0.0
     low: float = 0.0
     high: float = 0.0
 
@@ -81,7 +84,7 @@ class Recurrence(Function):
         cell, tanh_cell, out = pre.new_empty(3, steps, groups, cells, LANES)
         call(
             "fp_lstm_forward", tiles.with_values(values), steps, groups, cells, pre, slope.contiguous(),
-            offset.contiguous(), gates, cell, tanh_cell, out, rounding.scale, rounding.low, rounding.high,
+            offset.contiguous(), gates, cell, tanh_cell, out, rounding.step, rounding.low, rounding.high,
         )  # fmt: skip
         ctx.save_for_backward(pre, gain, values, gates, cell, tanh_cell, out)
         ctx.tiles, ctx.norm = tiles, norm

@@ -262,7 +262,7 @@ typedef struct {
     float *cell;        /* [steps][groups][cells][8] cell state */
     float *out;         /* [steps][groups][cells][8] output, as the next step and the next layer see it */
     float *tanh_cell;   /* [steps][groups][cells][8] */
-    float scale, low, high; /* output rounded to a multiple of 1 / scale, clamped to [low, high] / scale; 0: float */
+    float step, low, high; /* output rounded to a multiple of step within [low, high] steps; step 0: float */
     barrier *sync;
 } forward_job;
 
@@ -295,8 +295,7 @@ MULTIVERSION static void forward_work(const void *arg, int thread, int threads) 
                     const vec last = t > 0 ? load(a->cell + place - all) : splat(0.0f);
                     const vec c = f * last + i * z, tc = vtanh(c);
                     vec h = o * tc;
-                    if (a->scale > 0)
-                        h = vmin(vmax(vround(h * a->scale), splat(a->low)), splat(a->high)) * (1.0f / a->scale);
+                    if (a->step > 0) h = vmin(vmax(vround(h / a->step), splat(a->low)), splat(a->high)) * a->step;
                     store(gates + LANES * rows[q], i);
                     store(gates + LANES * rows[2 + q], f);
                     store(gates + LANES * rows[4 + q], z);
@@ -468,12 +467,12 @@ int fp_gradient(const matrix *m, int64_t frames, const float *x, const float *dy
 }
 
 int fp_lstm_forward(const matrix *m, int64_t steps, int groups, int cells, const float *pre, const float *gain,
-                    const float *bias, float *gates, float *cell, float *tanh_cell, float *out, float scale,
+                    const float *bias, float *gates, float *cell, float *tanh_cell, float *out, float step,
                     float low, float high, int threads) {
     if (threads < 1 || threads > MAX_THREADS) return -1;
     barrier sync = {0, 0, threads};
     forward_job job = {*m,   steps, groups,    cells, pre, gain, bias, gates,
-                       cell, out,   tanh_cell, scale, low, high, &sync};
+                       cell, out,   tanh_cell, step, low, high, &sync};
     return run_parallel(forward_work, &job, threads);
 }
 
