@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, read_lines
 from frenchpress.kaldi.scp import read_scp, read_table
 
 
@@ -21,6 +21,7 @@ class DataDir:
     utt2spk: dict[str, str]
     wav: dict[str, str] = field(default_factory=dict)
     text: dict[str, list[str]] = field(default_factory=dict)
+    _lines: dict[str, dict[str, int]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def load(cls, path: Path | str, allow_pipes: bool = False) -> DataDir:
@@ -32,6 +33,15 @@ class DataDir:
         wav = read_scp(path / "wav.scp", allow_pipes) if (path / "wav.scp").exists() else {}
         text = read_table(path / "text") if (path / "text").exists() else {}
         return cls(path, utt2spk, wav, {utt: line.split() for utt, line in text.items()}).sorted()
+
+    def where(self, name: str, utt: str) -> str:
+        """`path/name:line: utt`, for messages."""
+        if name not in self._lines:
+            file = self.path / name
+            lines = read_lines(file) if file.exists() else []
+            self._lines[name] = {words[0]: n for n, line in enumerate(lines, 1) if (words := line.split())}
+        number = self._lines[name].get(utt)
+        return f"{self.path / name}:{number}: {utt}" if number else f"{self.path / name}: {utt}"
 
     @property
     def utts(self) -> list[str]:
@@ -57,10 +67,10 @@ class DataDir:
             found.append(f"{self.path}/utt2spk: empty; expected '<utterance> <speaker>' per line")
         for utt, speaker in self.utt2spk.items():
             if len(speaker.split()) != 1:
-                found.append(f"{self.path}/utt2spk: {utt} has {speaker!r}; expected one speaker")
+                found.append(f"{self.where('utt2spk', utt)} has {speaker!r}; expected one speaker")
         found += self._missing(self.wav, "wav.scp", "audio") if self.wav else []
         found += self._missing(self.text, "text", "transcript") if self.text else []
-        found += [f"{self.path}/text: {utt} has an empty transcript" for utt, t in self.text.items() if not t]
+        found += [f"{self.where('text', utt)}: empty transcript" for utt, t in self.text.items() if not t]
         return found
 
     def validate(self) -> None:
@@ -78,9 +88,11 @@ class DataDir:
             _write(path / "text", {utt: " ".join(tokens) for utt, tokens in data.text.items()})
 
     def _missing(self, table: dict, name: str, what: str) -> list[str]:
-        lines = [f"{self.path}/{name}: {utt} has no {what}" for utt in self.utt2spk if utt not in table]
+        absent = [utt for utt in self.utt2spk if utt not in table]
         strangers = [utt for utt in table if utt not in self.utt2spk]
-        return lines + [f"{self.path}/utt2spk: {utt} is in {name} but has no speaker" for utt in strangers]
+        return [f"{self.where('utt2spk', utt)} has no {what} in {name}" for utt in absent] + [
+            f"{self.where(name, utt)} is not in utt2spk, which must name its speaker" for utt in strangers
+        ]
 
 
 def in_order(table: dict) -> dict:

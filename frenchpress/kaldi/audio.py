@@ -1,0 +1,111 @@
+"""Audio behind wav.scp: mono files of one sampling rate (WAV, FLAC, NIST SPHERE), checked to be whole."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from frenchpress.common import UserError
+from frenchpress.kaldi.datadir import DataDir
+from frenchpress.kaldi.scp import is_pipe, resolve, run_pipe
+
+
+def read_audio(entry: str, near: Path, rate: int, where: str, allow_pipes: bool = False) -> np.ndarray:
+    """Samples of a wav.scp entry in the range of 16-bit integers, float32 [N].
+
+    `near` is the directory that relative names start from, `where` begins every error ("wav.scp:7: utt").
+    Errors: missing, empty, unreadable or truncated file; other sampling rate than `rate`; several channels.
+    """
+    name, data = _bytes_of(entry, near, where, allow_pipes)
+    at = f"{where}: {name}"
+    promised = _promised_bytes(data)
+    if promised > len(data):
+        raise UserError(f"{at}: truncated audio, {len(data)} bytes where its header promises {promised}")
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as sound:
+            frames, channels, found = sound.frames, sound.channels, sound.samplerate
+            samples = sound.read(dtype="int16", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{at}: truncated or unreadable audio ({_reason(error)})") from None
+    if found != rate:
+        raise UserError(f"{at}: {found} Hz, expected {rate} Hz")
+    if channels != 1:
+        raise UserError(f"{at}: {channels} channels, expected mono")
+    if len(samples) < frames or not len(samples):
+        raise UserError(f"{at}: truncated audio, {len(samples)} samples where its header promises {frames}")
+    return samples[:, 0].astype(np.float32)
+
+
+def file_state(data: DataDir) -> str:
+    """A fingerprint of names, sizes and times of the audio files, to notice that one has changed."""
+    total = hashlib.sha256()
+    for utt, entry in data.wav.items():
+        total.update(f"{utt} {entry}".encode())
+        if not is_pipe(entry):
+            try:
+                state = resolve(entry, data.path).stat()
+            except UserError as error:
+                raise UserError(f"{data.where('wav.scp', utt)}: {error}") from None
+            total.update(f" {state.st_size} {state.st_mtime_ns}\n".encode())
+    return total.hexdigest()
+
+
+def _bytes_of(entry: str, near: Path, where: str, allow_pipes: bool) -> tuple[str, bytes]:
+    try:
+        if is_pipe(entry):
+            if not allow_pipes:
+                raise UserError(f"{entry[:60]!r} is a shell command; give a file, or --allow-pipes to run it")
+            return "command", run_pipe(entry).read()
+        path = resolve(entry, near)
+        data = path.read_bytes()
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except IsADirectoryError:
+        raise UserError(f"{where}: {entry} is a directory, expected audio") from None
+    if not data:
+        raise UserError(f"{where}: {path}: empty file, expected audio")
+    return str(path), data
+
+
+def _promised_bytes(data: bytes) -> int:
+    """The size that the header of a WAV or SPHERE file claims; 0 where only decoding can tell."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+        return _riff_bytes(data)
+    if data[:7] == b"NIST_1A":
+        return _sphere_bytes(data)
+    return 0
+
+
+def _riff_bytes(data: bytes) -> int:
+    # Chunk by chunk to "data": the size in the RIFF header itself is often wrong in the wild.
+    at = 12
+    while at + 8 <= len(data):
+        (size,) = struct.unpack("<I", data[at + 4 : at + 8])
+        if data[at : at + 4] == b"data":
+            streamed = size in (0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFF7)  # written to a pipe, length unknown
+            return 0 if streamed else at + 8 + size
+        at += 8 + size + size % 2
+    return len(data) + 1
+
+
+def _sphere_bytes(data: bytes) -> int:
+    try:
+        header = int(data[8:16])
+        lines = data[:header].decode("latin-1").splitlines()
+        fields = {words[0]: words[-1] for line in lines if len(words := line.split()) == 3}
+        if "shorten" in fields.get("sample_coding", ""):
+            return 0
+        values = (int(fields.get(k, d)) for k, d in (("sample_count", 0), ("sample_n_bytes", 2)))
+        count, width = values
+        return header + count * width * int(fields.get("channel_count", 1))
+    except ValueError:
+        return len(data) + 1
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    return str(error.error_string).strip().rstrip(".")
