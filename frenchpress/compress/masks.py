@@ -1,0 +1,92 @@
+"""Masks: boolean matrices, True where a weight is kept, made by `(shape, options, generator) -> mask`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from frenchpress.common import UserError
+from frenchpress.compress.options import HcgsOptions
+
+
+def kept_of(count: int, keep: Fraction) -> int:
+    """How many of `count` blocks are kept: `keep * count` rounded half up, at least one."""
+    return max(1, math.floor(keep * count + Fraction(1, 2)))
+
+
+def _ceil_div(size: int, block: int) -> int:
+    return -(-size // block)
+
+
+def _check(shape: tuple[int, int], options: HcgsOptions) -> None:
+    rows, columns = shape
+    if options.blocks[0] > columns:
+        raise UserError(
+            f"hcgs.blocks: a block of {options.blocks[0]} is larger than the matrix of {rows} x {columns}; "
+            f"use at most {columns}"
+        )
+
+
+def hcgs_mask(
+    shape: tuple[int, int],
+    blocks: Sequence[int],
+    keep: Sequence[Fraction | float | str],
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Random hierarchical coarse-grain sparsity: bool [out, in] (Kadetotad et al., JSSC 2020, sec. II).
+
+    The matrix is cut into square blocks of `blocks[0]`, smaller at the edge. Each row of blocks keeps the
+    same number of them, chosen at random without replacement; a kept block is cut by `blocks[1]` and treated
+    alike, and so on. `generator`: a CPU generator, the same seed gives the same mask. UserError on options
+    that are impossible for this shape.
+    """
+    options = HcgsOptions(tuple(blocks), tuple(keep))  # type: ignore[arg-type]
+    _check(shape, options)
+    mask = torch.zeros(shape, dtype=torch.bool)
+    _fill(mask, options.blocks, options.keep, generator)
+    return mask
+
+
+def _fill(
+    mask: Tensor, blocks: tuple[int, ...], keep: tuple[Fraction, ...], generator: torch.Generator | None
+) -> None:
+    block, columns = blocks[0], _ceil_div(mask.shape[1], blocks[0])
+    for row in range(0, mask.shape[0], block):
+        for column in torch.randperm(columns, generator=generator)[: kept_of(columns, keep[0])].tolist():
+            inner = mask[row : row + block, column * block : (column + 1) * block]
+            if len(blocks) == 1:
+                inner.fill_(True)
+            else:
+                _fill(inner, blocks[1:], keep[1:], generator)
+
+
+def gate_mask(
+    shape: tuple[int, int], options: HcgsOptions, gates: int = 1, generator: torch.Generator | None = None
+) -> Tensor:
+    """Mask of `gates` matrices stacked by rows: bool [out / gates, in] if they share it, else [out, in].
+
+    `shape`: (out, in) of the stack.
+    """
+    one = (shape[0] // gates, shape[1])
+    count = 1 if options.share_gates else gates
+    return torch.cat([hcgs_mask(one, options.blocks, options.keep, generator) for _ in range(count)])
+
+
+def hcgs_index_bits(mask: Tensor, blocks: Sequence[int]) -> int:
+    """Bits of the hierarchical index of a mask: bool [out, in], blocks as it was made with.
+
+    Per row of blocks the numbers of the kept ones, each in the fewest bits that tell the blocks of that row
+    apart; then the same inside every kept block.
+    """
+    side = blocks[0]
+    bits_each = (_ceil_div(mask.shape[1], side) - 1).bit_length()
+    total = 0
+    for row in mask.split(side):
+        for block in row.split(side, dim=1):
+            if block.any():
+                total += bits_each + (hcgs_index_bits(block, blocks[1:]) if len(blocks) > 1 else 0)
+    return total

@@ -1,0 +1,125 @@
+"""What a pressed model takes: bits of weights, index and scales, counted matrix by matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from frenchpress.compress.masks import hcgs_index_bits
+from frenchpress.compress.weight import PressedWeight
+
+
+@dataclass(frozen=True)
+class MatrixSize:
+    """Size of one matrix. Bits are totals over the matrix except `weight_bits`, which is per kept weight.
+
+    `asked_density` is the one that the options name, `density` the realised one. A mask that several gates
+    share is indexed once. One multiply-accumulate per frame belongs to each weight.
+    """
+
+    name: str
+    rows: int
+    columns: int
+    kept: int
+    asked_density: float
+    weight_bits: int
+    index_bits: int
+    scale_bits: int
+
+    @property
+    def total(self) -> int:
+        """Weights of the dense matrix; also its multiply-accumulates per frame."""
+        return self.rows * self.columns
+
+    @property
+    def density(self) -> float:
+        """Kept over all weights."""
+        return self.kept / self.total
+
+    @property
+    def value_bits(self) -> int:
+        """Bits of the kept weights."""
+        return self.kept * self.weight_bits
+
+    @property
+    def stored_bits(self) -> int:
+        """Values, index and scales together."""
+        return self.value_bits + self.index_bits + self.scale_bits
+
+    @property
+    def dense_bits(self) -> int:
+        """Bits of the dense float32 matrix."""
+        return 32 * self.total
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers for a YAML file."""
+        return {
+            "name": self.name,
+            "shape": [self.rows, self.columns],
+            "kept": self.kept,
+            "density": self.density,
+            "asked_density": self.asked_density,
+            "weight_bits": self.weight_bits,
+            "value_bits": self.value_bits,
+            "index_bits": self.index_bits,
+            "scale_bits": self.scale_bits,
+            "stored_bytes": _bytes(self.stored_bits),
+            "dense_bytes": _bytes(self.dense_bits),
+            "macs_dense": self.total,
+            "macs_kept": self.kept,
+        }
+
+
+def _bytes(bits: int) -> int:
+    return -(-bits // 8)
+
+
+def matrix_size(name: str, matrix: PressedWeight) -> MatrixSize:
+    """Size of a pressed matrix as it stands."""
+    rows, columns = matrix.shape
+    hcgs, mask, quantizer = matrix.press.hcgs, matrix.mask, matrix.quantizer
+    kept, index = rows * columns, 0
+    if mask is not None and hcgs is not None:
+        kept = int(mask.sum()) * (rows // mask.shape[0])
+        masks = mask.cpu().split(rows // matrix.gates)
+        index = sum(hcgs_index_bits(one, hcgs.blocks) for one in masks)
+    return MatrixSize(
+        name,
+        rows,
+        columns,
+        kept,
+        1.0 if hcgs is None else hcgs.asked_density,
+        quantizer.stored_bits,
+        index,
+        quantizer.scales_stored(rows) * quantizer.scale_bits,
+    )
+
+
+def size_report(model: nn.Module) -> dict[str, Any]:
+    """Size of all pressed matrices of `model` and of what else it stores, as plain numbers.
+
+    `compression_ratio`: bits of the dense float32 matrices over bits stored with index and scales; `weight_ratio`:
+    weights over kept weights. Both leave out biases and batch norm, which `stored_bytes` and `parameters` count
+    as float32; a batch norm counts as the gain and bias per row into which it folds.
+    """
+    sizes = [matrix_size(name, m) for name, m in model.named_modules() if isinstance(m, PressedWeight)]
+    matrices = {id(m.weight) for m in model.modules() if isinstance(m, PressedWeight)}
+    others = sum(p.numel() for p in model.parameters() if id(p) not in matrices)
+    stored, dense = sum(s.stored_bits for s in sizes), sum(s.dense_bits for s in sizes)
+    kept, total = sum(s.kept for s in sizes), sum(s.total for s in sizes)
+    return {
+        "parameters": total + others,
+        "kept": kept,
+        "density": kept / total if total else 1.0,
+        "stored_bytes": _bytes(stored) + 4 * others,
+        "dense_bytes": _bytes(dense) + 4 * others,
+        "matrix_bytes": _bytes(stored),
+        "other_bytes": 4 * others,
+        "compression_ratio": dense / stored if stored else 1.0,
+        "weight_ratio": total / kept if kept else 1.0,
+        "macs_dense": total,
+        "macs_kept": kept,
+        "matrices": [s.as_dict() for s in sizes],
+    }

@@ -1,0 +1,109 @@
+"""The pressed LSTM layer: input projections of all frames at once, then the recurrence."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from frenchpress.compress import LayerPress, PressedWeight, make_act_quantizer
+from frenchpress.kernels.recurrence import lstm_recurrence
+from frenchpress.nnet.linear import project
+
+GATES = 4
+
+
+class QuantLSTMLayer(nn.Module):
+    """Unidirectional LSTM layer with pressed matrices; gates in torch.nn.LSTM's order i, f, g, o.
+
+    The input projections are batch-normalised over the real frames (Laurent et al. 2016, arXiv 1510.01378), whose
+    shift takes the place of the bias; without `batch_norm` there is one bias. Weights are masked and quantized
+    once per call; inputs are quantized, and so are the outputs h inside the recurrence, so that the next time
+    step and the next layer see what an integer machine would. The cell state stays float.
+
+    Initialisation: input matrix uniform (Glorot), each gate's recurrent matrix orthogonal, both scaled up by
+    1 / sqrt(density) where a mask thins them; biases zero, but `forget_bias` for the forget gate, which lets the
+    cell remember from the start (Jozefowicz et al. 2015). `input_limit`: range of the inputs if known (1.0 behind
+    another LSTM layer). `dropout` zeroes outputs in training. `generator` (CPU) draws masks and weights.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        cells: int,
+        press: LayerPress = LayerPress(),  # noqa: B008 (frozen)
+        batch_norm: bool = True,
+        dropout: float = 0.0,
+        input_limit: float | None = None,
+        forget_bias: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.inputs, self.cells, self.dropout = inputs, cells, dropout
+        rows = GATES * cells
+        self.input_matrix = PressedWeight((rows, inputs), press, GATES, generator)
+        self.recurrent_matrix = PressedWeight((rows, cells), press, GATES, generator)
+        self.act_in = make_act_quantizer(press.act_quantizer, press.act_bits, input_limit)
+        self.act_out = make_act_quantizer(press.act_quantizer, press.act_bits, 1.0)
+        # Few, long batches: statistics for evaluation are averaged over about the last 20.
+        self.norm = nn.BatchNorm1d(rows, momentum=0.05) if batch_norm else None
+        self.bias = None if batch_norm else nn.Parameter(torch.zeros(rows))
+        self._initialise(forget_bias, generator)
+
+    @torch.no_grad()
+    def _initialise(self, forget_bias: float, generator: torch.Generator | None) -> None:
+        matrix = self.input_matrix
+        bound = (6 / (self.inputs * matrix.density + self.cells)) ** 0.5
+        matrix.weight.uniform_(-bound, bound, generator=generator)
+        matrix = self.recurrent_matrix
+        for gate in matrix.weight.view(GATES, self.cells, self.cells):
+            gate.copy_(_orthogonal(self.cells, generator) / matrix.density**0.5)
+        shift = self.bias if self.norm is None else self.norm.bias
+        shift.zero_()
+        shift[self.cells : 2 * self.cells] = forget_bias
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """`x` [B, T, inputs], `lengths` int64 [B] in 1..T (None: all T) -> [B, T, cells], zero at padding."""
+        rows, sizes = _packing(x, lengths)
+        packed = x.reshape(-1, self.inputs).index_select(0, rows)
+        projections = self._shift(project(self.act_in(packed), self.input_matrix))
+        structure = self.recurrent_matrix.structure
+        weight = self.recurrent_matrix() if structure is None else self.recurrent_matrix.compact(structure)
+        h = lstm_recurrence(projections, weight, sizes, structure, self.act_out)
+        h = F.dropout(h, self.dropout, self.training)
+        out = h.new_zeros(x.shape[0] * x.shape[1], self.cells).index_copy(0, rows, h)
+        return out.view(x.shape[0], x.shape[1], self.cells)
+
+    def _shift(self, projections: Tensor) -> Tensor:
+        """Batch norm or bias, on packed projections [N, 4 cells]. One frame alone has no variance to go by."""
+        if self.norm is None:
+            return projections + self.bias
+        if len(projections) == 1 and self.training:
+            n = self.norm
+            return F.batch_norm(projections, n.running_mean, n.running_var, n.weight, n.bias, eps=n.eps)
+        return self.norm(projections)
+
+    def extra_repr(self) -> str:
+        """Sizes, for printing a model."""
+        return f"{self.inputs}, {self.cells}, dropout={self.dropout}"
+
+
+def _orthogonal(size: int, generator: torch.Generator | None) -> Tensor:
+    """Random orthogonal matrix, uniformly distributed: QR of a normal one with the signs of R undone."""
+    q, r = torch.linalg.qr(torch.randn(size, size, generator=generator))
+    return q * r.diagonal().sign()
+
+
+def _packing(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, list[int]]:
+    """Rows of the flattened [B * T] batch that are real, time step by time step, longest sequence first.
+
+    Also the number of rows at each step. ValueError unless the lengths fit the batch.
+    """
+    batch, steps = x.shape[:2]
+    lengths = torch.full((batch,), steps) if lengths is None else lengths.cpu()
+    if lengths.shape != (batch,) or int(lengths.min()) < 1 or int(lengths.max()) > steps:
+        raise ValueError(f"lengths {lengths.tolist()} do not fit a batch of {batch} x {steps} frames")
+    ordered, order = torch.sort(lengths, descending=True, stable=True)
+    real = torch.arange(int(ordered[0])).unsqueeze(1) < ordered
+    rows = (order * steps + torch.arange(len(real)).unsqueeze(1))[real]
+    return rows.to(x.device), real.sum(1).tolist()
