@@ -1,8 +1,8 @@
 """An LDC93S1 tree to Kaldi data directories: `python -m timit.prepare --corpus-dir DIR --out data`.
 
 Writes data/{train,dev,test} (wav.scp, utt2spk, spk2utt, text: 48 training phones) and data/dict. The silence
-phone stands in the transcripts, so none is inserted by the lexicon (`sil_prob` 0); in scoring a silence left out
-of the hypothesis is no error (`optional_tokens.txt`), both as Kaldi's recipe has it.
+phone stands in the transcripts, so none is inserted by the lexicon (`sil_prob` 0); in scoring a silence that the
+hypothesis leaves out is no error (`optional_tokens.txt`), both as Kaldi's recipe has it.
 """
 
 from __future__ import annotations

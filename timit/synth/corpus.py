@@ -1,0 +1,190 @@
+"""Build a synthetic twin of TIMIT: an LDC93S1 tree that `timit.reader` reads like the real one."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import yaml
+from tqdm import tqdm
+
+from frenchpress.common import UserError, atomic_dir, atomic_path, is_done, locked_dir, mark_done
+from timit.audio import RATE, write_sphere
+from timit.reader import MARKER, Segment
+from timit.synth import effects, espeak
+from timit.synth.labels import Word, segments
+from timit.synth.sentences import SA, sentences
+from timit.synth.voices import Speaker, speakers
+
+FORMAT = 1
+"""Counted up when the same seed gives other samples than before."""
+
+SIZES = {
+    "tiny": {"train": 8, "dev": 2, "test": 2},
+    "small": {"train": 64, "dev": 8, "test": 12},
+    "timit": {"train": 462, "dev": 50, "test": 24},
+}
+"""Speakers per split."""
+
+SENTENCES = 8
+"""Scored sentences per speaker: five SX and three SI; the two SA come on top."""
+
+_STARTED = ".synth"
+
+
+@dataclass(frozen=True)
+class _Job:
+    out: Path
+    speaker: Speaker
+    texts: dict[str, str]  # SX12 -> sentence
+    key: dict[str, Any]
+
+
+def build(out: Path, size: str, jobs: int, seed: int) -> bool:
+    """Make or complete the tree at `out`; speakers that are whole are kept. False if it was already complete."""
+    key = {"format": FORMAT, "espeak": espeak.version(), "size": size, "seed": seed}
+    _check_ours(out)
+    with locked_dir(out):
+        if is_done(out, key):
+            return False
+        (out / MARKER).unlink(missing_ok=True)
+        (out / ".done").unlink(missing_ok=True)
+        (out / _STARTED).touch()
+        work = _jobs(out, SIZES[size], seed, key)
+        _sweep(out, {job.out for job in work})
+        todo = [job for job in work if not is_done(job.out, job.key)]
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        # One process per speaker: espeak-ng keeps state, and only a fresh process always says the same.
+        with context.Pool(jobs, maxtasksperchild=1) as pool:
+            finished = pool.imap_unordered(_make_speaker, todo, chunksize=1)
+            for _ in tqdm(finished, "synthesising", len(todo), unit="speaker", mininterval=1.0):
+                pass
+        with atomic_path(out / MARKER) as path:
+            path.write_text(_marker(work, key), encoding="utf-8")
+        mark_done(out, key)
+    return True
+
+
+def _check_ours(out: Path) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"{out}: is a file, expected a directory to write the corpus to")
+    names = {path.name for path in out.iterdir()}
+    if names and not names & {_STARTED, MARKER} and names != {".lock"}:
+        raise UserError(f"{out}: holds other files, expected a new or empty directory, or a synthetic corpus")
+
+
+def _jobs(out: Path, counts: dict[str, int], seed: int, key: dict[str, Any]) -> list[_Job]:
+    stream = sentences(seed)
+    numbers = {"SX": 0, "SI": 0}
+    jobs = []
+    for speaker in speakers(counts, seed):
+        texts = {"SA1": SA[0], "SA2": SA[1]}
+        for i, text in enumerate(islice(stream, SENTENCES)):
+            kind = "SX" if i < 5 else "SI"
+            numbers[kind] += 1
+            texts[f"{kind}{numbers[kind]}"] = text
+        content = hashlib.sha256(repr((speaker, texts)).encode()).hexdigest()
+        jobs.append(_Job(out / speaker.place, speaker, texts, {**key, "content": content}))
+    return jobs
+
+
+def _sweep(out: Path, wanted: set[Path]) -> None:
+    """Speakers of an earlier size or seed, and what was left half-written, go."""
+    for path in [*out.glob("T*/DR*/*"), *out.glob("T*/DR*/.tmp-*")]:
+        if path not in wanted:
+            shutil.rmtree(path)
+
+
+def _marker(work: list[_Job], key: dict[str, Any]) -> str:
+    splits: dict[str, list[str]] = {}
+    for job in work:
+        splits.setdefault(job.speaker.split, []).append(job.speaker.id)
+    content = {
+        **key,
+        "sentences_per_speaker": SENTENCES,
+        "splits": splits,
+        "speakers": [job.speaker.describe() for job in work],
+    }
+    return "# A synthetic twin of TIMIT, made by timit.synth.\n" + yaml.safe_dump(content, sort_keys=False)
+
+
+def _make_speaker(job: _Job) -> None:
+    voice = espeak.Espeak(job.speaker.voice)
+    room = _Room(job.speaker)
+    with atomic_dir(job.out) as place:
+        for name, text in job.texts.items():
+            rng = Random(f"{job.speaker.seed}/{name}")
+            speech = voice.say(
+                text, _vary(rng, job.speaker.rate), _vary(rng, job.speaker.pitch), job.speaker.pitch_range
+            )
+            labels, words = segments(speech, voice.rate, text.split())
+            samples, start, scale = room.record(speech.samples, voice.rate, rng)
+            _write(place / name, f"{job.speaker.id.lower()}_{name.lower()}", text, samples)
+            _write_labels(place / name, labels, words, len(samples), start, scale)
+        mark_done(place, job.key)
+
+
+class _Room:
+    """A speaker's tract and microphone: what happens to all of its sentences."""
+
+    def __init__(self, speaker: Speaker) -> None:
+        self._speaker = speaker
+        rng = _generator(speaker.seed)
+        self._response = effects.channel(rng, RATE, speaker.ripple, speaker.reverb, speaker.decay)
+
+    def record(self, clean: np.ndarray, rate: int, rng: Random) -> tuple[np.ndarray, int, float]:
+        """int16 [N] at 16 kHz; the sample at which `clean` begins in it, and samples per sample of `clean`."""
+        speaker = self._speaker
+        speed = speaker.speed * (0.97 + 0.06 * rng.random())
+        padded = np.zeros(effects.fast_size(len(clean)))
+        padded[: len(clean)] = clean
+        length = effects.fast_size(int(len(padded) * RATE / (rate * speed)))
+        start, end = (int(RATE * (0.08 + 0.12 * rng.random())) for _ in range(2))
+        signal = effects.resample(padded, length)
+        signal = effects.warp_formants(np.pad(signal, (start, end)), speaker.warp)
+        signal = effects.convolve(signal, self._response)
+        noise = _generator(f"{speaker.seed}/{rng.random()}")
+        snr = speaker.snr + 6.0 * (rng.random() - 0.5)
+        signal = effects.add_noise(signal, noise, RATE, snr, speaker.slope)
+        signal *= 32767 * (0.15 + 0.6 * rng.random()) / np.abs(signal).max()
+        return np.rint(signal).astype(np.int16), start, length / len(padded)
+
+
+def _write(stem: Path, utterance: str, text: str, samples: np.ndarray) -> None:
+    write_sphere(stem.with_suffix(".WAV"), samples, utterance)
+    stem.with_suffix(".TXT").write_text(f"0 {len(samples)} {text}\n", encoding="ascii")
+
+
+def _write_labels(
+    stem: Path, labels: list[Segment], words: list[Word], length: int, start: int, scale: float
+) -> None:
+    def place(sample: int) -> int:
+        return start + round(sample * scale)
+
+    def lines(spans: Iterator[tuple[int, int, str]]) -> str:
+        return "".join(f"{begin} {end} {name}\n" for begin, end, name in spans)
+
+    cuts = [0, *(place(label.end) for label in labels[:-1]), length]
+    phones = ((begin, end, label.label) for begin, end, label in zip(cuts, cuts[1:], labels))
+    stem.with_suffix(".PHN").write_text(lines(phones), encoding="ascii")
+    said = ((place(word.begin), place(word.end), word.text) for word in words)
+    stem.with_suffix(".WRD").write_text(lines(said), encoding="ascii")
+
+
+def _vary(rng: Random, value: int) -> int:
+    return round(value * (0.92 + 0.16 * rng.random()))
+
+
+def _generator(seed: str) -> np.random.Generator:
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "little"))
