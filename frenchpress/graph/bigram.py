@@ -17,7 +17,7 @@ import kaldifst
 import numpy as np
 
 from frenchpress.common import UserError, atomic_path, read_lines, run_main
-from frenchpress.graph.fst import FstArcs
+from frenchpress.graph.fst import arcs_from_rows
 from frenchpress.kaldi.scp import read_table
 
 BEGIN, END = "<s>", "</s>"
@@ -143,19 +143,17 @@ def grammar_fst(model: Bigram, words: dict[str, int]) -> kaldifst.StdVectorFst:
     histories = sorted(set(model.backoff) - {BEGIN, END})
     state = {BEGIN: 0, **{h: 2 + i for i, h in enumerate(histories)}}
     back = 1
-    arcs = [(state[h], words["#0"], 0, model.backoff.get(h, 0.0), back) for h in state]
+    cost = -math.log(10)
+    arcs = [(state[h], words["#0"], 0, cost * model.backoff.get(h, 0.0), back) for h in state]
     finals = np.full(len(state) + 1, np.inf, np.float32)
     entries = [(back, w, p) for w, p in model.unigram.items() if w != BEGIN]
     entries += [(state[h], w, p) for (h, w), p in model.bigram.items()]
     for source, word, probability in entries:
         if word == END:
-            finals[source] = -math.log(10) * probability
+            finals[source] = cost * probability
         else:
-            arcs.append((source, words[word], words[word], probability, state.get(word, back)))
-    arcs.sort()
-    src, ilabel, olabel, logs, dst = zip(*arcs)
-    costs = (-math.log(10) * np.array(logs)).astype(np.float32)
-    fst = FstArcs(0, finals, *(np.array(c, np.int32) for c in (src, ilabel, olabel)), costs, np.array(dst)).build()
+            arcs.append((source, words[word], words[word], cost * probability, state.get(word, back)))
+    fst = arcs_from_rows(0, finals, sorted(arcs)).build()
     kaldifst.connect(fst)
     kaldifst.arcsort(fst, "ilabel")
     return fst

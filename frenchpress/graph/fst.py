@@ -44,14 +44,11 @@ class FstArcs:
         states = list(kaldifst.StateIterator(fst))
         finals = np.array([fst.final(s).value for s in states], np.float32)
         rows = [
-            (s, arc.ilabel, arc.olabel, arc.nextstate, arc.weight.value)
+            (s, arc.ilabel, arc.olabel, arc.weight.value, arc.nextstate)
             for s in states
             for arc in kaldifst.ArcIterator(fst, s)
         ]
-        columns = list(zip(*rows)) or [(), (), (), (), ()]
-        src, ilabel, olabel, dst = (np.array(c, np.int32) for c in columns[:4])
-        start = fst.start() if callable(fst.start) else fst.start
-        return cls(start, finals, src, ilabel, olabel, np.array(columns[4], np.float32), dst)
+        return arcs_from_rows(fst.start() if callable(fst.start) else fst.start, finals, rows)
 
     def build(self) -> kaldifst.StdVectorFst:
         """A kaldifst transducer with the arcs of a state in the order they have here."""
@@ -65,6 +62,16 @@ class FstArcs:
         for src, ilabel, olabel, weight, dst in zip(*(column.tolist() for column in columns)):
             fst.add_arc(src, kaldifst.StdArc(ilabel, olabel, weight, dst))
         return fst
+
+
+def arcs_from_rows(
+    start: int, finals: NDArray[np.float32], rows: list[tuple[int, int, int, float, int]]
+) -> FstArcs:
+    """A transducer from one (source, ilabel, olabel, cost, destination) per arc."""
+    columns = list(zip(*rows)) or [(), (), (), (), ()]
+    src, ilabel, olabel, weight, dst = columns
+    ints = (np.array(column, np.int32) for column in (src, ilabel, olabel))
+    return FstArcs(start, finals, *ints, np.array(weight, np.float32), np.array(dst, np.int32))
 
 
 def read_fst(path: Path | str) -> kaldifst.StdFst:

@@ -7,7 +7,7 @@ import math
 import kaldifst
 import numpy as np
 
-from frenchpress.graph.fst import FstArcs
+from frenchpress.graph.fst import arcs_from_rows
 
 
 def lexicon_fst(
@@ -38,10 +38,8 @@ def lexicon_fst(
             arcs += [(pause, silence, 0, 0.0, 3), (3, disambig[2], 0, 0.0, home)]
     if disambig is not None:
         arcs.append((home, disambig[0], disambig[1], 0.0, home))
-    src, ilabel, olabel, costs, dst = zip(*arcs)
-    finals = np.full(1 + max(max(src), max(dst)), np.inf, np.float32)
+    finals = np.full(1 + max(max(arc[0], arc[4]) for arc in arcs), np.inf, np.float32)
     finals[home] = 0.0
-    ints = [np.array(column, np.int32) for column in (src, ilabel, olabel)]
-    fst = FstArcs(0, finals, *ints, np.array(costs, np.float32), np.array(dst, np.int32)).build()
+    fst = arcs_from_rows(0, finals, arcs).build()
     kaldifst.arcsort(fst, "olabel")
     return fst
