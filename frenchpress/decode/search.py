@@ -1,0 +1,246 @@
+"""Beam search through a decoding graph: per-frame log-likelihoods to words, for one or several LM weights.
+
+Two searches of kaldi-decoder work together. `FasterDecoder` finds the best path at the acoustic scale; it keeps
+between `min_active` and `max_active` states alive, as Kaldi's own lattice decoder does. `LatticeSimpleDecoder`
+finds the alternatives within `lattice_beam`, from which other LM weights pick theirs. It prunes by `beam` alone, so
+now and then its lattice lacks the path that the first search kept: that path stands beside the lattice's as a
+candidate at every LM weight.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import kaldi_decoder
+import kaldifst
+import numpy as np
+from numpy.typing import NDArray
+
+from frenchpress.common import UserError, read_lines
+from frenchpress.graph.fst import read_fst
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the search found.
+
+    `words` and `alignment` (int32 [T], the graph's input label at each frame) are the best path's at the acoustic
+    scale; `graph_cost` and `acoustic_cost` (unscaled) its negative log-likelihoods. `by_lm_weight`: words per LM
+    weight asked for. `reached_final` is False when the utterance ended inside the graph: the words are a guess.
+    """
+
+    words: list[str]
+    alignment: NDArray[np.int32]
+    graph_cost: float
+    acoustic_cost: float
+    reached_final: bool
+    by_lm_weight: dict[float, list[str]] = field(default_factory=dict)
+
+
+class Decoder:
+    """A decoding graph with its search options.
+
+    `tid2pdf` (int [ids + 1]) says which column of the log-likelihoods an input label of the graph reads, for graphs
+    over transition-ids; None for graphs whose labels are columns counted from 1. Label 0 consumes no frame.
+    """
+
+    def __init__(
+        self,
+        hclg: Path | str,
+        tid2pdf: NDArray[np.int32] | None,
+        words: Path | str,
+        beam: float = 13.0,
+        lattice_beam: float = 8.0,
+        max_active: int = 7000,
+        min_active: int = 200,
+    ) -> None:
+        self.source = str(hclg)
+        self.columns = None if tid2pdf is None else np.asarray(tid2pdf)[1:]
+        self._words = read_symbols(words)
+        self._graph = read_fst(hclg)
+        self._labels = _largest_label(self._graph)
+        if self.columns is not None and self._labels > len(self.columns):
+            raise UserError(
+                f"{hclg}: transition-id {self._labels}, but the model has {len(self.columns)}; "
+                "graph and model must come from the same experiment"
+            )
+        if max_active < 2:
+            raise UserError(f"max_active {max_active}: at least 2 states must stay alive")
+        limits = {"max_active": max_active, "min_active": min(min_active, max_active - 1)}
+        self._search = kaldi_decoder.FasterDecoder(
+            self._graph, kaldi_decoder.FasterDecoderOptions(beam=beam, **limits)
+        )
+        self._lattices = kaldi_decoder.LatticeSimpleDecoder(
+            self._graph, kaldi_decoder.LatticeSimpleDecoderConfig(beam=beam, lattice_beam=lattice_beam)
+        )
+
+    def decode(
+        self,
+        loglikes: NDArray[np.float32],
+        acoustic_scale: float,
+        lm_weights: Sequence[float] = (),
+        utt: str = "utterance",
+    ) -> Decoded:
+        """Decode [T, columns] log-likelihoods; UserError naming `utt` when they are empty or not finite.
+
+        An LM weight w orders paths by w * graph cost + acoustic cost, so 1 / acoustic_scale gives the best path.
+        """
+        scores = kaldi_decoder.DecodableCtc(self._columns(loglikes, utt) * np.float32(acoustic_scale))
+        best = self._best_path(scores, acoustic_scale, utt)
+        if not lm_weights:
+            return best
+        return replace(best, by_lm_weight=self._by_lm_weight(scores, acoustic_scale, lm_weights, best))
+
+    def _columns(self, loglikes: NDArray[np.float32], utt: str) -> NDArray[np.float32]:
+        """A column for each input label of the graph."""
+        if loglikes.ndim != 2 or not len(loglikes):
+            raise UserError(f"{utt}: nothing to decode (log-likelihoods of shape {loglikes.shape})")
+        if not np.isfinite(loglikes).all():
+            raise UserError(f"{utt}: log-likelihoods are not finite; check the features and the model")
+        needed = self._labels if self.columns is None else int(self.columns.max()) + 1
+        if loglikes.shape[1] < needed:
+            raise UserError(
+                f"{utt}: {loglikes.shape[1]} columns of log-likelihoods, but {self.source} needs {needed}; "
+                "graph and model must come from the same experiment"
+            )
+        chosen = loglikes if self.columns is None else np.take(loglikes, self.columns, axis=1)
+        return np.ascontiguousarray(chosen, np.float32)
+
+    def _best_path(self, scores: kaldi_decoder.DecodableCtc, scale: float, utt: str) -> Decoded:
+        self._search.decode(scores)
+        found, path = self._search.get_best_path()
+        if not found:
+            raise UserError(f"{utt}: no path through {self.source} survives the search; widen the beam")
+        _, labels, words, cost = kaldifst.get_linear_symbol_sequence(path)
+        return Decoded(
+            self._spell(words),
+            np.array(labels, np.int32),
+            cost.value1,
+            cost.value2 / scale,
+            self._search.reached_final(),
+        )
+
+    def _by_lm_weight(
+        self, scores: kaldi_decoder.DecodableCtc, scale: float, lm_weights: Sequence[float], best: Decoded
+    ) -> dict[float, list[str]]:
+        self._lattices.decode(scores)
+        found, lattice = self._lattices.get_raw_lattice()
+        if not found:
+            return dict.fromkeys(lm_weights, best.words)
+        result = {}
+        for weight, (words, cost) in _lightest_paths(lattice, scale, sorted(set(lm_weights))).items():
+            known = weight * best.graph_cost + best.acoustic_cost
+            result[weight] = best.words if known <= cost else self._spell(words)
+        return result
+
+    def _spell(self, words: Sequence[int]) -> list[str]:
+        try:
+            return [self._words[word] for word in words]
+        except KeyError as error:
+            raise UserError(f"{self.source}: word {error.args[0]} is not in its words.txt") from None
+
+
+def decode_all(
+    decoder: Decoder,
+    items: Iterable[tuple[str, NDArray[np.float32]]],
+    acoustic_scale: float,
+    lm_weights: Sequence[float] = (),
+    nj: int = 1,
+) -> Iterator[tuple[str, Decoded]]:
+    """Decode utterances in order with `nj` processes; what comes out does not depend on `nj`.
+
+    Only a few utterances' log-likelihoods are in memory at a time.
+    """
+    if nj < 1:
+        raise UserError(f"--nj {nj}: at least one job is needed")
+    if nj == 1:
+        for utt, loglikes in items:
+            yield utt, decoder.decode(loglikes, acoustic_scale, lm_weights, utt)
+        return
+    waiting: deque[tuple[str, Future[Decoded]]] = deque()
+    # Forked, so that every worker has the graph without reading or pickling it.
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(nj, context, _Worker.start, (decoder, acoustic_scale, lm_weights)) as pool:
+        for utt, loglikes in items:
+            waiting.append((utt, pool.submit(_Worker.decode, utt, loglikes)))
+            if len(waiting) > 2 * nj:
+                name, future = waiting.popleft()
+                yield name, future.result()
+        for name, future in waiting:
+            yield name, future.result()
+
+
+class _Worker:
+    """What a process of `decode_all` holds."""
+
+    decoder: Decoder
+    options: tuple[float, Sequence[float]]
+
+    @classmethod
+    def start(cls, decoder: Decoder, acoustic_scale: float, lm_weights: Sequence[float]) -> None:
+        cls.decoder, cls.options = decoder, (acoustic_scale, lm_weights)
+
+    @classmethod
+    def decode(cls, utt: str, loglikes: NDArray[np.float32]) -> Decoded:
+        return cls.decoder.decode(loglikes, *cls.options, utt)
+
+
+def read_symbols(path: Path | str) -> dict[int, str]:
+    """A Kaldi symbol table (`word number` per line) as number -> word."""
+    result: dict[int, str] = {}
+    for line_number, line in enumerate(read_lines(path), 1):
+        fields = line.split()
+        if len(fields) != 2 or not fields[1].isdecimal():
+            raise UserError(f"{path}:{line_number}: expected a word and its number, found '{line}'")
+        if int(fields[1]) in result:
+            raise UserError(f"{path}:{line_number}: number {fields[1]} is there twice")
+        result[int(fields[1])] = fields[0]
+    return result
+
+
+def _lightest_paths(
+    lattice: kaldifst.Lattice, scale: float, weights: Sequence[float]
+) -> dict[float, tuple[list[int], float]]:
+    """Words and cost of the lightest path at each LM weight (ascending).
+
+    A path that is lightest at two weights is so at all between them, the costs of paths being linear in the weight:
+    the weights between are only searched where the ends differ.
+    """
+    found: dict[float, tuple[list[int], list[int], float, float]] = {}
+
+    def search(first: int, last: int) -> None:
+        for weight in (weights[first], weights[last]):
+            if weight not in found:
+                found[weight] = _lightest_path(lattice, scale, weight)
+        low, high = found[weights[first]], found[weights[last]]
+        if low[:2] == high[:2]:
+            found.update((weight, low) for weight in weights[first + 1 : last])
+        elif last - first > 1:
+            middle = (first + last) // 2
+            search(first, middle)
+            search(middle, last)
+
+    search(0, len(weights) - 1)
+    return {w: (words, w * graph + acoustic) for w, (_, words, graph, acoustic) in found.items()}
+
+
+def _lightest_path(
+    lattice: kaldifst.Lattice, scale: float, weight: float
+) -> tuple[list[int], list[int], float, float]:
+    """Labels, words, graph cost and unscaled acoustic cost."""
+    scaled = lattice.copy()
+    kaldifst.scale_lattice(kaldifst.lattice_scale(weight, 1 / scale), scaled)
+    _, labels, words, cost = kaldifst.get_linear_symbol_sequence(kaldifst.shortest_path(scaled))
+    return labels, words, cost.value1 / weight, cost.value2
+
+
+def _largest_label(graph: kaldifst.StdFst) -> int:
+    return max(
+        (arc.ilabel for state in kaldifst.StateIterator(graph) for arc in kaldifst.ArcIterator(graph, state)),
+        default=0,
+    )
