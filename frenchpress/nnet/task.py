@@ -1,0 +1,175 @@
+"""A task: what an acoustic model is trained on and decoded with, and nothing else.
+
+    {train,dev,test}/   feats.scp feats.ark utt2spk text, and per frame pdf.ark (tied state), phone.ark (phone, 0..P-1)
+    graph/              HCLG.fst (input label = tied state + 1, 0 = none; output label = word), words.txt
+    score_map.txt, optional_tokens, meta.yaml
+
+It is built from our own stages, or from a Kaldi s5 directory:
+
+    python -m frenchpress.nnet.task --feats data/fmllr-tri3 --ali-prefix exp/tri3_ali --graph exp/tri3/graph \\
+        --lang data/lang --out exp/task
+    python -m frenchpress.nnet.task --kaldi-s5 egs/timit/s5 --out exp/task
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from frenchpress.common import UserError, read_lines, run_main
+from frenchpress.kaldi.io import MatrixReader, read_int_vectors
+from frenchpress.kaldi.scp import read_table
+from frenchpress.nnet.task_build import build
+from frenchpress.nnet.task_sources import SPLITS, kaldi_sources, own_sources
+
+
+class TaskSplit:
+    """One of train, dev, test. Files are read when first asked for; features utterance by utterance."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def reader(self) -> MatrixReader:
+        """Utterance -> features float32 [T, D]."""
+        return MatrixReader(self.path / "feats.scp")
+
+    @property
+    def utts(self) -> list[str]:
+        """All utterances in order; in dev and test maybe some without alignment."""
+        return list(self.reader)
+
+    @property
+    def aligned(self) -> list[str]:
+        """Utterances with frame targets, in order."""
+        return [utt for utt in self.reader if utt in self.pdfs]
+
+    @cached_property
+    def pdfs(self) -> dict[str, np.ndarray]:
+        """Utterance -> tied state per frame, int32 [T]."""
+        return read_int_vectors(self.path / "pdf.ark")
+
+    @cached_property
+    def phones(self) -> dict[str, np.ndarray]:
+        """Utterance -> phone index (0..P-1) per frame, int32 [T]."""
+        return read_int_vectors(self.path / "phone.ark")
+
+    @cached_property
+    def text(self) -> dict[str, list[str]]:
+        """Utterance -> reference phones, before the score map."""
+        return {utt: line.split() for utt, line in read_table(self.path / "text").items()}
+
+    @cached_property
+    def utt2spk(self) -> dict[str, str]:
+        """Utterance -> speaker."""
+        return read_table(self.path / "utt2spk")
+
+    def feats(self, utt: str) -> np.ndarray:
+        """Features float32 [T, D] of an utterance."""
+        return self.reader[utt]
+
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+        """(utterance, features float32 [T, D], tied states int32 [T], phones int32 [T]) of the aligned ones."""
+        for utt in self.aligned:
+            feats, pdfs, phones = self.feats(utt), self.pdfs[utt], self.phones.get(utt)
+            if phones is None or not len(feats) == len(pdfs) == len(phones):
+                raise UserError(f"{self.path}: {utt}: features, pdf.ark and phone.ark differ in length")
+            yield utt, feats, pdfs, phones
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task directory. `pdf_counts`: int64 [num_pdfs], frames of the training set per tied state."""
+
+    path: Path
+    num_pdfs: int
+    num_phones: int
+    feat_dim: int
+    phones: list[str]
+    pdf_counts: np.ndarray
+    source: str
+
+    @classmethod
+    def load(cls, path: Path | str) -> Task:
+        """Open a task directory; UserError if it is not there or not whole."""
+        path = Path(path)
+        if not (path / "meta.yaml").is_file() or not (path / ".done").is_file():
+            raise UserError(f"{path}: no finished task directory; stage 3 of run.sh makes it")
+        meta = _meta(path / "meta.yaml")
+        counts = np.array(meta["pdf_counts"], np.int64)
+        if len(counts) != meta["num_pdfs"] or len(meta["phones"]) != meta["num_phones"]:
+            raise UserError(f"{path}/meta.yaml: its counts do not fit together; make the task again")
+        fields = {name: meta[name] for name in ("num_pdfs", "num_phones", "feat_dim", "phones", "source")}
+        return cls(path, pdf_counts=counts, **fields)
+
+    @property
+    def graph(self) -> Path:
+        """Where HCLG.fst and words.txt are."""
+        return self.path / "graph"
+
+    @property
+    def score_map(self) -> Path:
+        """The file that says what each phone is scored as."""
+        return self.path / "score_map.txt"
+
+    @property
+    def optional_tokens(self) -> Path:
+        """The file of scored tokens whose omission is free."""
+        return self.path / "optional_tokens"
+
+    def split(self, name: str) -> TaskSplit:
+        """One of train, dev, test."""
+        if name not in SPLITS or not (self.path / name).is_dir():
+            raise UserError(f"{self.path}: no split {name!r}, expected one of {', '.join(SPLITS)}")
+        return TaskSplit(self.path / name)
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    try:
+        meta = yaml.safe_load("\n".join(read_lines(path)))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+    wanted = ("num_pdfs", "num_phones", "feat_dim", "phones", "pdf_counts", "source")
+    missing = [name for name in wanted if not isinstance(meta, dict) or name not in meta]
+    if missing:
+        raise UserError(f"{path}: no {missing[0]}; make the task again")
+    return meta
+
+
+def main() -> None:
+    """Command line; see the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kaldi-s5", type=Path, help="take everything from this Kaldi s5 directory")
+    parser.add_argument("--feats", type=Path, help="parent of the feature directories train, dev, test")
+    parser.add_argument("--ali-prefix", help="alignments are in PREFIX_train, PREFIX_dev, PREFIX_test")
+    parser.add_argument("--graph", type=Path, help="directory of HCLG.fst and words.txt")
+    parser.add_argument("--lang", type=Path, help="directory of phones.txt (with --kaldi-s5: data/lang_test_bg)")
+    parser.add_argument("--score-map", type=Path, help="two columns: phone, scored as (alone: not scored)")
+    parser.add_argument("--optional-tokens", type=Path, help="scored tokens whose omission is free, one per line")
+    parser.add_argument("--out", type=Path, required=True, help="the task directory to write")
+    args = parser.parse_args()
+    if args.kaldi_s5:
+        sources = kaldi_sources(args.kaldi_s5, args.lang)
+    elif args.feats and args.ali_prefix and args.graph and args.lang:
+        sources = own_sources(args.feats, args.ali_prefix, args.graph, args.lang)
+    else:
+        raise UserError("give --kaldi-s5, or all of --feats --ali-prefix --graph --lang")
+    for name in ("score_map", "optional_tokens"):
+        if path := getattr(args, name):
+            sources = replace(sources, **{name: path})
+    made = build(sources, args.out)
+    print(f"{args.out}: task {'written' if made else 'is up to date'}")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# What acoustic models are trained on and decoded with: fMLLR features, tied states and phones per frame, graph.
+#
+#   steps/make_task.sh [options] <data-dir> <exp-dir>
+#   e.g.: steps/make_task.sh data exp
+#         steps/make_task.sh --kaldi-s5 /kaldi/egs/timit/s5 data exp
+#
+#   --kaldi-s5 DIR           take it all from an existing Kaldi experiment (data-fmllr-tri3, exp/tri3_ali*, exp/tri3/graph)
+#   --lang DIR               its lang directory (data/lang_test_bg)
+#   --score-map FILE         what each phone is scored as, two columns; a phone alone is not scored
+#   --optional-tokens FILE   scored tokens whose omission is no error, one per line
+# Writes <exp-dir>/task.
+set -euo pipefail
+
+kaldi_s5=
+lang=
+score_map=
+optional_tokens=
+
+. "$(dirname "$0")/parse_options.sh"
+[ $# -eq 2 ] || { fp_usage >&2; exit 1; }
+data=$1 exp=$2
+
+if [ -n "$kaldi_s5" ]; then
+  [ -d "$kaldi_s5" ] || { echo "error: $0: --kaldi-s5: $kaldi_s5: no such directory" >&2; exit 1; }
+  options=(--kaldi-s5 "$kaldi_s5")
+else
+  for f in "$data/fmllr-tri3/train/feats.scp" "$exp/tri3_ali_train/final.mdl" "$exp/tri3/graph/HCLG.fst"; do
+    [ -f "$f" ] || { echo "error: $0: $f: no such file; run the stages before this one" >&2; exit 1; }
+  done
+  options=(--feats "$data/fmllr-tri3" --ali-prefix "$exp/tri3_ali" --graph "$exp/tri3/graph")
+  lang=${lang:-$data/lang}
+fi
+[ -z "$lang" ] || options+=(--lang "$lang")
+[ -z "$score_map" ] || options+=(--score-map "$score_map")
+[ -z "$optional_tokens" ] || options+=(--optional-tokens "$optional_tokens")
+
+. "$(dirname "$0")/../path.sh"
+python -m frenchpress.nnet.task "${options[@]}" --out "$exp/task"
