@@ -1,0 +1,99 @@
+"""What a training run keeps on disk, so that after an interruption it ends with the same bytes."""
+
+from __future__ import annotations
+
+import errno
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from frenchpress.common import UserError, atomic_path, is_done
+from frenchpress.config import Config, config_differences, config_to_dict, config_to_yaml
+
+CHECKPOINT, BEST, CONFIG, SUMMARY = "checkpoint.pt", "best.pt", "config.yaml", "train.yaml"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or none; UserError when there is no room for it."""
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise UserError(f"{path}: {error.strerror}; what was saved before is whole; make room, run again") from None
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Save tensors and plain values; the same content gives the same bytes."""
+    # Through memory, since torch.save puts the name of the file that it writes to into the file.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_yaml(path: Path, content: dict[str, Any]) -> None:
+    """Save plain values as YAML, in the order given."""
+    write_bytes(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110).encode())
+
+
+def training_config(config: Config) -> dict[str, Any]:
+    """The part of the configuration that training depends on."""
+    return {key: value for key, value in config_to_dict(config).items() if key != "decode"}
+
+
+def begin(out: Path, config: Config, task_digest: str) -> bool:
+    """Start, or go on with, the run in `out`; True when it has been finished already.
+
+    UserError when `out` holds a run of another configuration (the first differing key is named) or on another
+    task. A change in how to decode is no such change, and is taken over.
+    """
+    header = f"# task {task_digest}\n"
+    if (out / CONFIG).exists():
+        begun = (out / CONFIG).read_text()
+        values = yaml.safe_load(begun)
+        values.pop("decode", None)
+        for key, then, now in config_differences(values, training_config(config)):
+            raise UserError(
+                f"{out}: begun with {key} = {_short(then)}, the configuration now says {_short(now)}; "
+                "use another directory, or --restart to throw the old run away"
+            )
+        if not begun.startswith(header):
+            raise UserError(
+                f"{out}: begun on another task, or the task was made again since; "
+                "use another directory, or --restart to throw the old run away"
+            )
+    text = header + config_to_yaml(config)
+    if not (out / CONFIG).exists() or (out / CONFIG).read_text() != text:
+        write_bytes(out / CONFIG, text.encode())
+    return is_done(out, stamp(config, task_digest))
+
+
+def stamp(config: Config, task_digest: str) -> dict[str, Any]:
+    """What a finished run depended on."""
+    return {"config": training_config(config), "task": task_digest}
+
+
+def forget(out: Path) -> None:
+    """Remove what a run left in `out`, its stamp first."""
+    for name in (
+        ".done",
+        CONFIG,
+        CHECKPOINT,
+        BEST,
+        "final.pt",
+        SUMMARY,
+        "train.log",
+        "metrics.jsonl",
+        "size.yaml",
+    ):
+        (out / name).unlink(missing_ok=True)
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,115 @@
+"""Frames in memory, and batches of pieces of utterances cut from them without a loop over frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from frenchpress.common import UserError
+
+IGNORED = -1
+
+
+def splice(feats: Tensor, frames: Tensor, first: Tensor, last: Tensor, context: tuple[int, int]) -> Tensor:
+    """Frames with their neighbours: `feats` [N, D], `frames` int64 [...] -> [..., (left + 1 + right) * D].
+
+    Where a neighbour lies outside `first`..`last` (broadcast against `frames`), the outermost is repeated.
+    """
+    left, right = context
+    offsets = torch.arange(-left, right + 1, device=feats.device)
+    index = (frames.unsqueeze(-1) + offsets).clamp(first.unsqueeze(-1), last.unsqueeze(-1))
+    return feats[index].flatten(-2)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pieces of similar length side by side.
+
+    `inputs`: float32 [B, T, context * D]; `lengths`: int64 [B]; `cd`, `mono`: int64 targets of the real
+    frames, piece after piece [sum(lengths)]; `utts`: the utterance of each piece.
+    """
+
+    inputs: Tensor
+    lengths: Tensor
+    cd: Tensor
+    mono: Tensor
+    utts: list[str]
+
+    @property
+    def frames(self) -> int:
+        """Real frames, padding left out."""
+        return len(self.cd)
+
+
+class Frames:
+    """All frames of one split on one device: features [N, D], targets [N], where each utterance starts."""
+
+    def __init__(
+        self,
+        utterances: Iterable[tuple[str, np.ndarray, np.ndarray, np.ndarray]],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """`utterances`: (id, features float32 [T, D], tied states int [T], phones int [T]) each."""
+        self.utts, feats, cd, mono = [], [], [], []
+        for utt, matrix, states, phones in utterances:
+            if not len(matrix) == len(states) == len(phones):
+                raise UserError(f"{utt}: {len(matrix)} frames, but {len(states)} tied states and {len(phones)} phones")
+            self.utts.append(utt)
+            feats.append(np.asarray(matrix, np.float32))
+            cd.append(np.asarray(states, np.int32))
+            mono.append(np.asarray(phones, np.int32))
+        if not self.utts:
+            raise UserError("no utterances to train on")
+        self.lengths = np.array([len(f) for f in feats])
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.device = torch.device(device)
+        self.feats, self.cd, self.mono = (
+            torch.from_numpy(np.concatenate(part)).to(self.device) for part in (feats, cd, mono)
+        )
+
+    def __len__(self) -> int:
+        return len(self.feats)
+
+    def pieces(self, longest: int) -> np.ndarray:
+        """Every utterance in the fewest pieces of at most `longest` frames, about equal: int64 [P, 3].
+
+        Columns: utterance, first frame within it, length. Equal pieces need little padding.
+        """
+        counts = -(-self.lengths // longest)
+        utt = np.repeat(np.arange(len(counts)), counts)
+        number = np.arange(len(utt)) - np.repeat(np.cumsum(counts) - counts, counts)
+        begin = self.lengths[utt] * number // counts[utt]
+        end = self.lengths[utt] * (number + 1) // counts[utt]
+        return np.stack([utt, begin, end - begin], axis=1)
+
+    def batch(self, pieces: np.ndarray, context: tuple[int, int]) -> Batch:
+        """The batch of these rows of `pieces`; context reaches beyond a piece's ends."""
+        utt, begin, length = (torch.from_numpy(np.ascontiguousarray(c)).to(self.device) for c in pieces.T)
+        first = torch.from_numpy(self.starts).to(self.device)[utt]
+        last = first + torch.from_numpy(self.lengths).to(self.device)[utt] - 1
+        steps = torch.arange(int(pieces[:, 2].max()), device=self.device)
+        frames = (first + begin).unsqueeze(1) + steps.minimum(length.unsqueeze(1) - 1)
+        real = frames[steps < length.unsqueeze(1)]
+        inputs = splice(self.feats, frames, first.unsqueeze(1), last.unsqueeze(1), context)
+        utts = [self.utts[u] for u in pieces[:, 0]]
+        return Batch(inputs, length, self.cd[real].long(), self.mono[real].long(), utts)
+
+
+def epoch_order(pieces: np.ndarray, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Rows of `pieces` in batches of similar length, in an order that (seed, epoch) alone decides."""
+    random = np.random.default_rng([seed, epoch])
+    # A little noise on the lengths, so that the same pieces do not meet in every epoch.
+    noisy = pieces[:, 2] * random.uniform(0.95, 1.05, len(pieces))
+    groups = np.array_split(np.argsort(noisy, kind="stable"), -(-len(pieces) // batch))
+    return [pieces[groups[i]] for i in random.permutation(len(groups))]
+
+
+def in_order(pieces: np.ndarray, batch: int) -> Iterator[np.ndarray]:
+    """Rows of `pieces` in batches, shortest first: for evaluation, where the order does not matter."""
+    order = np.argsort(pieces[:, 2], kind="stable")
+    for start in range(0, len(order), batch):
+        yield pieces[order[start : start + batch]]

@@ -1,0 +1,147 @@
+"""The acoustic model: spliced features, LSTM layers, a head for tied states and one for monophones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from frenchpress.common import UserError
+from frenchpress.config import Config, config_from_dict, layer_presses
+from frenchpress.nnet.data import Frames, splice
+from frenchpress.nnet.linear import PressedLinear
+from frenchpress.nnet.lstm import QuantLSTMLayer
+
+FINAL = "final.pt"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the task, and not the configuration, decides: features in, tied states and phones out."""
+
+    feat_dim: int
+    num_pdfs: int
+    num_phones: int
+
+
+class AcousticModel(nn.Module):
+    """LSTM acoustic model after `config`; each layer is pressed as `config.compress` says.
+
+    Structure of Kadetotad et al. (JSSC 2020): spliced features, batch-normalised input projections,
+    unidirectional LSTM, two softmax heads trained jointly (the second one as in Bell & Renals, ICASSP 2015).
+    UserError when what `config` asks for does not fit the matrices.
+    """
+
+    def __init__(self, config: Config, sizes: Sizes) -> None:
+        super().__init__()
+        self.config, self.sizes = config, sizes
+        self.context = config.model.context
+        inputs = (sum(self.context) + 1) * sizes.feat_dim
+        self.register_buffer("input_mean", torch.zeros(inputs))
+        self.register_buffer("input_scale", torch.ones(inputs))
+        presses, lstm = layer_presses(config), config.model.lstm
+        self.lstm = nn.ModuleDict()
+        # What an LSTM gives lies within one; dropout scales up what it leaves.
+        limit = 1.0 / (1.0 - lstm.dropout)
+        for i, name in enumerate(list(presses)[: lstm.layers]):
+            with _blaming(name):
+                self.lstm[name] = QuantLSTMLayer(
+                    inputs if i == 0 else lstm.cells,
+                    lstm.cells,
+                    presses[name],
+                    batch_norm=lstm.batch_norm,
+                    dropout=lstm.dropout,
+                    input_limit=None if i == 0 else limit,
+                    generator=_generator(config.seed, i),
+                )
+        for i, (name, outputs) in enumerate((("head_cd", sizes.num_pdfs), ("head_mono", sizes.num_phones))):
+            with _blaming(name):
+                generator = _generator(config.seed, lstm.layers + i)
+                setattr(self, name, PressedLinear(lstm.cells, outputs, presses[name], limit, generator))
+
+    def normalise_inputs(self, frames: Frames) -> None:
+        """Bring every input to mean 0, deviation 1 over `frames`; kept with the model."""
+        wide = frames.feats.double()
+        repeat = sum(self.context) + 1
+        self.input_mean.copy_(wide.mean(0).float().repeat(repeat))
+        self.input_scale.copy_(wide.std(0).clamp(min=1e-5).reciprocal().float().repeat(repeat))
+
+    def hidden(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Spliced features [B, T, I] -> the last LSTM layer's output at the real frames [sum(lengths), H]."""
+        x = (inputs - self.input_mean) * self.input_scale
+        for layer in self.lstm.values():
+            x = layer(x, lengths)
+        return x[torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)]
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+        """Spliced features [B, T, I] and lengths int64 [B] -> logits of the real frames, piece after piece.
+
+        `cd`: [sum(lengths), num_pdfs], `mono`: [sum(lengths), num_phones].
+        """
+        x = self.hidden(inputs, lengths)
+        return {"cd": self.head_cd(x), "mono": self.head_mono(x)}
+
+    @torch.no_grad()
+    def batch_log_posteriors(self, utterances: list[Tensor]) -> list[Tensor]:
+        """Features float32 [T, D] each -> log posteriors of the tied states [T, num_pdfs] each."""
+        self.eval()
+        lengths = torch.tensor([len(feats) for feats in utterances], device=self.input_mean.device)
+        feats = torch.cat(utterances).to(self.input_mean.device)
+        first = (lengths.cumsum(0) - lengths).unsqueeze(1)
+        last = first + lengths.unsqueeze(1) - 1
+        frames = first + torch.arange(int(lengths.max()), device=first.device)
+        inputs = splice(feats, frames.minimum(last), first, last, self.context)
+        logits = self.head_cd(self.hidden(inputs, lengths))
+        return list(logits.log_softmax(-1).split(lengths.tolist()))
+
+    def log_posteriors(self, feats: Tensor) -> Tensor:
+        """Features of one utterance, float32 [T, D] -> log posteriors of the tied states [T, num_pdfs]."""
+        return self.batch_log_posteriors([feats])[0]
+
+    def description(self) -> dict[str, Any]:
+        """The sizes as plain values, to keep beside the weights."""
+        return asdict(self.sizes)
+
+
+def _generator(seed: int, layer: int) -> torch.Generator:
+    """Each layer draws its mask and weights by itself, so that what is done to one leaves the others alone."""
+    state = np.random.SeedSequence([seed, layer]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> 1))
+
+
+@contextmanager
+def _blaming(layer: str) -> Iterator[None]:
+    """Name the layer whose options do not fit."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"compress: {layer}: {error}") from None
+
+
+def read_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """A file of tensors and plain values; code in it is never run. UserError if missing or damaged."""
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; has the model been trained?") from None
+    except Exception as error:
+        raise UserError(f"{path}: not a whole model file ({str(error).splitlines()[0]})") from None
+
+
+def load_model(directory: Path | str, device: torch.device | str = "cpu") -> AcousticModel:
+    """The trained model in an experiment's directory, ready to be evaluated; UserError if there is none."""
+    path = Path(directory) / FINAL
+    saved = read_weights(path, device)
+    try:
+        config = config_from_dict(saved["config"], str(path))
+        model = AcousticModel(config, Sizes(**saved["sizes"]))
+        model.load_state_dict(saved["model"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path}: not a model of this program ({str(error).splitlines()[0]})") from None
+    return model.to(device).eval()

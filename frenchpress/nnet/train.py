@@ -1,0 +1,326 @@
+"""Train an acoustic model: `python -m frenchpress.nnet.train --config conf/x.cfg --task exp/task exp/x`.
+
+One pass over train and one over dev per epoch. Everything that the next step depends on is in the
+checkpoint, or follows from the seed, the epoch and the configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from frenchpress.common import UserError, digest, locked_dir, mark_done, run_main
+from frenchpress.compress.size import size_report
+from frenchpress.config import Config, TrainConfig, config_to_dict, load_config
+from frenchpress.nnet import checkpoint
+from frenchpress.nnet.data import Batch, Frames, epoch_order, in_order
+from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, read_weights
+from frenchpress.nnet.task import Task
+
+
+@dataclass
+class Progress:
+    """Where a run stands; all of it goes into the checkpoint."""
+
+    epoch: int = 0
+    step: int = 0  # batches of this epoch that are done
+    frames: int = 0  # in this epoch, as are the sums of losses over frames
+    loss_cd: float = 0.0
+    loss_mono: float = 0.0
+    seconds: float = 0.0  # of training in this epoch
+    rate: float = 1.0  # what the learning rates are multiplied by
+    error: float = math.inf  # dev frame error of the epoch before
+    best: float = math.inf
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """One training run: what is trained, on what, and where it is kept."""
+
+    config: Config
+    out: Path
+    model: AcousticModel
+    optimizer: torch.optim.Optimizer
+    train: Frames
+    dev: Frames
+    checkpoint_seconds: float
+    progress: Progress = field(default_factory=Progress)
+
+
+def train(run: Run) -> None:
+    """Train from wherever the run stands to its last epoch, and write the final model."""
+    restore(run)
+    while run.progress.epoch < run.config.train.epochs:
+        train_epoch(run)
+        loss, error_cd, error_mono = evaluate(run.model, run.dev)
+        end_epoch(run, loss, error_cd, error_mono)
+    best = read_weights(run.out / checkpoint.BEST)
+    model = {"config": config_to_dict(run.config), "sizes": run.model.description(), "model": best["model"]}
+    checkpoint.write_tensors(run.out / FINAL, model)
+
+
+def train_epoch(run: Run) -> None:
+    """Take the steps of this epoch that are not done yet."""
+    config, progress, model = run.config.train, run.progress, run.model
+    pieces = run.train.pieces(config.sequence_length.at(progress.epoch))
+    batches = epoch_order(pieces, config.batch, run.config.seed, progress.epoch)
+    for group, rate in zip(run.optimizer.param_groups, learning_rates(config)):
+        group["lr"] = rate * progress.rate
+    model.train()
+    bar = tqdm(total=len(batches), initial=progress.step, desc=f"epoch {progress.epoch + 1}", disable=None)
+    saved = started = time.monotonic()
+    for rows in batches[progress.step :]:
+        batch = run.train.batch(rows, model.context)
+        step(run, batch)
+        now = time.monotonic()
+        progress.seconds, started = progress.seconds + now - started, now
+        bar.update()
+        if now - saved >= run.checkpoint_seconds:
+            save(run)
+            saved = started = time.monotonic()
+    bar.close()
+
+
+def step(run: Run, batch: Batch) -> None:
+    """One update of the weights; UserError, and no update, where the loss is not a number."""
+    config, progress, model = run.config.train, run.progress, run.model
+    loss, loss_cd, loss_mono = losses(model(batch.inputs, batch.lengths), batch, config.l2_cd_output)
+    if not math.isfinite(loss.item()):
+        where = f"epoch {progress.epoch + 1}, step {progress.step + 1}"
+        raise UserError(
+            f"{run.out}: the loss is {loss.item()} at {where}, on {' '.join(batch.utts)}; "
+            "look at these utterances, or lower train.lr, or set train.clip"
+        )
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if config.clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+    run.optimizer.step()
+    progress.step += 1
+    progress.frames += batch.frames
+    progress.loss_cd += loss_cd.item() * batch.frames
+    progress.loss_mono += loss_mono.item() * batch.frames
+
+
+def losses(logits: dict[str, Tensor], batch: Batch, l2: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Total, tied-state and monophone loss per frame, float32 []; the total has `l2` times the mean square
+    of the tied-state logits added, which keeps their scale in bounds.
+    """
+    cd = cross_entropy(logits["cd"], batch.cd)
+    mono = cross_entropy(logits["mono"], batch.mono)
+    total = cd + mono
+    if l2:
+        total = total + l2 * logits["cd"].square().mean()
+    return total, cd, mono
+
+
+@torch.no_grad()
+def evaluate(model: AcousticModel, frames: Frames, batch: int = 32) -> tuple[float, float, float]:
+    """Loss per frame (both heads), frame error of tied states and of monophones, over whole utterances."""
+    model.eval()
+    loss = wrong_cd = wrong_mono = 0.0
+    for rows in in_order(frames.pieces(int(frames.lengths.max())), batch):
+        part = frames.batch(rows, model.context)
+        logits = model(part.inputs, part.lengths)
+        loss += losses(logits, part, 0.0)[0].item() * part.frames
+        wrong_cd += (logits["cd"].argmax(-1) != part.cd).sum().item()
+        wrong_mono += (logits["mono"].argmax(-1) != part.mono).sum().item()
+    return loss / len(frames), wrong_cd / len(frames), wrong_mono / len(frames)
+
+
+def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> None:
+    """Note the epoch's figures, keep the best model, halve the rates if dev gained too little."""
+    config, progress = run.config.train, run.progress
+    progress.history.append(
+        {
+            "epoch": progress.epoch + 1,
+            "sequence_length": config.sequence_length.at(progress.epoch),
+            "steps": progress.step,
+            "loss_cd": progress.loss_cd / progress.frames,
+            "loss_mono": progress.loss_mono / progress.frames,
+            "dev_loss": dev_loss,
+            "dev_frame_error_cd": error_cd,
+            "dev_frame_error_mono": error_mono,
+            "lr_lstm": config.lr.lstm * progress.rate,
+            "seconds": round(progress.seconds, 2),
+            "frames_per_second": round(progress.frames / max(progress.seconds, 1e-9), 1),
+        }
+    )
+    if error_cd < progress.best:
+        checkpoint.write_tensors(run.out / checkpoint.BEST, {"model": run.model.state_dict()})
+    gain = (progress.error - error_cd) / progress.error if math.isfinite(progress.error) else 1.0
+    run.progress = Progress(
+        epoch=progress.epoch + 1,
+        rate=progress.rate * (config.halving.factor if gain < config.halving.threshold else 1.0),
+        error=error_cd,
+        best=min(progress.best, error_cd),
+        history=progress.history,
+    )
+    save(run)
+    write_logs(run)
+
+
+def save(run: Run) -> None:
+    """Write the checkpoint: everything that the next step depends on."""
+    content = {
+        "config": checkpoint.training_config(run.config),
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "progress": asdict(run.progress),
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+    checkpoint.write_tensors(run.out / checkpoint.CHECKPOINT, content)
+
+
+def restore(run: Run) -> None:
+    """Go on from the checkpoint, if there is one."""
+    path = run.out / checkpoint.CHECKPOINT
+    if not path.exists():
+        return
+    saved = read_weights(path)
+    run.model.load_state_dict(saved["model"])
+    run.optimizer.load_state_dict(saved["optimizer"])
+    run.progress = Progress(**saved["progress"])
+    torch.set_rng_state(saved["random"])
+    if saved["random_cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(saved["random_cuda"])
+    print(f"{run.out}: going on from epoch {run.progress.epoch + 1}, step {run.progress.step + 1}")
+    write_logs(run)
+
+
+def write_logs(run: Run) -> None:
+    """Write `metrics.jsonl` and `train.log` anew, so that an interruption leaves no line double or half."""
+    history = run.progress.history
+    records = "".join(json.dumps(entry) + "\n" for entry in history)
+    checkpoint.write_bytes(run.out / "metrics.jsonl", records.encode())
+    lines = [epoch_line(entry) for entry in history]
+    checkpoint.write_bytes(run.out / "train.log", "".join(line + "\n" for line in lines).encode())
+    if lines:
+        print(lines[-1], flush=True)
+
+
+def epoch_line(entry: dict[str, float]) -> str:
+    """One epoch of `metrics.jsonl` for the eye."""
+    error_cd, error_mono = 100 * entry["dev_frame_error_cd"], 100 * entry["dev_frame_error_mono"]
+    return (
+        f"epoch {entry['epoch']:2}: loss cd {entry['loss_cd']:.4f} mono {entry['loss_mono']:.4f}, "
+        f"dev loss {entry['dev_loss']:.4f} frame error cd {error_cd:.2f} % mono {error_mono:.2f} %, "
+        f"lr {entry['lr_lstm']:.2e}, {entry['seconds']:.0f} s, {entry['frames_per_second']:.0f} frames/s"
+    )
+
+
+def learning_rates(config: TrainConfig) -> list[float]:
+    """First rates, in the order of the optimizer's groups."""
+    return [config.lr.lstm, config.lr.head_cd, config.lr.head_mono]
+
+
+def make_optimizer(model: AcousticModel, config: TrainConfig) -> torch.optim.Optimizer:
+    """RMSprop with a group each for the LSTM layers and the two heads."""
+    parts = (model.lstm, model.head_cd, model.head_mono)
+    groups = [{"params": list(p.parameters()), "lr": r} for p, r in zip(parts, learning_rates(config))]
+    return torch.optim.RMSprop(groups, alpha=config.alpha, eps=config.eps, momentum=config.momentum)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto`: the GPU when there is one. UserError for a GPU that is not there."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device: cuda, but PyTorch sees no GPU; use auto or cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def write_summary(run: Run, arguments: argparse.Namespace, device: torch.device) -> None:
+    """Write what was run with what, and how long it took."""
+    history = run.progress.history
+    seconds = sum(e["seconds"] for e in history)
+    best = min(history, key=lambda e: e["dev_frame_error_cd"])
+    summary: dict[str, Any] = {
+        "command": " ".join(sys.argv),
+        "config": str(arguments.config),
+        "task": str(arguments.task),
+        "seed": run.config.seed,
+        "epochs": len(history),
+        "chosen_epoch": best["epoch"],
+        "dev_frame_error_cd": best["dev_frame_error_cd"],
+        "dev_frame_error_mono": best["dev_frame_error_mono"],
+        "seconds": round(seconds, 1),
+        "frames_per_second": round(len(history) * len(run.train) / max(seconds, 1e-9), 1),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "cpu",
+        "threads": run.config.train.threads,
+        "versions": {
+            "frenchpress": version("frenchpress"),
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+        },
+    }
+    checkpoint.write_yaml(run.out / checkpoint.SUMMARY, summary)
+
+
+def make_deterministic(config: Config) -> None:
+    """Same seed, same machine, same bits."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(config.train.threads)
+    torch.manual_seed(config.seed)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Train an acoustic model; interrupted, the same command goes on.")
+    parser.add_argument("--config", type=Path, required=True, help="conf/x.cfg")
+    parser.add_argument("--task", type=Path, required=True, help="directory of features, targets and graph")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. train.epochs=2")
+    parser.add_argument("--seed", type=int, help="short for --set seed=N")
+    parser.add_argument("--restart", action="store_true", help="throw away an earlier run in the directory")
+    parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between checkpoints")
+    parser.add_argument("out", type=Path, help="exp/x")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Command line."""
+    arguments = parse_arguments()
+    seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
+    config = load_config(arguments.config, [*arguments.set, *seed])
+    make_deterministic(config)
+    device = choose_device(config.train.device)
+    task = Task.load(arguments.task)
+    try:
+        model = AcousticModel(config, Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
+    except UserError as error:
+        raise UserError(f"{arguments.config}: {error}") from None
+    with locked_dir(arguments.out) as out:
+        if arguments.restart:
+            checkpoint.forget(out)
+        identity = digest(arguments.task)
+        if checkpoint.begin(out, config, identity):
+            print(f"{out} is up to date")
+            return
+        splits = [Frames(task.split(name), device) for name in ("train", "dev")]
+        model.normalise_inputs(splits[0])
+        model.to(device)
+        run = Run(config, out, model, make_optimizer(model, config.train), *splits, arguments.checkpoint_seconds)
+        train(run)
+        checkpoint.write_yaml(out / "size.yaml", size_report(model))
+        write_summary(run, arguments, device)
+        mark_done(out, checkpoint.stamp(config, identity))
+        (out / checkpoint.BEST).unlink()
+
+
+if __name__ == "__main__":
+    run_main(main)

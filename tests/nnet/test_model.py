@@ -1,0 +1,152 @@
+"""The acoustic model as a whole: shapes, padding, normalisation, what it refuses, what it is stored as."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from frenchpress.common import UserError
+from frenchpress.config import config_from_dict, config_to_dict, load_config
+from frenchpress.nnet.data import Frames
+from frenchpress.nnet.model import AcousticModel, Sizes, load_model
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZES = Sizes(feat_dim=40, num_pdfs=30, num_phones=7)
+SMALL = {"model": {"lstm": {"cells": 32}}}
+PRESSED = {
+    **SMALL,
+    "compress": {
+        "lstm*": {"weight_bits": 8, "act_bits": 16, "hcgs": {"blocks": [8, 2], "keep": ["1/2", "1/2"]}},
+        "head_*": {"weight_bits": 4, "act_bits": 8},
+    },
+}
+
+
+def make(values, sizes=SIZES):
+    torch.manual_seed(0)
+    return AcousticModel(config_from_dict(values, "test"), sizes)
+
+
+@pytest.mark.parametrize("values", [SMALL, PRESSED], ids=["float", "pressed"])
+def test_logits_of_real_frames_only(values):
+    model = make(values)
+    lengths = torch.tensor([9, 4, 6])
+    logits = model(torch.randn(3, 9, 440), lengths)
+    assert logits["cd"].shape == (19, 30) and logits["mono"].shape == (19, 7)
+    (logits["cd"].sum() + logits["mono"].sum()).backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("values", [SMALL, PRESSED], ids=["float", "pressed"])
+def test_an_utterance_does_not_depend_on_its_batch(values):
+    model = make(values)
+    model(torch.randn(4, 50, 440), torch.full((4,), 50))  # calibrates activation ranges, batch norm
+    feats = [torch.randn(n, 40) for n in (5, 17, 1)]
+    together = model.batch_log_posteriors(feats)
+    for one, part in zip(feats, together):
+        alone = model.log_posteriors(one)
+        assert alone.shape == (len(one), 30)
+        torch.testing.assert_close(alone, part, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(alone.exp().sum(1), torch.ones(len(one)))
+
+
+def test_training_and_decoding_see_the_same_inputs():
+    model = make(SMALL).eval()
+    feats = np.random.default_rng(0).normal(size=(23, 40)).astype(np.float32)
+    frames = Frames([("u", feats, np.zeros(23, int), np.zeros(23, int))])
+    batch = frames.batch(frames.pieces(1000), model.context)
+    with torch.no_grad():
+        cd = model(batch.inputs, batch.lengths)["cd"].log_softmax(-1)
+    torch.testing.assert_close(model.log_posteriors(torch.from_numpy(feats)), cd)
+
+
+def test_no_frame_hears_the_future_beyond_its_context():
+    model = make(SMALL).eval()
+    feats = torch.randn(30, 40)
+    changed = feats.clone()
+    changed[20:] += 1
+    before, after = model.log_posteriors(feats), model.log_posteriors(changed)
+    assert torch.equal(before[:15], after[:15]) and not torch.equal(before[15], after[15])
+
+
+def test_inputs_are_normalised():
+    model = make(SMALL)
+    feats = np.random.default_rng(0).normal(3, 7, size=(500, 40)).astype(np.float32)
+    model.normalise_inputs(Frames([("u", feats, np.zeros(500, int), np.zeros(500, int))]))
+    wide = torch.from_numpy(np.tile(feats, 11))
+    normal = (wide - model.input_mean) * model.input_scale
+    torch.testing.assert_close(normal.mean(0), torch.zeros(440), atol=1e-4, rtol=0)
+    torch.testing.assert_close(normal.std(0), torch.ones(440), atol=1e-3, rtol=0)
+
+
+def test_published_size():
+    model = AcousticModel(load_config(ROOT / "conf/lstm512.cfg"), Sizes(40, 1900, 48))
+    matrices = sum(p.numel() for p in model.parameters() if p.dim() == 2)
+    assert matrices == 4 * 512 * (440 + 512) + 4 * 512 * (512 + 512) + 512 * 1900 + 512 * 48
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf").glob("*.cfg")), ids=lambda p: p.stem)
+def test_every_shipped_file_makes_a_model(path):
+    model = AcousticModel(load_config(path), Sizes(40, 960, 36))
+    assert model(torch.randn(1, 3, 440), torch.tensor([3]))["cd"].shape == (3, 960)
+
+
+@pytest.mark.parametrize(
+    "press, words",
+    [
+        ({"quantizer": "unifrom", "weight_bits": 8}, "unifrom.*uniform"),
+        ({"act_quantizer": "static", "act_bits": 8}, "static.*fixed"),
+        ({"hcgs": {"blocks": [64, 2], "keep": [0.5, 0.5]}}, "block of 64 is larger than the matrix"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_layer(press, words):
+    with pytest.raises(UserError, match=f"lstm1.*{words}") as error:
+        make({**SMALL, "compress": {"lstm1": press}})
+    assert "\n" not in str(error.value)
+
+
+def save(path, model, **changes):
+    content = {"config": config_to_dict(model.config), "sizes": model.description(), "model": model.state_dict()}
+    torch.save({**content, **changes}, path)
+
+
+@pytest.mark.parametrize("values", [SMALL, PRESSED], ids=["float", "pressed"])
+def test_a_stored_model_comes_back(tmp_path, values):
+    model = make(values)
+    model(torch.randn(2, 20, 440), torch.tensor([20, 20]))
+    save(tmp_path / "final.pt", model)
+    torch.manual_seed(99)
+    feats = torch.randn(11, 40)
+    assert torch.equal(load_model(tmp_path).log_posteriors(feats), model.log_posteriors(feats))
+
+
+def test_bad_model_files(tmp_path):
+    with pytest.raises(UserError, match="final.pt: no such file"):
+        load_model(tmp_path)
+    save(tmp_path / "final.pt", make(SMALL), sizes={"feat_dim": 40, "num_pdfs": 31, "num_phones": 7})
+    with pytest.raises(UserError, match="final.pt: not a model of this program"):
+        load_model(tmp_path)
+    whole = (tmp_path / "final.pt").read_bytes()
+    (tmp_path / "final.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="final.pt: not a whole model file"):
+        load_model(tmp_path)
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_code_in_a_model_file_is_never_run(tmp_path):
+    torch.save(Evil(tmp_path / "touched"), tmp_path / "final.pt")
+    with pytest.raises(UserError, match="not a whole model file"):
+        load_model(tmp_path)
+    (tmp_path / "final.pt").write_bytes(pickle.dumps(Evil(tmp_path / "touched")))
+    with pytest.raises(UserError, match="not a whole model file"):
+        load_model(tmp_path)
+    assert not (tmp_path / "touched").exists()
