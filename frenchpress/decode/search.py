@@ -156,16 +156,29 @@ def decode_all(
 
     Only a few utterances' log-likelihoods are in memory at a time.
     """
+    for utt, found in decode_grid(decoder, items, [acoustic_scale], lm_weights, nj):
+        yield utt, found[acoustic_scale]
+
+
+def decode_grid(
+    decoder: Decoder,
+    items: Iterable[tuple[str, NDArray[np.float32]]],
+    acoustic_scales: Sequence[float],
+    lm_weights: Sequence[float] = (),
+    nj: int = 1,
+) -> Iterator[tuple[str, dict[float, Decoded]]]:
+    """As `decode_all`, at several acoustic scales: utterance and what was found at each."""
     if nj < 1:
         raise UserError(f"--nj {nj}: at least one job is needed")
     if nj == 1:
         for utt, loglikes in items:
-            yield utt, decoder.decode(loglikes, acoustic_scale, lm_weights, utt)
+            yield utt, {s: decoder.decode(loglikes, s, lm_weights, utt) for s in acoustic_scales}
         return
-    waiting: deque[tuple[str, Future[Decoded]]] = deque()
+    options = (decoder, acoustic_scales, lm_weights)
+    waiting: deque[tuple[str, Future[dict[float, Decoded]]]] = deque()
     # Forked, so that every worker has the graph without reading or pickling it.
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(nj, context, _Worker.start, (decoder, acoustic_scale, lm_weights)) as pool:
+    with ProcessPoolExecutor(nj, context, _Worker.start, options) as pool:
         for utt, loglikes in items:
             waiting.append((utt, pool.submit(_Worker.decode, utt, loglikes)))
             if len(waiting) > 2 * nj:
@@ -176,18 +189,18 @@ def decode_all(
 
 
 class _Worker:
-    """What a process of `decode_all` holds."""
+    """What a process of `decode_grid` holds."""
 
-    decoder: Decoder
-    options: tuple[float, Sequence[float]]
-
-    @classmethod
-    def start(cls, decoder: Decoder, acoustic_scale: float, lm_weights: Sequence[float]) -> None:
-        cls.decoder, cls.options = decoder, (acoustic_scale, lm_weights)
+    options: tuple[Decoder, Sequence[float], Sequence[float]]
 
     @classmethod
-    def decode(cls, utt: str, loglikes: NDArray[np.float32]) -> Decoded:
-        return cls.decoder.decode(loglikes, *cls.options, utt)
+    def start(cls, decoder: Decoder, acoustic_scales: Sequence[float], lm_weights: Sequence[float]) -> None:
+        cls.options = (decoder, acoustic_scales, lm_weights)
+
+    @classmethod
+    def decode(cls, utt: str, loglikes: NDArray[np.float32]) -> dict[float, Decoded]:
+        decoder, scales, lm_weights = cls.options
+        return {scale: decoder.decode(loglikes, scale, lm_weights, utt) for scale in scales}
 
 
 def read_symbols(path: Path | str) -> dict[int, str]:

@@ -5,14 +5,14 @@ Shared by every system that decodes: give the hypotheses per weight, get decode 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from frenchpress.common import UserError, atomic_dir, atomic_path, mark_done, read_lines
+from frenchpress.common import UserError, atomic_dir, atomic_path, is_done, locked_dir, mark_done, read_lines
 from frenchpress.score.breakdown import per_phone, per_speaker
 from frenchpress.score.scoring import Scored, Scoring
 from frenchpress.score.transcripts import Transcripts, read_transcripts, write_transcripts
@@ -47,6 +47,53 @@ class Split:
 
 
 HypsByWeights = Mapping[Weights, Transcripts]
+
+
+Search = Callable[[Split, Sequence[float]], HypsByWeights]
+"""Decodes a set at some acoustic scales: words per utterance at every scale and LM weight."""
+
+
+def evaluate(
+    out: Path,
+    scoring: Scoring,
+    dev: Split,
+    test: Split,
+    search: Search,
+    scales: Sequence[float],
+    key: dict[str, Any],
+) -> str | None:
+    """Decode dev at all `scales`, choose the weights, decode and score test once with them, write it all to `out`.
+
+    Writes decode_dev, decode_test and PER. `key` names everything that the hypotheses depend on; what is done
+    already for it is kept. Returns the text of PER, or None when it said so already. Takes the lock of `out`.
+    """
+    with locked_dir(out):
+        stats = _finished(out / "decode_dev", key)
+        if stats is None:
+            hyps = search(dev, scales)
+            weights, scores = choose(scoring, dev, hyps)
+            stats = write_decoded(out / "decode_dev", dev, scores[weights], hyps[weights], weights, key)
+        weights = Weights(stats["acoustic_scale"], stats["lm_weight"])
+        test_key = key | {"weights": str(weights)}
+        test_stats = _finished(out / "decode_test", test_key)
+        if test_stats is None:
+            hyps = search(test, [weights.acoustic_scale])
+            _, scores = choose(scoring, test, hyps)
+            extra = {"oracle": oracle(scores)}
+            test_stats = write_decoded(
+                out / "decode_test", test, scores[weights], hyps[weights], weights, test_key, extra
+            )
+        text = per_text({"dev": stats, "test": test_stats})
+        if (out / "PER").exists() and (out / "PER").read_text("utf-8") == text:
+            return None
+        with atomic_path(out / "PER") as temporary:
+            temporary.write_text(text, "utf-8")
+        return text
+
+
+def _finished(directory: Path, key: dict[str, Any]) -> dict[str, Any] | None:
+    """The statistics of a decode directory that is done for this key."""
+    return yaml.safe_load((directory / "stats.yaml").read_text("utf-8")) if is_done(directory, key) else None
 
 
 def choose(scoring: Scoring, split: Split, hyps: HypsByWeights) -> tuple[Weights, dict[Weights, Scored]]:
@@ -98,17 +145,19 @@ def summary(scored: Scored, weights: Weights) -> dict[str, Any]:
     }
 
 
-def oracle_line(scores: Mapping[Weights, Scored]) -> tuple[str, dict[str, Any]]:
-    """The best rate over the weights, chosen on the very set it is reported for: for old tables only."""
+def oracle(scores: Mapping[Weights, Scored]) -> dict[str, Any]:
+    """The best rate over the weights, chosen on the very set that it is of. Older tables quote it; no result."""
     best = min(scores, key=lambda w: (scores[w].counts.errors, w))
-    found = {"oracle_per": round(scores[best].counts.rate, 4), "oracle_lm_weight": best.lm_weight}
-    return f"{scores[best].counts.line()} oracle on this set: {best}, not a result", found
+    return {
+        "line": scores[best].counts.line(),
+        "per": round(scores[best].counts.rate, 4),
+        "acoustic_scale": best.acoustic_scale,
+        "lm_weight": best.lm_weight,
+    }
 
 
-def write_per(
-    path: Path, stats: Mapping[str, Mapping[str, Any]], notes: Mapping[str, str] | None = None
-) -> str:
-    """Write the PER file: a line per set in Kaldi's form, with what is needed to judge it."""
+def per_text(stats: Mapping[str, Mapping[str, Any]]) -> str:
+    """The PER file: a line per set in Kaldi's form, with what is needed to judge it."""
     lines = []
     for name, found in stats.items():
         low, high = found["interval"]
@@ -117,12 +166,12 @@ def write_per(
             f"{found['line']} {name} 95%=[{low:.2f}, {high:.2f}] utterances={found['utterances']} "
             f"phones={found['phones']} {weights}"
         )
-        if notes and name in notes:
-            lines.append(f"# {name}: {notes[name]}")
-    text = "".join(line + "\n" for line in lines)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, "utf-8")
-    return text
+        if best := found.get("oracle"):
+            weights = Weights(best["acoustic_scale"], best["lm_weight"])
+            lines.append(
+                f"{best['line']} {name} oracle, LM weight chosen on {name} itself: no result; {weights}"
+            )
+    return "".join(line + "\n" for line in lines)
 
 
 def _read_utt2spk(path: Path) -> dict[str, str]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, locked_dir
 from frenchpress.score.breakdown import per_phone, per_speaker
-from frenchpress.score.choose import Split, Weights, choose, oracle_line, write_decoded, write_per
+from frenchpress.score.choose import Split, Weights, choose, evaluate, write_decoded
 from frenchpress.score.counts import Counts, bootstrap_interval
 from frenchpress.score.scoring import Scoring
 from frenchpress.score.transcripts import read_score_map, read_tokens, read_transcripts
@@ -78,9 +78,6 @@ def test_choose_takes_fewest_errors_then_the_smaller_weights():
     best, scores = choose(Scoring(MAP), split(), hyps)
     assert best == Weights(0.1, 2)
     assert scores[Weights(0.2, 1)].counts.errors == 7
-    line, found = oracle_line(scores)
-    assert found == {"oracle_per": 42.8571, "oracle_lm_weight": 2}
-    assert "not a result" in line
 
 
 def test_decode_directory_and_per_file(tmp_path):
@@ -92,15 +89,74 @@ def test_decode_directory_and_per_file(tmp_path):
     assert read_transcripts(tmp_path / "decode_dev/hyp.txt") == HYPS
     assert yaml.safe_load((tmp_path / "decode_dev/stats.yaml").read_text()) == stats
     assert stats["beam"] == 13.0
-    write_per(tmp_path / "PER", {"dev": stats, "test": stats}, {"test": "oracle"})
-    first, second, third = (tmp_path / "PER").read_text().splitlines()
+
+
+TEST_REFS = {"u3": ["t", "t"], "u4": ["ih"]}
+SEARCHED = {
+    "dev": {
+        Weights(0.1, 1): {u: [] for u in REFS},
+        Weights(0.1, 2): HYPS,
+        Weights(0.2, 2): {u: [] for u in REFS},
+    },
+    "test": {Weights(0.1, 1): TEST_REFS, Weights(0.1, 2): {"u3": ["t"], "u4": ["t"]}},
+}
+
+
+class FakeSearch:
+    """Hands out SEARCHED and remembers what it was asked."""
+
+    def __init__(self, fail_on=None):
+        self.asked, self.fail_on = [], fail_on
+
+    def __call__(self, split, scales):
+        self.asked.append((split.name, list(scales)))
+        if split.name == self.fail_on:
+            raise KeyboardInterrupt
+        return {w: h for w, h in SEARCHED[split.name].items() if w.acoustic_scale in scales}
+
+
+def run_evaluate(out, search, key="a"):
+    test = Split("test", TEST_REFS, {u: u for u in TEST_REFS}, "data/test/text")
+    return evaluate(out, Scoring(MAP), split(), test, search, [0.1, 0.2], {"k": key})
+
+
+def test_weights_are_chosen_on_dev_and_test_is_scored_once(tmp_path):
+    search = FakeSearch()
+    text = run_evaluate(tmp_path, search)
+    assert search.asked == [("dev", [0.1, 0.2]), ("test", [0.1])]
+    dev, test, oracle = text.splitlines()
     assert re.fullmatch(
         r"%WER 42\.86 \[ 3 / 7, 0 ins, 2 del, 1 sub \] dev 95%=\[[\d.]+, [\d.]+\] utterances=2 phones=7 "
         r"acoustic_scale=0.1 lm_weight=2",
-        first,
+        dev,
     )
-    assert " test " in second
-    assert third == "# test: oracle"
+    assert test.startswith("%WER 66.67 [ 2 / 3, 0 ins, 1 del, 1 sub ] test ")
+    assert oracle.startswith("%WER 0.00 [ 0 / 3, 0 ins, 0 del, 0 sub ] test oracle")
+    assert "no result; acoustic_scale=0.1 lm_weight=1" in oracle
+    assert (tmp_path / "PER").read_text() == text
+
+
+def test_interrupted_evaluation_goes_on_and_ends_alike(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_evaluate(tmp_path / "a", FakeSearch(fail_on="test"))
+    search = FakeSearch()
+    text = run_evaluate(tmp_path / "a", search)
+    assert search.asked == [("test", [0.1])]
+    assert text == run_evaluate(tmp_path / "b", FakeSearch())
+    for file in ("decode_dev/stats.yaml", "decode_test/stats.yaml", "decode_test/per_phone", "PER"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    again = FakeSearch()
+    assert run_evaluate(tmp_path / "a", again) is None
+    (tmp_path / "a/PER").write_text("of an older model\n")
+    assert run_evaluate(tmp_path / "a", again) == text
+    assert again.asked == []
+    run_evaluate(tmp_path / "a", again, key="another model")
+    assert [name for name, _ in again.asked] == ["dev", "test"]
+
+
+def test_second_writer_is_refused(tmp_path):
+    with locked_dir(tmp_path), pytest.raises(UserError, match="another run is writing here"):
+        run_evaluate(tmp_path, FakeSearch())
 
 
 @pytest.mark.parametrize(
