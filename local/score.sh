@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Scores one file of hypotheses against a data directory's text.
+#
+#   local/score.sh [options] <data-dir> <hyp-file>
+#   e.g.: local/score.sh --score-map exp/task/score_map.txt exp/task/test exp/lstm512/decode_test/hyp.txt
+#
+#   --score-map FILE   what each phone is scored as, two columns; a phone alone is not scored
+#   --optional FILE    scored phones whose omission is no error, one per line
+#   --count-as NAME    compute-wer or sclite (sclite with --optional, else compute-wer)
+set -euo pipefail
+
+score_map=
+optional=
+count_as=
+
+. "$(dirname "$0")/../steps/parse_options.sh"
+[ $# -eq 2 ] || { fp_usage >&2; exit 1; }
+data=$1 hyp=$2
+
+for f in "$data/text" "$hyp"; do
+  [ -f "$f" ] || { echo "error: $0: $f: no such file" >&2; exit 1; }
+done
+
+. "$(dirname "$0")/../path.sh"
+options=()
+[ -z "$score_map" ] || options+=(--score-map "$score_map")
+[ -z "$optional" ] || options+=(--optional "$optional")
+[ -z "$count_as" ] || options+=(--count-as "$count_as")
+python -m frenchpress.score.per --ref "$data/text" --hyp "$hyp" "${options[@]}"

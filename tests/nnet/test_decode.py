@@ -1,0 +1,161 @@
+"""Decoding with a model: priors, the choice of weights, what is written, and what is refused."""
+
+import shutil
+import sys
+
+import kaldifst
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from frenchpress.common import UserError, mark_done
+from frenchpress.config import DecodeConfig, config_from_dict, config_to_yaml
+from frenchpress.graph.fst import write_fst
+from frenchpress.nnet import decode
+from frenchpress.nnet.checkpoint import write_tensors
+from frenchpress.nnet.decode import NEVER, decode_experiment, log_likelihoods, log_priors
+from frenchpress.nnet.model import AcousticModel, Sizes
+from frenchpress.nnet.task import Task
+
+PHONES, STATES = 4, 12
+OPTIONS = DecodeConfig(acoustic_scales=(0.1, 0.5), lm_weights=(1.0, 2.0, 10.0))
+
+
+def phone_loop():
+    """Any sequence of phones: three states each, label state + 1; the phone's word on the way in."""
+    fst = kaldifst.StdVectorFst()
+    hub = fst.add_state()
+    fst.start = hub
+    fst.set_final(hub, 0.0)
+    for phone in range(PHONES):
+        last = hub
+        for label in (3 * phone + 1, 3 * phone + 2, 3 * phone + 3):
+            state = fst.add_state()
+            fst.add_arc(last, kaldifst.StdArc(label, phone + 1 if last == hub else 0, 1.0, state))
+            fst.add_arc(state, kaldifst.StdArc(label, 0, 0.5, state))
+            last = state
+        fst.add_arc(last, kaldifst.StdArc(0, 0, 0.5, hub))
+    return fst
+
+
+@pytest.fixture
+def task(made_task, tmp_path):
+    path = tmp_path / "task"
+    shutil.copytree(made_task, path)
+    for split in ("train", "dev", "test"):  # the archives were moved
+        scp = path / split / "feats.scp"
+        scp.write_text(scp.read_text().replace(str(made_task), str(path)))
+    write_fst(path / "graph/HCLG.fst", phone_loop())
+    (path / "graph/words.txt").write_text("<eps> 0\n" + "".join(f"p{p} {p + 1}\n" for p in range(PHONES)))
+    mark_done(path, {"made": "with a graph"})
+    return Task.load(path)
+
+
+class Knows:
+    """Log posteriors of a network that has learnt the class means of the train set."""
+
+    def __init__(self, task, sharpness=1.0):
+        self.sharpness = sharpness
+        train = task.split("train")
+        feats = np.concatenate([train.feats(u) for u in train.aligned])
+        states = np.concatenate([train.pdfs[u] for u in train.aligned])
+        self.means = torch.from_numpy(np.stack([feats[states == s].mean(0) for s in range(STATES)]))
+        self.calls = 0
+
+    def __call__(self, utterances):
+        self.calls += 1
+        return [
+            (-0.5 * self.sharpness * torch.cdist(feats, self.means) ** 2).log_softmax(-1)
+            for feats in utterances
+        ]
+
+
+def test_priors_and_states_never_seen(task):
+    counts = np.array([3, 0, 1] + [0] * (STATES - 3))
+    assert np.allclose(log_priors(counts)[:3], [np.log(0.75), 0, np.log(0.25)])
+    posteriors = Knows(task)
+    found = dict(log_likelihoods(task.split("dev"), posteriors, counts))
+    assert set(found) == set(task.split("dev").utts)
+    utt = next(iter(found))
+    expected = posteriors([torch.from_numpy(task.split("dev").feats(utt).copy())])[0].numpy()
+    assert np.allclose(found[utt][:, [0, 2]], expected[:, [0, 2]] - np.log([0.75, 0.25]), atol=1e-5)
+    assert (found[utt][:, 1] == NEVER).all()
+
+
+def test_decodes_what_was_said(task, tmp_path):
+    posteriors = Knows(task)
+    text = decode_experiment(tmp_path / "x", task, posteriors, OPTIONS, "digest")
+    assert text.splitlines()[0].startswith("%WER 0.00 [ 0 / ")
+    assert text.splitlines()[1].startswith("%WER 0.00 [ 0 / ")
+    said = (task.path / "test/text").read_text()
+    assert (tmp_path / "x/decode_test/hyp.txt").read_text() == said
+    stats = yaml.safe_load((tmp_path / "x/decode_dev/stats.yaml").read_text())
+    assert stats["utterances"] == 8
+    before = posteriors.calls
+    assert decode_experiment(tmp_path / "x", task, posteriors, OPTIONS, "digest") is None
+    assert posteriors.calls == before
+
+
+def test_priors_are_what_a_rare_state_needs(task, tmp_path):
+    """Posteriors of a network that saw one phone very often are right only when divided by the priors."""
+    counts = np.array([10**7] * 3 + [10] * (STATES - 3))
+    knows = Knows(task, sharpness=0.2)
+
+    def biased(utterances):
+        prior = torch.from_numpy(log_priors(counts))
+        return [(logp + prior).log_softmax(-1) for logp in knows(utterances)]
+
+    def errors(pdf_counts, name):
+        other = Task(**{**vars(task), "pdf_counts": pdf_counts})
+        decode_experiment(tmp_path / name, other, biased, OPTIONS, name)
+        return yaml.safe_load((tmp_path / name / "decode_test/stats.yaml").read_text())["errors"]
+
+    assert errors(counts, "right") == 0
+    assert errors(np.ones(STATES, np.int64), "flat") > 0
+
+
+def test_processes_and_batches_change_nothing(task, tmp_path):
+    knows = Knows(task)
+
+    def noisy(utterances):
+        return [logp + torch.sin(37 * logp) for logp in knows(utterances)]
+
+    for nj in (1, 3):
+        decode_experiment(tmp_path / str(nj), task, noisy, OPTIONS, "digest", nj)
+    for name in ("PER", "decode_dev/stats.yaml", "decode_test/hyp.txt", "decode_test/per_phone"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "3" / name).read_bytes()
+
+
+def save_model(out, sizes, **values):
+    config = config_from_dict({"model": {"lstm": {"layers": 1, "cells": 8}}, **values}, "test")
+    model = AcousticModel(config, sizes)
+    out.mkdir(exist_ok=True)
+    (out / "config.yaml").write_text(config_to_yaml(config))
+    saved = {"config": yaml.safe_load(config_to_yaml(config)), "sizes": model.description()}
+    write_tensors(out / "final.pt", {**saved, "model": model.state_dict()})
+
+
+def run(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["decode", *map(str, arguments)])
+    decode.main()
+    return capsys.readouterr().out
+
+
+def test_command_line(task, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "exp"
+    save_model(out, Sizes(40, STATES, PHONES))
+    first = run(monkeypatch, capsys, "--task", task.path, out)
+    assert (out / "PER").read_text() == first
+    assert "is up to date" in run(monkeypatch, capsys, "--task", task.path, "--nj", 2, out)
+    save_model(out, Sizes(40, STATES, PHONES), decode={"lm_weights": [3.0]})
+    assert "lm_weight=3" in run(monkeypatch, capsys, "--task", task.path, out)
+
+
+def test_what_does_not_fit_is_refused(task, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "exp"
+    with pytest.raises(UserError, match="no trained model"):
+        run(monkeypatch, capsys, "--task", task.path, out)
+    save_model(out, Sizes(40, STATES + 1, PHONES))
+    with pytest.raises(UserError, match="trained for 13 tied states .* has 12"):
+        run(monkeypatch, capsys, "--task", task.path, out)
