@@ -14,13 +14,14 @@ class DataDir:
     """The tables of one directory, each sorted by utterance as strings of bytes (C locale).
 
     `wav`: utterance -> file (or command |) as written; `utt2spk`; `text`: utterance -> tokens. `wav`
-    or `text` is empty when the directory has no such file.
+    or `text` is empty when the directory has no such file. `text_name` is the file of the transcripts.
     """
 
     path: Path
     utt2spk: dict[str, str]
     wav: dict[str, str] = field(default_factory=dict)
     text: dict[str, list[str]] = field(default_factory=dict)
+    text_name: str = "text"
     _lines: dict[str, dict[str, int]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -58,7 +59,7 @@ class DataDir:
 
     def sorted(self) -> DataDir:
         """The same with all tables in order."""
-        return DataDir(self.path, in_order(self.utt2spk), in_order(self.wav), in_order(self.text))
+        return DataDir(self.path, in_order(self.utt2spk), in_order(self.wav), in_order(self.text), self.text_name)
 
     def problems(self) -> list[str]:
         """What is wrong between the tables, one line each naming file and utterance; empty if nothing."""
@@ -69,8 +70,8 @@ class DataDir:
             if len(speaker.split()) != 1:
                 found.append(f"{self.where('utt2spk', utt)} has {speaker!r}; expected one speaker")
         found += self._missing(self.wav, "wav.scp", "audio") if self.wav else []
-        found += self._missing(self.text, "text", "transcript") if self.text else []
-        found += [f"{self.where('text', utt)}: empty transcript" for utt, t in self.text.items() if not t]
+        found += self._missing(self.text, self.text_name, "transcript") if self.text else []
+        found += [f"{self.where(self.text_name, utt)}: empty transcript" for utt, t in self.text.items() if not t]
         return found
 
     def validate(self) -> None:
@@ -102,10 +103,9 @@ def in_order(table: dict) -> dict:
 
 def raise_problems(found: list[str]) -> None:
     """UserError with the first problem and the number of the others; nothing when there is none."""
-    if len(found) == 1:
-        raise UserError(found[0])
     if found:
-        raise UserError(f"{found[0]} (and {len(found) - 1} more problems)")
+        more = len(found) - 1
+        raise UserError(found[0] + (f" (and {more} more problem{'s' * (more > 1)})" if more else ""))
 
 
 def _write(path: Path, table: dict[str, str]) -> None:

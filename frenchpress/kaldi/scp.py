@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import subprocess
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,7 +46,6 @@ def read_scp(path: Path | str, allow_pipes: bool = False) -> dict[str, str]:
     return table
 
 
-@lru_cache(maxsize=65536)
 def resolve(entry: str, near: Path) -> Path:
     """The file that `entry` names: as it is if absolute, else relative to the directory `near`, to one of its
     parents (nearest first), or to the current directory. UserError when it is in none of them.
