@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from frenchpress.compress import LayerPress, PressedWeight, make_act_quantizer
 from frenchpress.kernels.recurrence import lstm_recurrence
+from frenchpress.nnet import native_lstm
 from frenchpress.nnet.linear import project
 
 GATES = 4
@@ -64,6 +65,8 @@ class QuantLSTMLayer(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """`x` [B, T, inputs], `lengths` int64 [B] in 1..T (None: all T) -> [B, T, cells], zero at padding."""
+        if native_lstm.serves(self, x):
+            return native_lstm.run(self, x, _checked_lengths(x, lengths))
         rows, sizes = _packing(x, lengths)
         packed = x.reshape(-1, self.inputs).index_select(0, rows)
         projections = self._shift(project(self.act_in(packed), self.input_matrix))
@@ -99,11 +102,17 @@ def _packing(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, list[int]]:
 
     Also the number of rows at each step. ValueError unless the lengths fit the batch.
     """
-    batch, steps = x.shape[:2]
-    lengths = torch.full((batch,), steps) if lengths is None else lengths.cpu()
-    if lengths.shape != (batch,) or int(lengths.min()) < 1 or int(lengths.max()) > steps:
-        raise ValueError(f"lengths {lengths.tolist()} do not fit a batch of {batch} x {steps} frames")
+    steps, lengths = x.shape[1], _checked_lengths(x, lengths)
     ordered, order = torch.sort(lengths, descending=True, stable=True)
     real = torch.arange(int(ordered[0])).unsqueeze(1) < ordered
     rows = (order * steps + torch.arange(len(real)).unsqueeze(1))[real]
     return rows.to(x.device), real.sum(1).tolist()
+
+
+def _checked_lengths(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """`lengths` on the CPU, all frames if None; ValueError unless they fit the batch."""
+    batch, steps = x.shape[:2]
+    lengths = torch.full((batch,), steps) if lengths is None else lengths.cpu()
+    if lengths.shape != (batch,) or int(lengths.min()) < 1 or int(lengths.max()) > steps:
+        raise ValueError(f"lengths {lengths.tolist()} do not fit a batch of {batch} x {steps} frames")
+    return lengths
