@@ -13,9 +13,10 @@ import kaldifst
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchpress.common import UserError
 from frenchpress.graph.fst import FstArcs, arcs_from_rows
 from frenchpress.kaldi.transition import TransitionModel
-from frenchpress.kaldi.tree import ContextTree
+from frenchpress.kaldi.tree import STATE_KEY, Constant, ContextTree, Node, Split
 
 
 def h_transducer(
@@ -27,20 +28,49 @@ def h_transducer(
     Every path of a phone starts and ends in state 0. Windows whose HMM states share all pdfs share their states.
     """
     builder = _HBuilder(model, transition_scale)
-    next_disambig = model.num_tids + 1
-    for index, window in enumerate(windows):
-        if not window:
-            continue
-        if len(window) == 1 and window[0] <= 0:
-            builder.arc(0, next_disambig, index, 0.0, 0)
-            next_disambig += 1
-            continue
-        phone = window[tree.P]
-        pdfs = [tree.pdf(tuple(window), c) for c in range(model.topo.num_pdf_classes(phone))]
-        builder.enter(index, phone, tuple(pdfs))
+    contexts = [i for i, w in enumerate(windows) if len(w) == tree.N and w[tree.P] > 0]
+    pdfs = _window_pdfs(np.array([windows[i] for i in contexts]).reshape(-1, tree.N), tree, model)
+    for index, row in zip(contexts, pdfs):
+        builder.enter(index, windows[index][tree.P], tuple(row))
+    disambig = [i for i, w in enumerate(windows) if len(w) == 1 and w[0] <= 0]
+    for offset, index in enumerate(disambig, 1):
+        builder.arc(0, model.num_tids + offset, index, 0.0, 0)
     fst = builder.build()
     kaldifst.arcsort(fst, "olabel")
     return fst
+
+
+def _window_pdfs(windows: NDArray, tree: ContextTree, model: TransitionModel) -> list[list[int]]:
+    """Per window [W, N], the pdf of each pdf class of its central phone."""
+    centre = windows[:, tree.P]
+    classes = np.zeros(int(centre.max(initial=0)) + 1, np.int64)
+    for phone in np.unique(centre).tolist():
+        classes[phone] = model.topo.num_pdf_classes(phone)
+    found = np.full((len(windows), classes.max()), -1)
+    for pdf_class in range(found.shape[1]):
+        rows = np.flatnonzero(classes[centre] > pdf_class)
+        _descend(tree.root, windows, pdf_class, rows, found[:, pdf_class])
+    return [row[: classes[c]] for row, c in zip(found.tolist(), centre)]
+
+
+def _descend(node: Node | None, windows: NDArray, pdf_class: int, rows: NDArray, out: NDArray) -> None:
+    """Write the pdfs of the windows `rows` to `out`: all of them go down the tree together."""
+    if not len(rows):
+        return
+    if isinstance(node, Constant):
+        out[rows] = node.pdf
+        return
+    if node is None:
+        raise UserError(f"tree has no leaf for phones {windows[rows[0]].tolist()}, pdf class {pdf_class}")
+    values = np.full(len(rows), pdf_class) if node.key == STATE_KEY else windows[rows, node.key]
+    if isinstance(node, Split):
+        asked = np.isin(values, list(node.yes))
+        _descend(node.yes_node, windows, pdf_class, rows[asked], out)
+        _descend(node.no_node, windows, pdf_class, rows[~asked], out)
+        return
+    for value in np.unique(values).tolist():
+        child = node.children[value] if value < len(node.children) else None
+        _descend(child, windows, pdf_class, rows[values == value], out)
 
 
 class _HBuilder:

@@ -50,7 +50,10 @@ def remove_epsilons_locally(graph: FstArcs) -> FstArcs:
     as those into a back-off state, stay.
     """
     work = _EpsilonRemoval(graph)
-    pending = list(range(graph.num_states))
+    has_epsilon = np.zeros(graph.num_states, bool)
+    has_epsilon[graph.src[graph.ilabel == 0]] = True
+    has_epsilon |= np.isfinite(graph.finals)
+    pending = np.unique(graph.src[(graph.ilabel == 0) | has_epsilon[graph.dst]]).tolist()
     while pending:
         pending = sorted({touched for state in pending for touched in work.visit(state)})
     return work.result()
