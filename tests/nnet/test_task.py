@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 from itertools import groupby
 
 import numpy as np
@@ -221,3 +223,44 @@ def test_kaldi_directory_without_what_is_needed(tmp_path):
         kaldi_sources(tmp_path / "s5")
     with pytest.raises(UserError, match="data-fmllr-tri3/train: no such directory"):
         kaldi_sources(tmp_path)
+
+
+@pytest.fixture
+def timit_s5(small, tmp_path):
+    """The same laid out as Kaldi's TIMIT recipe leaves it: training alignments without a set in their name."""
+    s5 = tmp_path / "s5"
+    for place in ("exp/tri3", "data", "conf"):
+        (s5 / place).mkdir(parents=True)
+    shutil.copytree(small / "feats", s5 / "data-fmllr-tri3")
+    shutil.copytree(small / "graph", s5 / "exp/tri3/graph")
+    shutil.copytree(small / "lang", s5 / "data/lang")
+    for split, name in (("train", "tri3_ali"), ("dev", "tri3_ali_dev"), ("test", "tri3_ali_test")):
+        shutil.copytree(small / f"ali_{split}", s5 / "exp" / name)
+    (s5 / "conf/phones.60-48-39.map").write_text("pau SIL sil\nax a ah\nq\n")
+    return s5
+
+
+def test_directory_of_kaldis_timit_recipe(timit_s5, tmp_path):
+    build(kaldi_sources(timit_s5), tmp_path / "task")
+    task = Task.load(tmp_path / "task")
+    assert task.score_map.read_text() == "<UNK>\nSIL sil\na ah\n"
+    assert task.optional_tokens.read_text() == "sil\n"
+    assert task.split("train").aligned == ["train1", "train2"]
+
+
+def test_map_of_other_phones_does_not_count(timit_s5, tmp_path):
+    (timit_s5 / "conf/phones.60-48-39.map").write_text("ax ah ah\n")
+    build(kaldi_sources(timit_s5), tmp_path / "task")
+    assert Task.load(tmp_path / "task").score_map.read_text() == "<UNK>\nSIL\na a\n"
+
+
+def test_command_line(timit_s5, tmp_path):
+    (tmp_path / "map").write_text("SIL\na b\n")
+    command = [sys.executable, "-m", "frenchpress.nnet.task", "--kaldi-s5", timit_s5, "--out", tmp_path / "task"]
+    command += ["--score-map", tmp_path / "map"]
+    assert "written" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "up to date" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert Task.load(tmp_path / "task").score_map.read_text() == "<UNK>\nSIL\na b\n"
+    bad = subprocess.run(command[:3] + command[5:], check=False, capture_output=True, text=True)
+    assert bad.returncode == 1
+    assert bad.stderr == "error: give --kaldi-s5, or all of --feats --ali-prefix --graph --lang\n"
