@@ -21,7 +21,7 @@ from timit.audio import RATE, write_sphere
 from timit.reader import MARKER, Segment
 from timit.synth import effects, espeak
 from timit.synth.labels import Word, segments
-from timit.synth.sentences import SA, sentences
+from timit.synth.sentences import COVERAGE, SA, sentences
 from timit.synth.voices import Speaker, speakers
 
 FORMAT = 1
@@ -86,11 +86,13 @@ def _check_ours(out: Path) -> None:
 
 def _jobs(out: Path, counts: dict[str, int], seed: int, key: dict[str, Any]) -> list[_Job]:
     stream = sentences(seed)
+    coverage = iter(COVERAGE)
     numbers = {"SX": 0, "SI": 0}
     jobs = []
     for speaker in speakers(counts, seed):
         texts = {"SA1": SA[0], "SA2": SA[1]}
-        for i, text in enumerate(islice(stream, SENTENCES)):
+        first = list(islice(coverage, 1))
+        for i, text in enumerate(first + list(islice(stream, SENTENCES - len(first)))):
             kind = "SX" if i < 5 else "SI"
             numbers[kind] += 1
             texts[f"{kind}{numbers[kind]}"] = text

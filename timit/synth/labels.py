@@ -80,6 +80,7 @@ _MIN_CLOSURE = 0.010  # seconds; a shorter gap before a stop goes unlabelled, as
 _MAX_CLOSURE = 0.110
 _MIN_EPENTHETIC = 0.025  # a gap that belongs to no stop
 _MIN_PAUSE = 0.060
+_SYLLABIC = 0.075
 _MIN_AUDIBLE = 0.008  # what is left of a phone when its silence is cut off; less is no phone
 
 
@@ -110,7 +111,7 @@ def segments(speech: Speech, rate: int, texts: list[str]) -> tuple[list[Segment]
     `rate` in Hz. Times are samples of `speech`; the first and the last label are the silences `h#`.
     """
     level = _Level(speech.samples, rate)
-    pieces = _reduce(_pieces(speech))
+    pieces = _syllabic(_reduce(_pieces(speech)), rate)
     pieces = _with_gaps(pieces, level, rate)
     pieces = _with_releases(pieces, level, rate)
     pieces = _with_edges(pieces, len(speech.samples))
@@ -183,6 +184,25 @@ def _reduce(pieces: list[_Piece]) -> list[_Piece]:
         elif piece.label == "ax" and left and right and {left.label, right.label} <= _UNVOICED:
             piece.label = "ax-h"
     return pieces
+
+
+def _syllabic(pieces: list[_Piece], rate: int) -> list[_Piece]:
+    """A very short schwa between a coronal stop and n is heard as a syllabic n (button, sudden)."""
+    result: list[_Piece] = []
+    for piece in pieces:
+        left = result[-2:] if len(result) > 1 else []
+        if (
+            piece.label == "n"
+            and left
+            and left[0].label in ("t", "d")
+            and left[1].label == "ax"
+            and left[1].position == piece.position
+            and left[1].end - left[1].begin < _SYLLABIC * rate
+        ):
+            result[-1] = _Piece(left[1].begin, piece.end, "en", piece.position)
+        else:
+            result.append(piece)
+    return result
 
 
 def _with_gaps(pieces: list[_Piece], level: _Level, rate: int) -> list[_Piece]:

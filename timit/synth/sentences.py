@@ -17,6 +17,18 @@ SA = (
 )
 """The two sentences that every speaker reads."""
 
+COVERAGE = (
+    "A better boy put butter and bitter water on the usual table.",
+    "The sudden noise of the oyster boat frightened a kitten and a thin child.",
+    "Both of them enjoyed a casual measure of southern cheese.",
+    "How could you put a beige button on the long woollen garage coat?",
+    "The judge thought a vision of treasure was a joyful thing.",
+    "Each yellow church bell in the town is worth thousands.",
+    "Hidden gardens and loud fountains bring pleasure to young people.",
+    "They could not avoid the collision of two huge cars in the south.",
+)
+"""With these, the first speakers of train have every phone in them, whatever the seed."""
+
 _LISTS = {
     "N": lexicon.NOUN,
     "Ns": lexicon.PLURAL,
@@ -73,7 +85,7 @@ Choose {D} {A} {N} or {D} {A} {N}
 def sentences(seed: int) -> Iterator[str]:
     """An endless stream of sentences, no two alike, the same for the same seed."""
     rng = Random(f"sentences/{seed}")
-    seen = set(SA)
+    seen = {*SA, *COVERAGE}
     while True:
         text = _fill(rng, _pick(rng, _TEMPLATES))
         if text not in seen:
