@@ -56,24 +56,6 @@ class HmmTopology:
         """How many distributions a phone has."""
         return 1 + max(max(s.pdf_class, s.self_loop_class) for s in self.entry(phone))
 
-    def min_length(self, phone: int) -> int:
-        """The fewest frames that the phone can last."""
-        states = self.entry(phone)
-        best = [0] + [10**9] * (len(states) - 1)
-        for _ in states:
-            for index, state in enumerate(states):
-                step = best[index] + (1 if state.pdf_class >= 0 else 0)
-                for destination, _probability in state.arcs:
-                    best[destination] = min(best[destination], step)
-        return best[-1]
-
-
-def left_to_right(silence: list[int], nonsilence: list[int], states: int = 3) -> HmmTopology:
-    """The usual Bakis topology: `states` states in a row, self-loops 0.75, for all phones alike."""
-    rows = [HmmState(i, ((i, 0.75), (i + 1, 0.25)), i) for i in range(states)]
-    entry = [*rows, HmmState(-1, (), -1)]
-    return HmmTopology([entry], {phone: 0 for phone in [*silence, *nonsilence]})
-
 
 def read_topology(path: Path | str) -> HmmTopology:
     """Read `topo`, text or binary."""

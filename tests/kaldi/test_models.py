@@ -5,7 +5,7 @@ import pytest
 
 from frenchpress.common import UserError
 from frenchpress.kaldi.gmm import AmGmm, DiagGmm, read_model, write_model
-from frenchpress.kaldi.topology import left_to_right, read_topology, write_topology
+from frenchpress.kaldi.topology import HmmState, HmmTopology, read_topology, write_topology
 from frenchpress.kaldi.transition import TransitionModel
 from frenchpress.kaldi.tree import Constant, ContextTree, Split, Table, read_tree, write_tree
 
@@ -58,11 +58,16 @@ def test_alignments_by_kaldi_walk_through_the_model(kaldi_mboshi):
         assert same_tuple[stays[1:]].all()
 
 
+def left_to_right(phones, states=3):
+    rows = [HmmState(i, ((i, 0.75), (i + 1, 0.25)), i) for i in range(states)]
+    return HmmTopology([[*rows, HmmState(-1, (), -1)]], {phone: 0 for phone in phones})
+
+
 def two_phone_model():
     """Two phones whose first states depend on the phone to the left, transition ids known by hand."""
     leaf = Table(-1, (Split(0, frozenset([2]), Constant(1), Constant(0)), Constant(2)))
     root = Table(1, (None, leaf, Table(-1, (Constant(3), Constant(4)))))
-    return ContextTree(3, 1, root), left_to_right([1], [2], states=2)
+    return ContextTree(3, 1, root), left_to_right([1, 2], states=2)
 
 
 def test_numbering_by_hand():
@@ -86,10 +91,6 @@ def test_tree_asks_its_questions():
     assert tree.pdfs(1, 0) == {0, 1}
     with pytest.raises(UserError, match="no leaf"):
         tree.pdf((0, 7, 0), 0)
-
-
-def test_shortest_duration():
-    assert left_to_right([1], [2], states=3).min_length(2) == 3
 
 
 def test_changed_parameters_get_new_constants(kaldi_mboshi, tmp_path):

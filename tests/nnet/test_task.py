@@ -11,7 +11,7 @@ from frenchpress.decode.search import Decoder
 from frenchpress.kaldi.datadir import DataDir
 from frenchpress.kaldi.gmm import AmGmm, DiagGmm, read_model, write_model
 from frenchpress.kaldi.io import read_mats, write_int_vectors, write_mats
-from frenchpress.kaldi.topology import left_to_right
+from frenchpress.kaldi.topology import HmmState, HmmTopology
 from frenchpress.kaldi.transition import TransitionModel
 from frenchpress.kaldi.tree import Constant, ContextTree, Table
 from frenchpress.nnet.task import Task
@@ -65,11 +65,16 @@ def test_second_build_has_nothing_to_do(kaldi_task, kaldi_mboshi):
     assert not build(kaldi_sources(kaldi_mboshi), kaldi_task.path)
 
 
+def left_to_right(phones, states=3):
+    rows = [HmmState(i, ((i, 0.75), (i + 1, 0.25)), i) for i in range(states)]
+    return HmmTopology([[*rows, HmmState(-1, (), -1)]], {phone: 0 for phone in phones})
+
+
 @pytest.fixture
 def small(tmp_path):
     """Own directories of two utterances per split, one phone and silence, one pdf per state."""
     leaves = [Table(-1, tuple(Constant(3 * p + c) for c in range(3))) for p in range(2)]
-    model = TransitionModel.from_tree(ContextTree(1, 0, Table(0, (None, *leaves))), left_to_right([1], [2]))
+    model = TransitionModel.from_tree(ContextTree(1, 0, Table(0, (None, *leaves))), left_to_right([1, 2]))
     gmm = DiagGmm(np.ones(1), np.zeros((1, 4)), np.ones((1, 4)))
     for split in SPLITS:
         place, ali = tmp_path / "feats" / split, tmp_path / f"ali_{split}"
