@@ -1,0 +1,150 @@
+"""What is in an `exp/` directory: GMM systems and experiments, with whatever each has come to so far."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from frenchpress.common import UserError, digest, read_lines
+
+GMM_ORDER = ("mono", "tri1", "tri2", "tri3")
+_SIZES = (
+    "parameters",
+    "density",
+    "stored_bytes",
+    "compression_ratio",
+    "weight_ratio",
+    "macs_dense",
+    "macs_kept",
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A set's phone error rate in percent, its 95 % interval, and what it was measured on."""
+
+    per: float
+    interval: tuple[float, float]
+    utterances: int
+    phones: int
+    oracle: float | None = None
+
+
+@dataclass(frozen=True)
+class System:
+    """A GMM system or an experiment. `sizes` and `training` hold what is known; `state` says what is missing."""
+
+    name: str
+    dev: Measured | None
+    test: Measured | None
+    state: str = ""
+    group: str = ""
+    seed: int | None = None
+    config: str = ""
+    sizes: dict[str, float] = field(default_factory=dict)
+    training: dict[str, float] = field(default_factory=dict)
+
+
+def collect(exp: Path) -> tuple[list[System], list[System]]:
+    """GMM systems in their order, and experiments by compression ratio; UserError for a file that is damaged."""
+    if not exp.is_dir():
+        raise UserError(f"{exp}: no such directory")
+    places = sorted(p for p in exp.iterdir() if p.is_dir() and not p.name.startswith("."))
+    experiments = [_experiment(p) for p in places if (p / "config.yaml").is_file()]
+    # Directories of alignments have a final.mdl too.
+    gmms = [
+        _gmm(p)
+        for p in places
+        if (p / "final.mdl").is_file() and (p.name in GMM_ORDER or (p / "decode_test").is_dir())
+    ]
+    rank = {name: place for place, name in enumerate(GMM_ORDER)}
+    gmms.sort(key=lambda s: (rank.get(s.name, len(rank)), s.name))
+    ratios: dict[str, float] = {}
+    for s in experiments:
+        ratios[s.group] = max(ratios.get(s.group, 0.0), s.sizes.get("compression_ratio", 0.0))
+    experiments.sort(key=lambda s: (ratios[s.group], s.group, s.config, s.seed or 0, s.name))
+    return gmms, experiments
+
+
+def read_reference(path: Path) -> dict[str, tuple[float, float]]:
+    """Reference rates, YAML lines `system: [dev, test]`."""
+    result = {}
+    for name, pair in _read_yaml(path).items():
+        if not isinstance(pair, list) or len(pair) != 2 or not all(_is_number(x) for x in pair):
+            raise UserError(f"{path}: {name}: expected [dev PER, test PER], found {pair}")
+        result[str(name)] = (float(pair[0]), float(pair[1]))
+    return result
+
+
+def _gmm(place: Path) -> System:
+    dev, test = (_measured(place / f"decode_{split}/stats.yaml") for split in ("dev", "test"))
+    return System(place.name, dev, test, "" if dev and test else "not decoded yet")
+
+
+def _experiment(place: Path) -> System:
+    config = _read_yaml(place / "config.yaml")
+    seed = config.pop("seed", None)
+    config.pop("decode", None)
+    dev, test = (_measured(place / f"decode_{split}/stats.yaml") for split in ("dev", "test"))
+    state = _state(place, bool(dev and test))
+    if state:
+        dev = test = None
+    sizes = _numbers(place / "size.yaml")
+    training = _numbers(place / "train.yaml")
+    return System(
+        place.name,
+        dev,
+        test,
+        state,
+        re.sub(r"_seed\d+$", "", place.name),
+        seed if isinstance(seed, int) else None,
+        json.dumps(config, sort_keys=True),
+        {key: sizes[key] for key in _SIZES if key in sizes},
+        {key: training[key] for key in ("seconds", "epochs", "frames_per_second") if key in training},
+    )
+
+
+def _state(place: Path, decoded: bool) -> str:
+    if not (place / "final.pt").is_file():
+        return "training not finished"
+    if not decoded:
+        return "not decoded yet"
+    stamp = place / "decode_test/.done"
+    model = json.loads(stamp.read_text()).get("model") if stamp.is_file() else None
+    return "" if model in (None, digest(place / "final.pt")) else "trained anew since it was decoded"
+
+
+def _measured(path: Path) -> Measured | None:
+    if not path.is_file():
+        return None
+    stats = _read_yaml(path)
+    try:
+        low, high = stats["interval"]
+        oracle = stats["oracle"]["per"] if stats.get("oracle") else None
+        return Measured(stats["per"], (low, high), stats["utterances"], stats["phones"], oracle)
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{path}: not statistics of a decoding; decode again (stage 5)") from None
+
+
+def _numbers(path: Path) -> dict[str, float]:
+    values = _read_yaml(path) if path.is_file() else {}
+    return {key: value for key, value in values.items() if _is_number(value)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load("\n".join(read_lines(path)))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected YAML lines 'key: value'")
+    return values

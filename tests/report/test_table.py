@@ -1,0 +1,184 @@
+"""The results table: every state an experiment can be in, seeds taken together, references, damaged files."""
+
+import json
+import sys
+
+import pytest
+import yaml
+
+from frenchpress.common import UserError, digest, mark_done
+from frenchpress.report import table
+from frenchpress.report.collect import collect, read_reference
+
+SIZE = {
+    "parameters": 4_000_000,
+    "kept": 250_000,
+    "density": 0.0625,
+    "stored_bytes": 300_000,
+    "compression_ratio": 53.3,
+    "weight_ratio": 16.0,
+    "macs_dense": 3_900_000,
+    "macs_kept": 243_750,
+    "matrices": [{"name": "lstm0.input"}],
+}
+
+
+def decoded(place, per, model=None):
+    for split, rate in (("dev", per), ("test", per + 1)):
+        directory = place / f"decode_{split}"
+        directory.mkdir(parents=True)
+        stats = {"per": rate, "interval": [rate - 1.3, rate + 1.2], "utterances": 240, "phones": 5328}
+        if split == "test":
+            stats["oracle"] = {"per": rate - 0.5}
+        (directory / "stats.yaml").write_text(yaml.safe_dump(stats))
+        mark_done(directory, {"model": model} if model else {})
+
+
+def gmm(exp, name, per):
+    decoded(exp / name, per)
+    (exp / name / "final.mdl").write_bytes(b"")
+
+
+def experiment(exp, name, per=None, seed=2234, ratio=53.3, trained=True, **config):
+    place = exp / name
+    place.mkdir(parents=True)
+    (place / "config.yaml").write_text("# task 12\n" + yaml.safe_dump({"seed": seed, **config}))
+    if trained:
+        (place / "final.pt").write_bytes(name.encode())
+        (place / "size.yaml").write_text(yaml.safe_dump(SIZE | {"compression_ratio": ratio}))
+        (place / "train.yaml").write_text(
+            yaml.safe_dump({"seconds": 3725.4, "epochs": 8, "versions": {"a": "1"}})
+        )
+    if per is not None:
+        decoded(place, per, digest(place / "final.pt"))
+
+
+def run(exp, monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["table", "--exp", str(exp), *map(str, arguments)])
+    table.main()
+    text = (exp / "RESULTS.md").read_text()
+    assert capsys.readouterr().out == text
+    return text
+
+
+def row(text, name):
+    (line,) = (line for line in text.splitlines() if line.startswith(f"| {name} "))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_everything_that_is_known_of_a_run(tmp_path, monkeypatch, capsys):
+    experiment(tmp_path, "w8a16", 24.0)
+    text = run(tmp_path, monkeypatch, capsys)
+    assert row(text, "w8a16") == [
+        "w8a16",
+        "2234",
+        "24.00 [22.7, 25.2]",
+        "25.00 [23.7, 26.2]",
+        "24.50",
+        "4.00 M",
+        "6.25 %",
+        "0.300 MB",
+        "53.30x",
+        "16.00x",
+        "0.24 M of 3.90 M",
+        "1:02:05",
+    ]
+    assert "- test: 240 utterances, 5328 phones" in text
+    assert "How to read a row" in text
+    (found,) = json.loads((tmp_path / "results.json").read_text())["experiments"]
+    assert found["test"]["per"] == 25.0
+    assert found["sizes"]["macs_kept"] == 243_750
+
+
+def test_unfinished_runs_say_what_is_missing(tmp_path, monkeypatch, capsys):
+    experiment(tmp_path, "begun", trained=False)
+    experiment(tmp_path, "trained")
+    experiment(tmp_path, "retrained", 24.0)
+    (tmp_path / "retrained/final.pt").write_bytes(b"other")
+    text = run(tmp_path, monkeypatch, capsys)
+    assert row(text, "begun")[2:6] == ["training not finished", "training not finished", "-", "-"]
+    assert row(text, "trained")[2:6] == ["not decoded yet", "not decoded yet", "-", "4.00 M"]
+    assert row(text, "retrained")[3] == "trained anew since it was decoded"
+
+
+def test_seeds_are_taken_together(tmp_path, monkeypatch, capsys):
+    for name, seed, per in (("w8a16", 2234, 24.0), ("w8a16_seed1", 1, 24.4), ("w8a16_seed2", 2, 23.6)):
+        experiment(tmp_path, name, per, seed)
+    experiment(tmp_path, "w8a16_seed3", None, 3)
+    text = run(tmp_path, monkeypatch, capsys)
+    mean = row(text, "**w8a16, mean ± s.d.**")
+    assert mean[1:4] == ["3 seeds", "24.00 ± 0.40", "25.00 ± 0.40"]
+    assert mean[-1] == "1:02:05"
+
+
+def test_runs_of_other_configurations_are_not_mixed(tmp_path, monkeypatch, capsys):
+    experiment(tmp_path, "w8a16", 24.0, 1, train={"epochs": 8})
+    experiment(tmp_path, "w8a16_seed2", 30.0, 2, train={"epochs": 2})
+    assert "mean ± s.d.** |" not in run(tmp_path, monkeypatch, capsys)
+
+
+def test_rows_go_from_float_to_the_most_pressed(tmp_path):
+    for name, ratio in (("a", 60.0), ("b", 1.0), ("c", 4.0), ("b_seed1", 1.0)):
+        experiment(tmp_path, name, 20.0, seed=int(name == "b_seed1"), ratio=ratio)
+    assert [s.name for s in collect(tmp_path)[1]] == ["b", "b_seed1", "c", "a"]
+
+
+def test_gmms_in_order_with_reference(tmp_path, monkeypatch, capsys):
+    for name, per in (("tri3", 33.6), ("mono", 43.3), ("tri1", 33.0)):
+        gmm(tmp_path, name, per)
+    for name in ("tri3_ali_dev", "tri2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "final.mdl").write_bytes(b"")
+    (tmp_path / "task").mkdir()
+    (tmp_path / "reference.yaml").write_text("mono: [43.3, 44.6]\ntri2: [33.7, 34.1]\n")
+    text = run(tmp_path, monkeypatch, capsys, "--reference", tmp_path / "reference.yaml")
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]
+    assert rows[2:] == ["mono", "tri1", "tri2", "tri3"]
+    assert row(text, "mono")[1:] == ["43.30 [42.0, 44.5]", "44.30 [43.0, 45.5]", "43.30", "44.60"]
+    assert row(text, "tri3")[3:] == ["-", "-"]
+    assert row(text, "tri2")[1:] == ["not decoded yet", "not decoded yet", "33.70", "34.10"]
+
+
+def test_columns_line_up(tmp_path, monkeypatch, capsys):
+    experiment(tmp_path, "a", 20.0)
+    experiment(tmp_path, "a_much_longer_name")
+    lines = [t for t in run(tmp_path, monkeypatch, capsys).splitlines() if t.startswith("|")]
+    assert len({len(line) for line in lines}) == 1
+    assert len({tuple(i for i, c in enumerate(line) if c == "|") for line in lines}) == 1
+
+
+def test_what_to_try_next_names_what_was_not_run(tmp_path, monkeypatch, capsys):
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    for name in ("base", "lstm512", "w8a16", "tiny"):
+        (conf / f"{name}.cfg").write_text("")
+    experiment(tmp_path / "exp", "lstm512", 20.0)
+    text = run(tmp_path / "exp", monkeypatch, capsys, "--conf", conf)
+    after = text.split("What to try next:")[1]
+    assert f'--conf "{conf}/w8a16.cfg"' in after
+    assert f'--seeds "1 2 3" --conf "{conf}/lstm512.cfg"' in after
+    assert "lstm512/decode_dev/per_phone" in after
+
+
+def test_empty_directory_has_a_table_too(tmp_path, monkeypatch, capsys):
+    assert "has been trained yet" in run(tmp_path, monkeypatch, capsys)
+
+
+def test_damaged_files_are_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere: no such directory"):
+        collect(tmp_path / "nowhere")
+    experiment(tmp_path, "a", 20.0)
+    (tmp_path / "a/decode_dev/stats.yaml").write_text("per: 3\n")
+    with pytest.raises(UserError, match=r"a/decode_dev/stats.yaml: not statistics"):
+        collect(tmp_path)
+    (tmp_path / "a/size.yaml").write_text("a: [")
+    (tmp_path / "a/decode_dev/stats.yaml").unlink()
+    with pytest.raises(UserError, match=r"a/size.yaml: not YAML"):
+        collect(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["mono: 43\n", "mono: [43]\n", "mono: [43, x]\n", "- 3\n"])
+def test_bad_reference(tmp_path, text):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"r.yaml: .*expected"):
+        read_reference(tmp_path / "r.yaml")
