@@ -31,7 +31,7 @@ class LdaStats:
         order = np.argsort(local, kind="stable")
         starts = np.searchsorted(local[order], np.arange(len(used)))
         if len(x):
-            weighted = x * w[:, None]
+            weighted = x if weights is None else x * w[:, None]
             self.counts[used] += np.add.reduceat(w[order], starts)
             self.sums[used] += np.add.reduceat(weighted[order], starts, axis=0)
             self.second += weighted.T @ x
