@@ -51,9 +51,7 @@ def hcgs_mask(
     return mask
 
 
-def _fill(
-    mask: Tensor, blocks: tuple[int, ...], keep: tuple[Fraction, ...], generator: torch.Generator | None
-) -> None:
+def _fill(mask: Tensor, blocks: tuple[int, ...], keep: tuple[Fraction, ...], generator: torch.Generator | None) -> None:
     block, columns = blocks[0], _ceil_div(mask.shape[1], blocks[0])
     for row in range(0, mask.shape[0], block):
         for column in torch.randperm(columns, generator=generator)[: kept_of(columns, keep[0])].tolist():

@@ -83,9 +83,7 @@ def _structure(mask: Tensor, block: int, gates: int, groups: int) -> BlockStruct
     shape = (len(row), gates * block, kept * block)
     compact, flat = compact.reshape(shape), flat.reshape(shape)
     source = compact.reshape(-1).nonzero().flatten()
-    return BlockStructure(
-        block, rows, columns, gates, groups, inputs, flat, compact, source, flat.view(-1)[source]
-    )
+    return BlockStructure(block, rows, columns, gates, groups, inputs, flat, compact, source, flat.view(-1)[source])
 
 
 def _positions(inputs: Tensor, block: int, rows: int, columns: int, gates: int, groups: int) -> Tensor:

@@ -11,9 +11,15 @@ from torch import Tensor
 from frenchpress.compress.structure import BlockStructure
 
 
+def _fill_up(x: Tensor, size: int) -> Tensor:
+    """Zeros behind the last dimension up to `size`; not even a copy where there is nothing to fill."""
+    missing = size - x.shape[-1]
+    return F.pad(x, (0, missing)) if missing else x
+
+
 def gather_inputs(x: Tensor, s: BlockStructure) -> Tensor:
     """Inputs [N, columns] -> what each row of blocks reads [R, N, kept * block] (a view of a fresh tensor)."""
-    x = F.pad(x, (0, s.input_blocks * s.block - s.columns))
+    x = _fill_up(x, s.input_blocks * s.block)
     picked = x.view(len(x), s.input_blocks, s.block).index_select(1, s.inputs.flatten())
     return picked.view(len(x), len(s.inputs), s.kept * s.block).transpose(0, 1)
 
@@ -36,7 +42,7 @@ def order_outputs(y: Tensor, s: BlockStructure) -> Tensor:
 
 def block_outputs(d: Tensor, s: BlockStructure) -> Tensor:
     """Transpose of `order_outputs`: [N, groups * gates * rows] -> [R, N, gates * block]."""
-    d = F.pad(d.view(len(d), s.groups, s.gates, s.rows), (0, s.block_rows * s.block - s.rows))
+    d = _fill_up(d.view(len(d), s.groups, s.gates, s.rows), s.block_rows * s.block)
     d = d.view(len(d), s.groups, s.gates, s.block_rows, s.block).permute(1, 3, 0, 2, 4)
     return d.reshape(len(s.inputs), d.shape[2], s.gates * s.block)
 

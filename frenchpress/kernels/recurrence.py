@@ -17,9 +17,6 @@ from frenchpress.compress.quantizers import largest_integer, round_scale, to_gri
 from frenchpress.compress.structure import BlockStructure
 from frenchpress.kernels.blocks import block_outputs, gather_inputs, order_outputs, scatter_inputs
 
-# A skinny product on a CPU is about a third faster as a batch of so many rows each (8 x 512 x 2048).
-_CHUNK = 128
-
 
 class Product(Protocol):
     """What the recurrence needs of its matrix W [4 cells, cells]."""
@@ -35,32 +32,31 @@ class Product(Protocol):
 
 
 class DenseProduct:
-    """The matrix as it is: W [4 cells, cells]."""
+    """The matrix as it is: W [4 cells, cells].
+
+    On a CPU the skinny product of one time step (8 x 512 x 2048) takes up to a third less time as a batch of one
+    product per gate than in one piece.
+    """
 
     def __init__(self, weight: Tensor) -> None:
-        rows, columns = weight.shape
-        self._weight, self._chunks, self._transposed = weight, None, None
-        if weight.device.type == "cpu" and rows % _CHUNK == 0 and columns % _CHUNK == 0:
-            self._chunks = weight.view(rows // _CHUNK, _CHUNK, columns).transpose(1, 2)
-            # Transposed once per sequence, so that each step of the backward pass reads rows.
-            side = _CHUNK // 2
-            self._transposed = weight.t().contiguous().view(columns // side, side, rows).transpose(1, 2)
+        self._weight = weight
+        self._gates = weight.view(4, -1, weight.shape[1])
+        self._in_gates = weight.device.type == "cpu"
 
     def add(self, gates: Tensor, h: Tensor) -> None:
         """`gates` += h W^T."""
-        self._add(gates, h, self._chunks, self._weight.t())
+        if not self._in_gates or len(h) == 1:
+            gates.addmm_(h, self._weight.t())
+            return
+        y = torch.bmm(h.expand(4, *h.shape), self._gates.transpose(1, 2))
+        gates.view(len(h), 4, -1).add_(y.transpose(0, 1))
 
     def add_transposed(self, dh: Tensor, d: Tensor) -> None:
         """`dh` += d W."""
-        self._add(dh, d, self._transposed, self._weight)
-
-    @staticmethod
-    def _add(out: Tensor, x: Tensor, chunks: Tensor | None, whole: Tensor) -> None:
-        if chunks is None or len(x) == 1:
-            out.addmm_(x, whole)
+        if not self._in_gates or len(d) == 1:
+            dh.addmm_(d, self._weight)
             return
-        y = torch.bmm(x.expand(len(chunks), *x.shape), chunks)
-        out.view(len(x), len(chunks), -1).add_(y.transpose(0, 1))
+        dh.add_(torch.bmm(d.view(len(d), 4, -1).transpose(0, 1), self._gates).sum(0))
 
     def gradient(self, d: Tensor, h: Tensor) -> Tensor:
         """[4 cells, cells]."""

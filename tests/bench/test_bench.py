@@ -1,0 +1,63 @@
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from frenchpress.bench.__main__ import torch_alone
+from frenchpress.bench.timing import Subject, interleave, machine
+from frenchpress.kernels import native
+
+SMALL = ["--batch", "2", "--steps", "3", "--inputs", "40", "--cells", "64", "--layers", "2", "--repeats", "2"]
+
+
+def run_cli(*arguments):
+    command = [sys.executable, "-m", "frenchpress.bench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def test_prints_every_subject_with_its_ratio():
+    done = run_cli(*SMALL)
+    assert done.returncode == 0, done.stderr
+    names = re.findall(r"^  (\S.*?)\s+\d+ frames/s +\d+\.\d ms +\d+\.\d\dx$", done.stdout, re.M)
+    assert names[0] == "torch.nn.LSTM"
+    assert {"lstm (float), torch alone", "w8a16_hcgs16x, torch alone", "recurrence, w8a16, torch alone"} <= set(names)
+    assert any(n.endswith("compiled") for n in names) == (native.library() is not None)
+    assert "cores: " in done.stdout
+
+
+def test_refuses_an_empty_batch():
+    done = run_cli("--batch", "0")
+    assert done.returncode == 1
+    assert done.stderr == "error: --batch: 0 must be at least 1\n"
+
+
+def test_subjects_take_turns_and_warm_up_is_not_counted():
+    order = []
+    subjects = [Subject(name, lambda name=name: order.append(name), 10) for name in "ab"]
+    interleave(subjects, repeats=2, warm_up=1)
+    assert "".join(order) == "ababab"
+    assert [len(s.times) for s in subjects] == [2, 2]
+
+
+def test_ratio_is_taken_within_rounds():
+    slow, fast = Subject("slow", lambda: None, 10), Subject("fast", lambda: None, 10)
+    slow.times, fast.times = [2.0, 8.0, 4.0], [1.0, 4.0, 2.0]
+    assert fast.ratio(slow) == pytest.approx(2)
+    assert slow.ratio(fast) == pytest.approx(0.5)
+    assert fast.frames_per_second == 5
+
+
+def test_machine_is_described():
+    assert {"cpu", "cores", "threads", "torch"} <= machine().keys()
+
+
+def test_torch_alone_is_left_again(monkeypatch):
+    monkeypatch.delenv("FRENCHPRESS_NATIVE", raising=False)
+    native.library.cache_clear()
+    before = native.library() is None
+    with torch_alone():
+        assert native.library() is None
+    assert (native.library() is None) == before
+    assert "FRENCHPRESS_NATIVE" not in os.environ
