@@ -27,6 +27,7 @@ from frenchpress.common import UserError, digest, locked_dir, mark_done, run_mai
 from frenchpress.compress.size import size_report
 from frenchpress.config import Config, TrainConfig, config_to_dict, load_config
 from frenchpress.nnet import checkpoint
+from frenchpress.nnet.check import build_model
 from frenchpress.nnet.data import Batch, Frames, epoch_order, in_order
 from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, read_weights
 from frenchpress.nnet.task import Task
@@ -300,10 +301,7 @@ def main() -> None:
     make_deterministic(config)
     device = choose_device(config.train.device)
     task = Task.load(arguments.task)
-    try:
-        model = AcousticModel(config, Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
-    except UserError as error:
-        raise UserError(f"{arguments.config}: {error}") from None
+    model = build_model(arguments.config, config, Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
     with locked_dir(arguments.out) as out:
         if arguments.restart:
             checkpoint.forget(out)

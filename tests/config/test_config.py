@@ -165,9 +165,7 @@ def test_circular_base(tmp_path):
     cfg(tmp_path, "base: b.cfg", "a.cfg")
     cfg(tmp_path, "base: c.cfg", "b.cfg")
     cfg(tmp_path, "\nbase: a.cfg", "c.cfg")
-    with pytest.raises(
-        UserError, match=r"c\.cfg:2: base: circular: .*a\.cfg -> .*b\.cfg -> .*c\.cfg -> .*a\.c"
-    ):
+    with pytest.raises(UserError, match=r"c\.cfg:2: base: circular: .*a\.cfg -> .*b\.cfg -> .*c\.cfg -> .*a\.c"):
         load_config(tmp_path / "a.cfg")
     with pytest.raises(UserError, match="circular"):
         load_config(cfg(tmp_path, "base: self.cfg", "self.cfg"))

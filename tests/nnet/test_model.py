@@ -9,6 +9,7 @@ import torch
 
 from frenchpress.common import UserError
 from frenchpress.config import config_from_dict, config_to_dict, load_config
+from frenchpress.nnet.check import check_line
 from frenchpress.nnet.data import Frames
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 
@@ -22,6 +23,15 @@ PRESSED = {
         "head_*": {"weight_bits": 4, "act_bits": 8},
     },
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small matrices on busy machines: threads would wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def make(values, sizes=SIZES):
@@ -150,3 +160,11 @@ def test_code_in_a_model_file_is_never_run(tmp_path):
     with pytest.raises(UserError, match="not a whole model file"):
         load_model(tmp_path)
     assert not (tmp_path / "touched").exists()
+
+
+def test_check_says_the_size_before_anything_is_trained(tmp_path):
+    line = check_line(ROOT / "conf/tiny.cfg", Sizes(40, 1000, 48))
+    assert "107520 of 228864 weights kept" in line and "compression 8.1x" in line
+    (tmp_path / "x.cfg").write_text("compress: {head_cd: {hcgs: {blocks: [1024, 2], keep: [0.5, 0.5]}}}")
+    with pytest.raises(UserError, match=r"x\.cfg: compress: head_cd: .*1024 is larger than the matrix of 1000 x 512"):
+        check_line(tmp_path / "x.cfg", Sizes(40, 1000, 48))

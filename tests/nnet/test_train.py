@@ -140,7 +140,7 @@ def command(config, task, out, *more):
 
 @pytest.mark.slow
 def test_killed_at_ten_random_moments_ends_with_the_same_bytes(config, made_task, tmp_path):
-    more = ["--checkpoint-seconds", "0", "--set", "train.epochs=60"]
+    more = ["--checkpoint-seconds", "0", "--set", "train.epochs=100"]
     subprocess.run(command(config, made_task, tmp_path / "undisturbed", *more), cwd=ROOT, check=True)
     generator, out, killed = random.Random(5), tmp_path / "x", 0
     while killed < 10:

@@ -1,0 +1,45 @@
+"""Is a `.cfg` sound, and how large is its model? `python -m frenchpress.nnet.check conf/*.cfg` says so at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from frenchpress.common import UserError, run_main
+from frenchpress.compress.size import size_report
+from frenchpress.config import Config, load_config
+from frenchpress.nnet.model import AcousticModel, Sizes
+
+
+def build_model(path: Path | str, config: Config, sizes: Sizes) -> AcousticModel:
+    """The untrained model of `config`; UserError, with the file's name, where something does not fit."""
+    try:
+        return AcousticModel(config, sizes)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def check_line(path: Path | str, sizes: Sizes) -> str:
+    """One line on the model of a sound `.cfg`."""
+    size = size_report(build_model(path, load_config(path), sizes))
+    return (
+        f"{path}: {size['kept']} of {size['macs_dense']} weights kept, {size['stored_bytes'] / 1024:.0f} KiB, "
+        f"compression {size['compression_ratio']:.1f}x, {size['macs_kept']} multiply-accumulates per frame"
+    )
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Check .cfg files and print the size of each one's model.")
+    parser.add_argument("--feat-dim", type=int, default=40, help="features per frame")
+    parser.add_argument("--pdfs", type=int, default=1000, help="tied states; known for sure once the task is made")
+    parser.add_argument("--phones", type=int, default=48)
+    parser.add_argument("config", nargs="+", help="conf/x.cfg")
+    arguments = parser.parse_args()
+    sizes = Sizes(arguments.feat_dim, arguments.pdfs, arguments.phones)
+    for path in arguments.config:
+        print(check_line(path, sizes))
+
+
+if __name__ == "__main__":
+    run_main(main)
