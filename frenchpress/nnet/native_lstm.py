@@ -36,7 +36,7 @@ def run(layer: QuantLSTMLayer, x: Tensor, lengths: Tensor) -> Tensor:
     """`x` [B, T, inputs], `lengths` int64 [B] in 1..T -> outputs [B, T, cells], zero at padding."""
     batch, steps, _ = x.shape
     real = (torch.arange(steps) < lengths.unsqueeze(1)).float().unsqueeze(2)
-    x = _to_lanes(layer.act_in(x * real))
+    x = _to_lanes(layer.act_in(x.masked_fill(real == 0, 0.0)))
     mask = _to_lanes(real).squeeze(2).contiguous()
     tiles, values = _packed(layer.input_matrix)
     pre = TileProduct.apply(x.flatten(0, 1), values, tiles).view(steps, -1, tiles.outputs, LANES)
