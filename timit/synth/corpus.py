@@ -103,7 +103,7 @@ def _jobs(out: Path, counts: dict[str, int], seed: int, key: dict[str, Any]) -> 
 
 def _sweep(out: Path, wanted: set[Path]) -> None:
     """Speakers of an earlier size or seed, and what was left half-written, go."""
-    for path in [*out.glob("T*/DR*/*"), *out.glob("T*/DR*/.tmp-*")]:
+    for path in list(out.glob("T*/DR*/*")):
         if path not in wanted:
             shutil.rmtree(path)
 

@@ -93,12 +93,12 @@ def _speaker(rng: Random, name: str, split: str, region: int, seed: str) -> Spea
         pitch=int(_between(rng, *pitch)),
         pitch_range=int(_between(rng, 25, 85)),
         speed=_between(rng, 0.94, 1.06),
-        warp=_between(rng, 0.90, 1.12),
-        snr=_between(rng, 8, 24),
+        warp=_between(rng, 0.93, 1.09),
+        snr=_between(rng, 12, 28),
         slope=_between(rng, 0, 6),
-        ripple=_between(rng, 1, 5),
-        reverb=_between(rng, -18, -6),
-        decay=_between(rng, 0.1, 0.35),
+        ripple=_between(rng, 1, 4),
+        reverb=_between(rng, -24, -10),
+        decay=_between(rng, 0.1, 0.3),
         seed=seed,
     )
 
