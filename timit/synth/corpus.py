@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -38,6 +39,7 @@ SENTENCES = 8
 """Scored sentences per speaker: five SX and three SI; the two SA come on top."""
 
 _STARTED = ".synth"
+_PATIENCE = 300.0  # seconds; a speaker takes one or two
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,27 @@ def build(out: Path, size: str, jobs: int, seed: int) -> bool:
         work = _jobs(out, SIZES[size], seed, key)
         _sweep(out, {job.out for job in work})
         todo = [job for job in work if not is_done(job.out, job.key)]
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
-        # One process per speaker: espeak-ng keeps state, and only a fresh process always says the same.
-        with context.Pool(jobs, maxtasksperchild=1) as pool:
-            finished = pool.imap_unordered(_make_speaker, todo, chunksize=1)
-            for _ in tqdm(finished, "synthesising", len(todo), unit="speaker", mininterval=1.0):
-                pass
+        _run(todo, jobs)
         with atomic_path(out / MARKER) as path:
             path.write_text(_marker(work, key), encoding="utf-8")
         mark_done(out, key)
     return True
+
+
+def _run(todo: list[_Job], jobs: int) -> None:
+    """One process per speaker: espeak-ng keeps state, and only a fresh process always says the same."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    # Ctrl-C is the parent's to answer.
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    with context.Pool(jobs, signal.signal, ignore, maxtasksperchild=1) as pool:
+        finished = pool.imap_unordered(_make_speaker, todo)
+        for job in tqdm(todo, "synthesising", unit="speaker", mininterval=1.0):
+            try:
+                finished.next(_PATIENCE)
+            except multiprocessing.TimeoutError:
+                # A worker that was killed from outside never answers.
+                raise UserError(f"{job.out.parents[2]}: a synthesis process died; run the same command again") from None
 
 
 def _check_ours(out: Path) -> None:
