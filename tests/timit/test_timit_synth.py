@@ -13,6 +13,8 @@ from frenchpress.common import UserError
 from timit.prepare import dict_files, prepare
 from timit.reader import read_corpus
 from timit.synth import corpus, sentences, voices
+from timit.synth.espeak import Phoneme, Speech
+from timit.synth.labels import segments
 
 COUNTS = {"train": 2, "dev": 1, "test": 1}
 VOWELS = ["aa", "ae", "ah", "ao", "aw", "ax", "ay", "eh", "er", "ey", "ih", "ix", "iy", "ow", "oy", "uh", "ux"]
@@ -139,6 +141,12 @@ def test_another_size_or_seed_leaves_nothing_of_the_old(micro, sizes, tmp_path):
     assert {split: len(part) for split, part in read_corpus(out).items()} == dict.fromkeys(COUNTS, 8)
     assert len(list(out.glob("T*/DR*/*"))) == 3
     assert not contents(out).keys() & {name for name in contents(micro) if name.endswith(".WAV")}
+
+
+def test_refuses_a_phoneme_that_timit_does_not_have():
+    speech = Speech(np.ones(1000, np.int16), [Phoneme(0, "a", 1), Phoneme(500, "ʈ", 1)], [1])
+    with pytest.raises(UserError, match="'ʈ' has no TIMIT label"):
+        segments(speech, 22050, ["x"])
 
 
 def test_refuses_a_directory_with_other_files(espeak, tmp_path):

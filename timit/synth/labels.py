@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from frenchpress.common import UserError
 from timit.reader import Segment
 from timit.synth.espeak import Speech
 
@@ -101,14 +102,11 @@ class Word:
     text: str
 
 
-class UnknownPhonemeError(ValueError):
-    """espeak-ng said a phoneme for which there is no TIMIT label."""
-
-
 def segments(speech: Speech, rate: int, texts: list[str]) -> tuple[list[Segment], list[Word]]:
     """TIMIT's labels of the whole signal without gaps, and the words of `texts` where they are said.
 
-    `rate` in Hz. Times are samples of `speech`; the first and the last label are the silences `h#`.
+    `rate` in Hz. Times are samples of `speech`; the first and the last label are the silences `h#`. UserError if
+    espeak-ng said a phoneme for which there is no label.
     """
     level = _Level(speech.samples, rate)
     pieces = _syllabic(_reduce(_pieces(speech)), rate)
@@ -163,7 +161,7 @@ def _pieces(speech: Speech) -> list[_Piece]:
                 pieces[-1].end = end
             continue
         if name not in _IPA:
-            raise UnknownPhonemeError(f"espeak-ng's phoneme '{name}' has no TIMIT label")
+            raise UserError(f"espeak-ng's phoneme '{name}' has no TIMIT label; espeakng-loader 0.2.4 has none such")
         labels = _IPA[name].split()
         if name == "ɪ" and not phoneme.ipa.startswith(("ˈ", "ˌ")):
             labels = ["ix"]
