@@ -17,6 +17,7 @@ class BlockStructure:
     blocks of a bundle, over all its gates, reads the same `kept` blocks of inputs: `inputs` [R, kept] names
     them, R = groups * ceil(rows / block). `flat` [R, gates * block, kept * block] holds the position of each
     compact weight in the flattened matrix, `mask` (same shape) is False on removed weights and on padding.
+    `source` lists the kept weights in the flattened compact form, `target` the same ones in the matrix.
     """
 
     block: int
@@ -51,17 +52,11 @@ class BlockStructure:
         return self.flat.numel() / (self.groups * self.gates * self.rows * self.columns)
 
 
-def block_structure(mask: Tensor, block: int, gates: int) -> BlockStructure:
-    """Structure of `mask` (bool [groups * rows, columns], each group shared by `gates` matrices).
-
-    `gates` counts the matrices stacked in the weight if they share `mask`; with a mask of their own each they
-    are groups, and `gates` is 1. See `gate_structure`.
-    """
-    return _structure(mask, block, gates, 1)
-
-
 def gate_structure(mask: Tensor, block: int, gates: int, out: int) -> BlockStructure:
-    """Structure of the mask of `gates` stacked matrices with `out` rows together, shared or one mask each."""
+    """Structure of a weight of `out` rows, `gates` matrices stacked, by blocks of side `block`.
+
+    `mask`: bool [out / gates, columns] if the matrices share it, else [out, columns].
+    """
     shared = mask.shape[0] != out or gates == 1
     return _structure(mask, block, gates, 1) if shared else _structure(mask, block, 1, gates)
 
