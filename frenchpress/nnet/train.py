@@ -262,7 +262,7 @@ def write_summary(run: Run, arguments: argparse.Namespace, device: torch.device)
         "seconds": round(seconds, 1),
         "frames_per_second": round(len(history) * len(run.train) / max(seconds, 1e-9), 1),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "cpu",
-        "threads": run.config.train.threads,
+        "threads": torch.get_num_threads(),
         "versions": {
             "frenchpress": version("frenchpress"),
             "python": platform.python_version(),
@@ -276,7 +276,8 @@ def make_deterministic(config: Config) -> None:
     """Same seed, same machine, same bits."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(config.train.threads)
+    # More threads than cores would wait for each other at every time step.
+    torch.set_num_threads(min(config.train.threads, len(os.sched_getaffinity(0))))
     torch.manual_seed(config.seed)
 
 
