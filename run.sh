@@ -22,8 +22,8 @@
 #   --data DIR          prepared data (data)
 #   --exp DIR           results (exp)
 #   --kaldi-s5 DIR      an existing Kaldi s5 directory in place of stages 0-3
-#   --leaves N          tied states of tri1-tri3 (by corpus: timit 2500, kaldi-data 1200, synth 700)
-#   --gauss N           Gaussians of tri1-tri3 (by corpus: timit 15000, kaldi-data 8000, synth 4000)
+#   --leaves N          tied states of tri1-tri3 (by corpus: timit 2500, kaldi-data 1200, synth tiny 150, small 700)
+#   --gauss N           Gaussians of tri1-tri3 (by corpus: timit 15000, kaldi-data 8000, synth tiny 600, small 4000)
 #   --reference FILE    YAML of reference PERs (system: [dev, test]) to print beside the GMM rows
 #   --allow-pipes       let wav.scp entries be shell pipes, and run them
 set -euo pipefail
@@ -55,10 +55,12 @@ done
 [ -n "$nj" ] || { nj=$(nproc); [ "$nj" -le 16 ] || nj=16; }
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number of processes"
 for c in $conf; do [ -f "$c" ] || die "--conf: $c: no such file; conf/ has $(echo conf/*.cfg)"; done
-case $corpus in
-  synth) : "${leaves:=700}" "${gauss:=4000}" ;;
-  timit) : "${leaves:=2500}" "${gauss:=15000}" ;;
-  kaldi-data) : "${leaves:=1200}" "${gauss:=8000}" ;;
+case $corpus-$synth_size in
+  synth-tiny) : "${leaves:=150}" "${gauss:=600}" ;;
+  synth-small) : "${leaves:=700}" "${gauss:=4000}" ;;
+  synth-timit|timit-*) : "${leaves:=2500}" "${gauss:=15000}" ;;
+  kaldi-data-*) : "${leaves:=1200}" "${gauss:=8000}" ;;
+  synth-*) die "--synth-size is '$synth_size', expected tiny, small or timit" ;;
   *) die "--corpus is '$corpus', expected synth, timit or kaldi-data" ;;
 esac
 if [ "$corpus" != synth ] && [ -z "$corpus_dir" ] && [ -z "$kaldi_s5" ] && [ "$stage" = 0 ]; then
