@@ -9,9 +9,7 @@ from typing import Any, Literal
 from frenchpress.compress.options import LayerPress
 
 
-def ranged(
-    default: Any, low: float | None = None, high: float | None = None, above: float | None = None
-) -> Any:
+def ranged(default: Any, low: float | None = None, high: float | None = None, above: float | None = None) -> Any:
     """A dataclass field whose value (or each of its values) lies in [low, high], or above `above`."""
     return field(default=default, metadata={"low": low, "high": high, "above": above})
 
@@ -68,6 +66,9 @@ class Halving:
 class TrainConfig:
     """How the model is trained. `batch`: pieces per step. `clip`: largest gradient norm, null for none.
 
+    `average`: what an exponential average of the weights keeps per step; evaluated and stored in place of the
+    last weights. 0: none.
+
     `l2_cd_output`: weight of the mean square of the tied-state head's outputs, in the loss. `threads` is part
     of the experiment, because the order of additions, and so the last bits of a result, depends on it.
     """
@@ -83,6 +84,7 @@ class TrainConfig:
     halving: Halving = field(default_factory=Halving)
     l2_cd_output: float = ranged(0.001, low=0.0)
     clip: float | None = ranged(None, above=0.0)
+    average: float = ranged(0.0, low=0.0, high=0.99999)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = ranged(2, low=1, high=1024)
 
@@ -91,11 +93,11 @@ class TrainConfig:
 class DecodeConfig:
     """Beam search. The pair of `acoustic_scales` and `lm_weights` that is best on dev is used on test."""
 
-    acoustic_scales: tuple[float, ...] = ranged((0.2,), above=0.0)
-    lm_weights: tuple[float, ...] = ranged(tuple(float(w) for w in range(1, 11)), above=0.0)
-    beam: float = ranged(13.0, above=0.0)
-    lattice_beam: float = ranged(8.0, above=0.0)
-    max_active: int = ranged(7000, low=1)
+    acoustic_scales: tuple[float, ...] = ranged((0.7,), above=0.0)
+    lm_weights: tuple[float, ...] = ranged((1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0, 5.0), above=0.0)
+    beam: float = ranged(11.0, above=0.0)
+    lattice_beam: float = ranged(6.0, above=0.0)
+    max_active: int = ranged(7000, low=2)
 
 
 @dataclass(frozen=True)
