@@ -119,9 +119,7 @@ def _compose(text: str, where: str) -> yaml.Node | None:
         raise UserError(f"{where}{f':{mark.line + 1}' if mark else ''}: not YAML: {problem}") from None
 
 
-def _convert(
-    node: yaml.Node, path: KeyPath, where: str, origins: dict[KeyPath, str], numbered: bool = True
-) -> Any:
+def _convert(node: yaml.Node, path: KeyPath, where: str, origins: dict[KeyPath, str], numbered: bool = True) -> Any:
     """Plain Python value of a YAML node; notes the origin of every key in `origins`."""
     place = f"{where}:{node.start_mark.line + 1}" if numbered else where
     if len(path) > _DEEPEST:

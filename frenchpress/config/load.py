@@ -86,9 +86,7 @@ def _check_patterns(config: Config, document: Document) -> None:
         matching = [key for key in config.compress if fnmatchcase(name, key)]
         if name not in config.compress and len(matching) > 1:
             where = document.origin(("compress", matching[1]))
-            raise UserError(
-                f"{where}: compress: {' and '.join(matching)} both match {name}; give {name} its own entry"
-            )
+            raise UserError(f"{where}: compress: {' and '.join(matching)} both match {name}; give {name} its own entry")
 
 
 def config_differences(one: Any, other: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -27,6 +27,7 @@ from frenchpress.common import UserError, digest, locked_dir, mark_done, run_mai
 from frenchpress.compress.size import size_report
 from frenchpress.config import Config, TrainConfig, config_to_dict, load_config
 from frenchpress.nnet import checkpoint
+from frenchpress.nnet.average import AveragedModel
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.data import Batch, Frames, epoch_order, in_order
 from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, read_weights
@@ -61,6 +62,12 @@ class Run:
     dev: Frames
     checkpoint_seconds: float
     progress: Progress = field(default_factory=Progress)
+    average: AveragedModel | None = None
+
+    @property
+    def result(self) -> AcousticModel:
+        """What is evaluated and kept: the average of the weights, where one is asked for."""
+        return self.model if self.average is None else self.average.model
 
 
 def train(run: Run) -> None:
@@ -68,7 +75,7 @@ def train(run: Run) -> None:
     restore(run)
     while run.progress.epoch < run.config.train.epochs:
         train_epoch(run)
-        loss, error_cd, error_mono = evaluate(run.model, run.dev)
+        loss, error_cd, error_mono = evaluate(run.result, run.dev)
         end_epoch(run, loss, error_cd, error_mono)
     best = read_weights(run.out / checkpoint.BEST)
     model = {"config": config_to_dict(run.config), "sizes": run.model.description(), "model": best["model"]}
@@ -112,6 +119,8 @@ def step(run: Run, batch: Batch) -> None:
     if config.clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     run.optimizer.step()
+    if run.average is not None:
+        run.average.update(model)
     progress.step += 1
     progress.frames += batch.frames
     progress.loss_cd += loss_cd.item() * batch.frames
@@ -163,7 +172,7 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
         }
     )
     if error_cd < progress.best:
-        checkpoint.write_tensors(run.out / checkpoint.BEST, {"model": run.model.state_dict()})
+        checkpoint.write_tensors(run.out / checkpoint.BEST, {"model": run.result.state_dict()})
     gain = (progress.error - error_cd) / progress.error if math.isfinite(progress.error) else 1.0
     run.progress = Progress(
         epoch=progress.epoch + 1,
@@ -182,6 +191,7 @@ def save(run: Run) -> None:
         "config": checkpoint.training_config(run.config),
         "model": run.model.state_dict(),
         "optimizer": run.optimizer.state_dict(),
+        "average": None if run.average is None else run.average.state_dict(),
         "progress": asdict(run.progress),
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -197,6 +207,8 @@ def restore(run: Run) -> None:
     saved = read_weights(path)
     run.model.load_state_dict(saved["model"])
     run.optimizer.load_state_dict(saved["optimizer"])
+    if run.average is not None:
+        run.average.load_state_dict(saved["average"])
     run.progress = Progress(**saved["progress"])
     torch.set_rng_state(saved["random"])
     if saved["random_cuda"] and torch.cuda.is_available():
@@ -276,6 +288,8 @@ def make_deterministic(config: Config) -> None:
     """Same seed, same machine, same bits."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
+    # The switch above also fills every fresh tensor with NaN; ours are all written before they are read.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     # More threads than cores would wait for each other at every time step.
     torch.set_num_threads(min(config.train.threads, len(os.sched_getaffinity(0))))
     torch.manual_seed(config.seed)
@@ -314,6 +328,8 @@ def main() -> None:
         model.normalise_inputs(splits[0])
         model.to(device)
         run = Run(config, out, model, make_optimizer(model, config.train), *splits, arguments.checkpoint_seconds)
+        if config.train.average:
+            run.average = AveragedModel(model, config.train.average)
         train(run)
         checkpoint.write_yaml(out / "size.yaml", size_report(model))
         write_summary(run, arguments, device)

@@ -16,13 +16,14 @@ import yaml
 
 from frenchpress.common import UserError, locked_dir, mark_done
 from frenchpress.nnet import train as module
+from frenchpress.nnet.average import AveragedModel
 from frenchpress.nnet.model import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = """
 model: {context: [1, 1], lstm: {cells: 16, dropout: 0.2}}
 compress: {default: {weight_bits: 8, act_bits: 16, hcgs: {blocks: [8, 2], keep: [1/2, 1/2]}}}
-train: {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 20}}
+train: {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 20}, average: 0.9}
 """
 
 
@@ -243,3 +244,20 @@ def test_the_best_epoch_on_dev_is_kept(monkeypatch, config, made_task, tmp_path)
     three, two = (load_model(tmp_path / name).state_dict() for name in ("three", "two"))
     assert all(torch.equal(three[key], two[key]) for key in three)
     assert yaml.safe_load((tmp_path / "three" / "train.yaml").read_text())["chosen_epoch"] == 2
+
+
+def test_the_average_is_what_it_says():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    average = AveragedModel(model, 0.5)
+    mean = model[0].weight.detach().clone()
+    for step in range(1, 6):
+        with torch.no_grad():
+            model[0].weight.add_(1.0)
+        model(torch.randn(4, 3))
+        average.update(model)
+        keep = min(0.5, (1 + step) / (10 + step))
+        mean = keep * mean + (1 - keep) * model[0].weight
+    torch.testing.assert_close(average.model[0].weight, mean)
+    assert average.model[1].num_batches_tracked == 5
+    assert not torch.equal(average.model[1].running_mean, model[1].running_mean)
