@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +67,8 @@ def collect(exp: Path) -> tuple[list[System], list[System]]:
     gmms.sort(key=lambda s: (rank.get(s.name, len(rank)), s.name))
     ratios: dict[str, float] = {}
     for s in experiments:
-        ratios[s.group] = max(ratios.get(s.group, 0.0), s.sizes.get("compression_ratio", 0.0))
+        # What has no size yet comes last.
+        ratios[s.group] = min(ratios.get(s.group, math.inf), s.sizes.get("compression_ratio", math.inf))
     experiments.sort(key=lambda s: (ratios[s.group], s.group, s.config, s.seed or 0, s.name))
     return gmms, experiments
 

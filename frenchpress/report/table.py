@@ -20,7 +20,7 @@ How to read a row
 - **PER**: phone error rate in percent, in scored phones. Acoustic and LM weight were chosen on dev; test was scored
   once with them. In brackets the 95 % interval of a bootstrap over utterances: two rows whose intervals overlap widely
   have not been told apart by this test set.
-- **oracle**: test with the LM weight chosen on test itself. No result; older tables quote it.
+- **test oracle**: test with the LM weight chosen on test itself. No result; older tables quote it.
 - **parameters**: of the whole model before pressing. **density**: kept weights over all weights, as realised.
 - **stored**: bytes of the kept weights at their bits, of the index and scales, and of biases and batch norm.
 - **compression**: bits of the dense float32 matrices over bits stored, index and scales included.
@@ -55,7 +55,7 @@ def experiment_table(experiments: Sequence[System]) -> list[str]:
         "seed",
         "PER dev",
         "PER test",
-        "oracle",
+        "test oracle",
         "parameters",
         "density",
         "stored",
@@ -155,15 +155,18 @@ def next_steps(exp: Path, experiments: Sequence[System], conf: Path) -> list[str
     """What to do with this table: what was not run, seeds, where the errors are."""
     done = {s.group for s in experiments}
     lines = []
+    command = "./run.sh --stage 4" + ("" if exp == Path("exp") else f" --exp {exp}")
     fresh = [p for p in sorted(conf.glob("*.cfg")) if p.stem not in done | {"base", "tiny"}]
     if fresh:
-        lines.append(f'- other design points: `./run.sh --stage 4 --conf "{" ".join(map(str, fresh[:3]))}"`')
+        lines.append(f'- other design points: `{command} --conf "{" ".join(map(str, fresh[:3]))}"`')
     single = [
-        g for g in sorted(done) if sum(s.group == g for s in experiments) < 3 and (conf / f"{g}.cfg").exists()
+        g
+        for g in sorted(done - {"tiny"})
+        if sum(s.group == g for s in experiments) < 3 and (conf / f"{g}.cfg").exists()
     ]
     if single:
         files = " ".join(str(conf / f"{g}.cfg") for g in single)
-        lines.append(f'- a spread to compare by: `./run.sh --stage 4 --seeds "1 2 3" --conf "{files}"`')
+        lines.append(f'- a spread to compare by: `{command} --seeds "1 2 3" --conf "{files}"`')
     decoded = [s for s in experiments if s.dev]
     if decoded:
         best = min(decoded, key=lambda s: s.dev.per if s.dev else 100.0)
