@@ -63,7 +63,7 @@ class Frames:
             cd.append(np.asarray(states, np.int32))
             mono.append(np.asarray(phones, np.int32))
         if not self.utts:
-            raise UserError("no utterances to train on")
+            raise UserError("no utterance has frame targets")
         self.lengths = np.array([len(f) for f in feats])
         self.starts = np.cumsum(self.lengths) - self.lengths
         self.device = torch.device(device)

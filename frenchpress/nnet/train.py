@@ -284,6 +284,14 @@ def write_summary(run: Run, arguments: argparse.Namespace, device: torch.device)
     checkpoint.write_yaml(run.out / checkpoint.SUMMARY, summary)
 
 
+def read_frames(task: Task, split: str, device: torch.device) -> Frames:
+    """All frames of a split; UserError, naming it, where they do not fit together."""
+    try:
+        return Frames(task.split(split), device)
+    except UserError as error:
+        raise UserError(f"{task.path}, {split}: {error}") from None
+
+
 def make_deterministic(config: Config) -> None:
     """Same seed, same machine, same bits."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -324,7 +332,7 @@ def main() -> None:
         if checkpoint.begin(out, config, identity):
             print(f"{out} is up to date")
             return
-        splits = [Frames(task.split(name), device) for name in ("train", "dev")]
+        splits = [read_frames(task, name, device) for name in ("train", "dev")]
         model.normalise_inputs(splits[0])
         model.to(device)
         run = Run(config, out, model, make_optimizer(model, config.train), *splits, arguments.checkpoint_seconds)

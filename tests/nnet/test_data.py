@@ -78,5 +78,5 @@ def test_evaluation_order_is_complete(frames):
 def test_targets_of_another_length_are_refused():
     with pytest.raises(UserError, match="bad: 5 frames, but 5 tied states and 4 phones"):
         Frames([("bad", np.zeros((5, 2)), np.zeros(5, int), np.zeros(4, int))])
-    with pytest.raises(UserError, match="no utterances"):
+    with pytest.raises(UserError, match="no utterance has"):
         Frames([])

@@ -261,3 +261,23 @@ def test_the_average_is_what_it_says():
     torch.testing.assert_close(average.model[0].weight, mean)
     assert average.model[1].num_batches_tracked == 5
     assert not torch.equal(average.model[1].running_mean, model[1].running_mean)
+
+
+def test_the_step_trains_with_overrides_and_says_what_is_missing(config, made_task, tmp_path):
+    def step(*parts):
+        parts = ["steps/train_am.sh", *map(str, parts)]
+        return subprocess.run(parts, cwd=ROOT, capture_output=True, text=True)
+
+    done = step("--seed", 5, "--set", "train.epochs=1 train.batch=8", config, made_task, tmp_path / "x")
+    assert done.returncode == 0, done.stderr
+    written = yaml.safe_load((tmp_path / "x" / "config.yaml").read_text())
+    assert (written["seed"], written["train"]["epochs"], written["train"]["batch"]) == (5, 1, 8)
+    for parts, words in (
+        ((config, made_task), "usage: "),
+        ((tmp_path / "no.cfg", made_task, tmp_path / "y"), "no.cfg: no such file"),
+        ((config, tmp_path, tmp_path / "y"), "is no task"),
+        (("--sede", 5, config, made_task, tmp_path / "y"), "no option --sede"),
+    ):
+        failed = step(*parts)
+        assert failed.returncode == 1 and words in failed.stderr
+    assert not (tmp_path / "y").exists()
