@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Triphones on features adapted to each speaker by fMLLR.
+#
+#   steps/train_sat.sh [options] <train-data> <lang> <previous-exp> <exp-dir>
+#   e.g.: steps/train_sat.sh --nj 4 --sil-prob 0.1 data/train data/lang exp/tri2 exp/tri3
+#
+#   --nj J             threads; the result does not depend on it (1)
+#   --sil-prob P       of optional silence between phones and at the ends (0: only where the text has it)
+#   --leaves N         tied states, before like ones are merged (1200)
+#   --gauss N          Gaussians in all (8000)
+# Starts from the alignment in <previous-exp>. Writes final.mdl, final.alimdl (for unadapted features), tree, final.mat, trans, ali.1.gz.
+set -euo pipefail
+
+nj=1
+sil_prob=0
+leaves=1200
+gauss=8000
+
+. "$(dirname "$0")/parse_options.sh"
+[ $# -eq 4 ] || { fp_usage >&2; exit 1; }
+data=$1 lang=$2 previous=$3 exp=$4
+
+for f in "$data/feats.scp" "$data/text" "$lang/phones.txt" "$previous/final.mdl" "$previous/ali.1.gz"; do
+  [ -f "$f" ] || { echo "error: $0: $f: no such file" >&2; exit 1; }
+done
+
+. "$(dirname "$0")/../path.sh"
+python -m frenchpress.gmm.train_sat --nj "$nj" --sil-prob "$sil_prob" --leaves "$leaves" --gauss "$gauss" \
+  "$data" "$lang" "$previous" "$exp"
