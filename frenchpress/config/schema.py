@@ -84,7 +84,7 @@ class TrainConfig:
     halving: Halving = field(default_factory=Halving)
     l2_cd_output: float = ranged(0.001, low=0.0)
     clip: float | None = ranged(None, above=0.0)
-    average: float = ranged(0.0, low=0.0, high=0.99999)
+    average: float = ranged(0.99, low=0.0, high=0.99999)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = ranged(2, low=1, high=1024)
 
