@@ -39,7 +39,8 @@ def train_lda_mllt(
     The matrix begins as LDA between that system's tied states, silence left out, and is refined by MLLT.
     """
     spliced = aligner.corpus.spliced(context, context)
-    matrix = [lda_matrix(spliced, silence_free(transitions, tids, phones.silence), transitions.num_pdfs, dim)]
+    speech = silence_free(transitions, tids, phones.silence)
+    matrix = [_as_stored(lda_matrix(spliced, speech, transitions.num_pdfs, dim))]
 
     def hook(iteration: int, model: Model, feats: Frames, tids: Tids) -> tuple[Model, Frames]:
         if iteration not in TRANSFORM_AT:
@@ -47,7 +48,7 @@ def train_lda_mllt(
         am = model.gmms.to_am()
         change, gain = mllt_matrix(am, feats, silence_free(model.transitions, tids, phones.silence))
         print(f"  MLLT: gain of log-likelihood per frame {gain:.4f}", flush=True)
-        matrix[0] = change @ matrix[0]
+        matrix[0] = _as_stored(change @ matrix[0])
         moved = GmmSet.from_am(transform_means(am, change))
         return model.with_gmms(moved), spliced @ matrix[0].astype(np.float32).T
 
@@ -92,7 +93,17 @@ def speaker_transforms(
     frames = sum(count for _, _, count in found.values())
     gain = sum(gain * count for _, gain, count in found.values()) / max(frames, 1.0)
     print(f"  fMLLR of {len(found)} speakers: gain of log-likelihood per frame {gain:.4f}", flush=True)
-    return {speaker: transform for speaker, (transform, _, _) in found.items()}
+    return {speaker: _as_stored(transform) for speaker, (transform, _, _) in found.items()}
+
+
+def compose_transforms(after: Transforms, before: Transforms) -> Transforms:
+    """Per speaker the one transform that does `before` and then `after`."""
+    return {speaker: _as_stored(compose_affine(after[speaker], first)) for speaker, first in before.items()}
+
+
+def _as_stored(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """In the precision of files, so that whoever reads it back computes with the same numbers."""
+    return matrix.astype(np.float32).astype(np.float64)
 
 
 def train_sat(
@@ -113,7 +124,7 @@ def train_sat(
             return model, feats
         speech = silence_free(model.transitions, tids, phones.silence)
         change = speaker_transforms(corpus, feats, speech, model.gmms)
-        transforms[0] = {s: compose_affine(change[s], before) for s, before in transforms[0].items()}
+        transforms[0] = compose_transforms(change, transforms[0])
         return model, corpus.adapt(plain, transforms[0])
 
     feats = corpus.adapt(plain, transforms[0])

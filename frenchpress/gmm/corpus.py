@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, read_lines
 from frenchpress.feats.cmvn import apply_cmvn
 from frenchpress.feats.deltas import add_deltas
 from frenchpress.feats.splice import splice
@@ -89,10 +89,10 @@ class Corpus:
 def read_symbols(path: Path | str) -> dict[str, int]:
     """`phones.txt`, `words.txt`: symbol to id."""
     symbols = {}
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         fields = line.split()
         if len(fields) != 2 or not fields[1].isdigit():
-            raise UserError(f"{path}: line {number}: expected '<symbol> <id>', found {line!r}")
+            raise UserError(f"{path}:{number}: expected '<symbol> <id>', found {line!r}")
         symbols[fields[0]] = int(fields[1])
     return symbols
 

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from frenchpress.common import UserError, digest, read_lines, run_main
 from frenchpress.decode.search import Decoder, decode_all
-from frenchpress.gmm.adapted import Transforms, speaker_transforms
+from frenchpress.gmm.adapted import Transforms, compose_transforms, speaker_transforms
 from frenchpress.gmm.corpus import Corpus, Frames, read_symbols
-from frenchpress.gmm.fmllr import compose_affine
 from frenchpress.gmm.gmms import GmmSet, LogLikes
 from frenchpress.gmm.model import System
 from frenchpress.gmm.phoneset import PhoneSet
@@ -69,7 +68,7 @@ class GmmDecoder:
         adapted = corpus.adapt(feats, first)
         pdfs = self.recognised(corpus, adapted, model.gmms)
         second = speaker_transforms(corpus, adapted, pdfs, model.gmms)
-        return {speaker: compose_affine(second[speaker], first[speaker]) for speaker in first}
+        return compose_transforms(second, first)
 
     def recognised(self, corpus: Corpus, feats: Frames, gmms: GmmSet) -> NDArray[np.int32]:
         """The pdf of each frame on the best path, -1 for silence."""

@@ -65,7 +65,8 @@ def accumulate(
 
     Each pdf is worked on by one thread in a fixed order, so the numbers do not depend on `threads`.
     """
-    coefficients, constants = (torch.from_numpy(a) for a in gmms.linear_form())
+    # Cloned, so that matrix products start at the same alignment in memory in every run.
+    coefficients, constants = (torch.from_numpy(a).clone() for a in gmms.linear_form())
     out_dim = (feats if stats_feats is None else stats_feats).shape[1]
     occupancy = np.zeros(gmms.num_gauss)
     sums, squares = np.zeros((2, gmms.num_gauss, out_dim))

@@ -9,6 +9,7 @@ from frenchpress.gmm import align, decode, make_fmllr_feats, train_deltas, train
 from frenchpress.gmm.corpus import Corpus
 from frenchpress.gmm.model import FrontEnd, System, read_alignment
 from frenchpress.gmm.monophone import train_monophone
+from frenchpress.gmm.stage import produce
 from frenchpress.gmm.train import Aligner, report_failures, silence_free, update_transitions
 from frenchpress.graph.lang import make_lang
 from frenchpress.graph.mkgraph import make_graph
@@ -172,3 +173,22 @@ def test_an_alignment_of_other_features_is_refused(tmp_path):
         read_alignment(tmp_path, shorter)
     with pytest.raises(UserError, match="no ali"):
         read_alignment(tmp_path / "nowhere", data)
+
+
+def test_what_was_interrupted_is_made_again(tmp_path, capsys):
+    made = []
+
+    def killed():
+        made.append("killed")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        produce(tmp_path, {"a": 1}, killed)
+    assert produce(tmp_path, {"a": 1}, lambda: made.append("whole"))
+    assert not produce(tmp_path, {"a": 1}, lambda: made.append("again"))
+    assert produce(tmp_path, {"a": 2}, lambda: made.append("other"))
+    with pytest.raises(KeyboardInterrupt):
+        produce(tmp_path, {"a": 3}, killed)
+    # What was whole for an earlier key is not any more.
+    assert produce(tmp_path, {"a": 2}, lambda: made.append("other again"))
+    assert made == ["killed", "whole", "other", "killed", "other again"]
