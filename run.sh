@@ -73,6 +73,9 @@ mkdir -p "$exp"
 exec 9> "$exp/.run.lock"
 flock -n 9 || die "$exp: another run is writing here; wait for it, or give --exp another directory"
 
+# What a .cfg says wrongly is better said now than after an hour of preparation.
+[ "$stop_stage" -lt 4 ] || python -m frenchpress.nnet.check $conf > /dev/null
+
 begin=$SECONDS
 run_stage() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 say() { printf '%s  %4d s  stage %s: %s\n' "$(date +%H:%M:%S)" $((SECONDS - begin)) "$1" "$2"; }

@@ -8,7 +8,7 @@
 # <data-dir>/{train,dev,test} and <data-dir>/dict with the reader that also reads TIMIT.
 # Stopped at any moment, the same command goes on where it was.
 #
-#   --size SIZE      tiny (64/16/16 utterances), small (512/64/96, 25 minutes to train on), or timit (3696/400/192)
+#   --size SIZE      tiny (64/16/16 utterances), small (384/64/96, 20 minutes to train on), or timit (3696/400/192)
 #   --nj J           processes side by side (1)
 #   --seed S         another seed, another corpus (0)
 #   --corpus DIR     where the corpus is written (<data-dir>/synth)
