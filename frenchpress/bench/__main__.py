@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,15 @@ def _training_run(forward: Callable[[], Tensor], module: nn.Module, weights: Ten
     def run() -> None:
         module.zero_grad()
         (forward() * weights).sum().backward()
+
+    return run
+
+
+def _recurrence_run(
+    forward: Callable[[], Tensor], leaves: tuple[Tensor, Tensor], weights: Tensor
+) -> Callable[[], None]:
+    def run() -> None:
+        torch.autograd.grad((forward() * weights).sum(), leaves)
 
     return run
 
@@ -87,10 +97,8 @@ def recurrence_subjects(args: argparse.Namespace) -> list[Subject]:
         given = torch.randn(args.batch * args.steps, 4 * args.cells, requires_grad=True)
         weights = torch.randn(len(given), args.cells)
 
-        def run(given=given, weight=weight, s=structure, act=layer.act_out, w=weights, n=sizes) -> None:  # noqa: ANN001
-            y = lstm_recurrence(given, weight, n, s, act)
-            torch.autograd.grad((y * w).sum(), (given, weight))
-
+        forward = partial(lstm_recurrence, given, weight, sizes, structure, layer.act_out)
+        run = _recurrence_run(forward, (given, weight), weights)
         subjects.append(Subject(f"recurrence, {name}, torch alone", run, len(given)))
     return subjects
 
