@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -119,6 +120,22 @@ def test_every_boundary_of_a_stop_is_where_the_signal_changes(micro):
 def test_same_seed_same_bytes_whatever_the_number_of_processes(micro, sizes, tmp_path):
     corpus.build(tmp_path / "again", "micro", jobs=1, seed=0)
     assert contents(tmp_path / "again") == contents(micro)
+
+
+def test_voices_that_draw_noise_say_the_same_every_time(espeak):
+    # The library takes its seed from the clock, in seconds, so the runs must lie a second apart.
+    program = (
+        "from timit.synth.espeak import Espeak\n"
+        "import hashlib\n"
+        "for voice in ('f2', 'victor'):\n"
+        "    speech = Espeak('gmw/en-US+' + voice).say('Sandy was here.', 170, 50, 50)\n"
+        "    print(hashlib.sha256(speech.samples.tobytes()).hexdigest())\n"
+    )
+    said = []
+    for _ in range(2):
+        said.append(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
+        time.sleep(1.1)
+    assert said[0] == said[1]
 
 
 def test_goes_on_where_it_was_and_ends_with_the_same_bytes(micro, sizes, tmp_path):

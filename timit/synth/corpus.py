@@ -25,7 +25,7 @@ from timit.synth.labels import Word, segments
 from timit.synth.sentences import COVERAGE, SA, sentences
 from timit.synth.voices import Speaker, speakers
 
-FORMAT = 2
+FORMAT = 3
 """Counted up when the same seed gives other samples than before."""
 
 SIZES = {

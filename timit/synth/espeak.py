@@ -20,6 +20,7 @@ _UTF8 = 1
 _POS_CHARACTER = 1
 _EVENT_WORD, _EVENT_PHONEME = 1, 7
 _RATE, _PITCH, _RANGE = 1, 3, 4
+_SEED = 1
 
 
 class _Id(ctypes.Union):
@@ -70,6 +71,8 @@ class Espeak:
         self.rate: int = self._library.espeak_Initialize(_SYNCHRONOUS, 0, path, _PHONEME_EVENTS | _DONT_EXIT)
         if self.rate <= 0:
             raise UserError(f"{loader.get_data_path()}: espeak-ng cannot start with this data")
+        # Breathy and rough voices draw noise; left alone, the library seeds it from the clock.
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))
         self._samples: list[np.ndarray] = []
         self._phonemes: list[Phoneme] = []
         self._positions: list[int] = []
