@@ -92,8 +92,17 @@ def _torch_run(case: Case, lstm: Callable[..., Any]) -> Callable[[], None]:
 
 
 def torch_subjects(case: Case) -> list[Subject]:
-    """torch.nn.LSTM in float."""
-    return [case.torch_subject("torch.nn.LSTM, float", _torch_run(case, reference_lstm(case)))]
+    """torch.nn.LSTM in float: as torch chooses, and without oneDNN, which lays out the weights anew in each call."""
+    run = _torch_run(case, reference_lstm(case))
+
+    def without_onednn() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about a setting for GPUs, which is touched too
+            with torch.backends.mkldnn.flags(enabled=False):
+                run()
+
+    runs = {"": run, ", without oneDNN": without_onednn}
+    return [case.torch_subject(f"torch.nn.LSTM, float{how}", run_) for how, run_ in runs.items()]
 
 
 def torch_int8_subjects(case: Case) -> list[Subject]:
