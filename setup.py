@@ -33,6 +33,7 @@ setup(
         "tqdm>=4.60,<5",
     ],
     extras_require={
+        "export": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2"],
         "synth": ["espeakng-loader>=0.2,<1"],
         "test": ["pytest>=8,<10", "ruff>=0.8,<1"],
     },

@@ -1,135 +1,43 @@
-"""Training speed of the pressed LSTM beside torch.nn.LSTM: forward and backward, frames per second, ratios."""
+"""Training and inference speed of pressed LSTMs beside other programs' LSTMs, in one run, with ratios."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 
 import torch
-from torch import Tensor, nn
 
-from frenchpress.bench.timing import Subject, interleave, machine
+from frenchpress.bench.inference import run_inference
+from frenchpress.bench.timing import machine
+from frenchpress.bench.training import run_training
 from frenchpress.common import UserError, run_main
-from frenchpress.compress import HcgsOptions, LayerPress
-from frenchpress.kernels import native
-from frenchpress.kernels.recurrence import lstm_recurrence
-from frenchpress.nnet.lstm import QuantLSTMLayer
 
-PRESSES = {
-    "lstm (float)": LayerPress(),
-    "w8a16": LayerPress(8, 16),
-    "w8a16_hcgs16x": LayerPress(8, 16, hcgs=HcgsOptions((32, 2), ("4/16", "4/16"))),
-}
-
-
-@contextmanager
-def torch_alone() -> Iterator[None]:
-    """Within it the compiled kernels are not used, as where they were not built."""
-    before = os.environ.get("FRENCHPRESS_NATIVE")
-    os.environ["FRENCHPRESS_NATIVE"] = "0"
-    native.library.cache_clear()
-    try:
-        yield
-    finally:
-        del os.environ["FRENCHPRESS_NATIVE"]
-        if before is not None:
-            os.environ["FRENCHPRESS_NATIVE"] = before
-        native.library.cache_clear()
-
-
-def _training_run(forward: Callable[[], Tensor], module: nn.Module, weights: Tensor) -> Callable[[], None]:
-    def run() -> None:
-        module.zero_grad()
-        (forward() * weights).sum().backward()
-
-    return run
-
-
-def _recurrence_run(
-    forward: Callable[[], Tensor], leaves: tuple[Tensor, Tensor], weights: Tensor
-) -> Callable[[], None]:
-    def run() -> None:
-        torch.autograd.grad((forward() * weights).sum(), leaves)
-
-    return run
-
-
-def _layers(args: argparse.Namespace, press: LayerPress, norm: bool = True) -> nn.Sequential:
-    torch.manual_seed(args.seed)
-    return nn.Sequential(
-        *(
-            QuantLSTMLayer(
-                args.inputs if i == 0 else args.cells, args.cells, press, norm, input_limit=1.0 if i else None
-            )
-            for i in range(args.layers)
-        )
-    )
-
-
-def training_subjects(args: argparse.Namespace) -> list[Subject]:
-    """Forward and backward of the whole stack; the first subject is torch.nn.LSTM."""
-    torch.manual_seed(args.seed)
-    x = torch.randn(args.batch, args.steps, args.inputs)
-    weights = torch.randn(args.batch, args.steps, args.cells)
-    frames = args.batch * args.steps
-    theirs = nn.LSTM(args.inputs, args.cells, args.layers, batch_first=True)
-    subjects = [Subject("torch.nn.LSTM", _training_run(lambda: theirs(x)[0], theirs, weights), frames)]
-    models = {name: _layers(args, press) for name, press in PRESSES.items()}
-    models["lstm (float), no batch norm"] = _layers(args, LayerPress(), norm=False)
-    runs = {name: _training_run(lambda model=model: model(x), model, weights) for name, model in models.items()}
-    if native.library() is not None:
-        subjects += [Subject(f"{name}, compiled", run, frames) for name, run in runs.items()]
-    subjects += [Subject(f"{name}, torch alone", torch_alone()(run), frames) for name, run in runs.items()]
-    return subjects
-
-
-def recurrence_subjects(args: argparse.Namespace) -> list[Subject]:
-    """The torch recurrence of one layer alone, forward and backward, its input projections given."""
-    subjects = []
-    for name, press in PRESSES.items():
-        layer = _layers(args, press)[0]
-        matrix, sizes = layer.recurrent_matrix, [args.batch] * args.steps
-        structure = matrix.structure
-        weight = (matrix() if structure is None else matrix.compact(structure)).detach().requires_grad_()
-        given = torch.randn(args.batch * args.steps, 4 * args.cells, requires_grad=True)
-        weights = torch.randn(len(given), args.cells)
-
-        forward = partial(lstm_recurrence, given, weight, sizes, structure, layer.act_out)
-        run = _recurrence_run(forward, (given, weight), weights)
-        subjects.append(Subject(f"recurrence, {name}, torch alone", run, len(given)))
-    return subjects
-
-
-def _print(title: str, subjects: list[Subject]) -> None:
-    base = subjects[0]
-    print(f"\n{title} (ratio: to {base.name})")
-    for s in subjects:
-        print(f"  {s.name:44s} {s.frames_per_second:9.0f} frames/s {1e3 * s.seconds:8.1f} ms {s.ratio(base):6.2f}x")
+PARTS = {"training": run_training, "inference": run_inference}
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m frenchpress.bench", description=__doc__)
-    for name, default, help_ in (
-        ("batch", 8, "sequences"),
-        ("steps", 300, "frames per sequence"),
+    parser.add_argument("--what", choices=(*PARTS, "all"), default="all", help="what is timed (default: all)")
+    sizes = (
+        ("batch", 8, "training: sequences"),
+        ("steps", 300, "training: frames per sequence"),
+        ("frames", 1000, "inference: frames of a whole utterance"),
+        ("stream-frames", 200, "inference: frames given one by one"),
         ("inputs", 440, "inputs of the first layer"),
         ("cells", 512, "cells per layer"),
         ("layers", 2, "layers"),
         ("repeats", 9, "rounds; the median counts"),
-        ("threads", 0, "threads of torch (0: as it chooses)"),
-        ("seed", 2234, "seed of weights, masks and data"),
-    ):
+    )
+    others = ("threads", 0, "training: threads of torch (0: as it chooses)"), ("seed", 2234, "of weights, masks, data")
+    for name, default, help_ in (*sizes, *others):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{help_} (default: {default})")
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 50 frames: does it run, not how fast")
+    parser.add_argument("--quick", action="store_true", help="3 rounds of few frames: does it run, not how fast")
     args = parser.parse_args()
     if args.quick:
-        args.repeats, args.steps = 3, 50
-    for name in ("batch", "steps", "inputs", "cells", "layers", "repeats"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name}: {getattr(args, name)} must be at least 1")
+        args.repeats, args.steps, args.frames, args.stream_frames = 3, 50, 50, 10
+    for name, *_ in sizes:
+        value = getattr(args, name.replace("-", "_"))
+        if value < 1:
+            raise UserError(f"--{name}: {value} must be at least 1")
     return args
 
 
@@ -139,11 +47,9 @@ def main() -> None:
     if args.threads > 0:
         torch.set_num_threads(args.threads)
     print("  ".join(f"{key}: {value}" for key, value in machine().items()))
-    print(f"{args.batch} x {args.steps} frames, {args.inputs} inputs, {args.layers} x {args.cells} cells")
-    training, recurrence = training_subjects(args), recurrence_subjects(args)
-    interleave([*training, *recurrence], args.repeats)
-    _print("training, forward and backward", training)
-    _print("one recurrence, forward and backward", recurrence)
+    print(f"{args.inputs} inputs, {args.layers} x {args.cells} cells")
+    for run in PARTS.values() if args.what == "all" else (PARTS[args.what],):
+        run(args)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,11 @@ class Subject:
         """Frames over the median time."""
         return self.frames / self.seconds
 
+    @property
+    def microseconds_per_frame(self) -> float:
+        """The median time over frames."""
+        return 1e6 * self.seconds / self.frames
+
     def ratio(self, other: Subject) -> float:
         """Speed of this over that of `other`: median over the rounds of their quotient, each within one round."""
         mine, theirs = self.times, other.times

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from frenchpress.bench.__main__ import torch_alone
 from frenchpress.bench.timing import Subject, interleave, machine
+from frenchpress.bench.training import torch_alone
 from frenchpress.kernels import native
 
 SMALL = ["--batch", "2", "--steps", "3", "--inputs", "40", "--cells", "64", "--layers", "2", "--repeats", "2"]
@@ -18,7 +18,7 @@ def run_cli(*arguments):
 
 
 def test_prints_every_subject_with_its_ratio():
-    done = run_cli(*SMALL)
+    done = run_cli("--what", "training", *SMALL)
     assert done.returncode == 0, done.stderr
     names = re.findall(r"^  (\S.*?)\s+\d+ frames/s +\d+\.\d ms +\d+\.\d\dx$", done.stdout, re.M)
     assert names[0] == "torch.nn.LSTM"
@@ -27,10 +27,18 @@ def test_prints_every_subject_with_its_ratio():
     assert "cores: " in done.stdout
 
 
-def test_refuses_an_empty_batch():
-    done = run_cli("--batch", "0")
+@pytest.mark.parametrize("option", ["--batch", "--stream-frames"])
+def test_refuses_what_is_empty(option):
+    done = run_cli(option, "0")
     assert done.returncode == 1
-    assert done.stderr == "error: --batch: 0 must be at least 1\n"
+    assert done.stderr == f"error: {option}: 0 must be at least 1\n"
+
+
+def test_times_both_parts_unless_told():
+    done = run_cli(*SMALL, "--frames", "4", "--stream-frames", "3")
+    assert done.returncode == 0, done.stderr
+    heads = [line.split(",")[0] for line in done.stdout.splitlines() if line.startswith(("training", "inference"))]
+    assert heads[0] == "training" and set(heads) == {"training", "inference"}
 
 
 def test_subjects_take_turns_and_warm_up_is_not_counted():
@@ -47,6 +55,7 @@ def test_ratio_is_taken_within_rounds():
     assert fast.ratio(slow) == pytest.approx(2)
     assert slow.ratio(fast) == pytest.approx(0.5)
     assert fast.frames_per_second == 5
+    assert fast.microseconds_per_frame == pytest.approx(2e5)
 
 
 def test_machine_is_described():
