@@ -12,7 +12,7 @@ from frenchpress.compress.codes.bits import BitReader, BitWriter, width_of
 from frenchpress.compress.codes.index import IndexCode, Mask, mask_of_places
 
 _SIDE_BITS, _COUNT_BITS = 8, 5
-_SIDES = (2, 4, 8, 16, 32, 64, 128, 256)
+_SIDES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True)

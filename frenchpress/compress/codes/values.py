@@ -81,7 +81,8 @@ def bits_needed(values: Values) -> int:
     """Fewest bits of the fixed code: 1 for -1 and +1 alone, else those of two's complement; UserError above 32."""
     if not values.size or np.all(np.abs(values) == 1):
         return 1
-    bits = max(2, 1 + max(int(values.max()).bit_length(), (-int(values.min()) - 1).bit_length()))
+    low, high = min(int(values.min()), 0), max(int(values.max()), 0)
+    bits = max(2, 1 + high.bit_length(), 1 + (-low - 1 if low else 0).bit_length())
     if bits > WIDEST:
         raise UserError(f"integers {values.min()} to {values.max()} need {bits} bits; at most {WIDEST} can be encoded")
     return bits
