@@ -71,6 +71,10 @@ class Hcgs(IndexCode):
         if any(kept > number for (_, number), kept in counts.items()):
             raise UserError("encoded matrix: damaged (more blocks kept than there are)")
         mask = np.zeros((rows, columns), np.bool_)
+        if all(number == 1 for _, number in widths):
+            # No choice and no bits: a few bytes could ask for a walk over any number of rows.
+            mask[...] = all(counts.values())
+            return mask
         for part in mask.reshape(stacked, rows // stacked, columns):
             _fill(part, code.blocks, 0, counts, source)
         return mask
@@ -100,8 +104,13 @@ def _fill(
 ) -> None:
     side, last = blocks[level], level + 1 == len(blocks)
     columns = -(-mask.shape[1] // side)
+    count = counts.get((level, columns), 0)
+    if not count:
+        if level:
+            raise UserError("encoded matrix: damaged (a kept block of which nothing is kept)")
+        return
     for top in range(0, mask.shape[0], side):
-        kept = source.take(counts.get((level, columns), 0), width_of(columns))
+        kept = source.take(count, width_of(columns))
         if kept.size and (int(kept[-1]) >= columns or np.any(np.diff(kept) <= 0)):
             raise UserError("encoded matrix: damaged (block numbers out of order or outside the matrix)")
         for block in kept.tolist():

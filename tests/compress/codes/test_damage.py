@@ -67,3 +67,15 @@ def test_a_few_bytes_that_claim_a_giant_are_refused():
             decode(bytes([code]) + giant + giant + b"\x01" + bytes(50))
     with pytest.raises(UserError, match="larger than 8 weights"):
         decode(encode(np.ones((3, 3), np.int64), np.ones((3, 3), np.bool_), make_index_code("full")), 8)
+
+
+def test_a_few_bytes_cannot_ask_for_a_long_walk():
+    rows = 1 << 25
+    code = make_index_code("hcgs", blocks=(1, 1))
+    data = bytearray(encode(np.zeros((1, 1), np.int64), np.ones((1, 1), np.bool_), code))
+    data[1:2] = b"\x80\x80\x80\x10"
+    with pytest.raises(UserError, match="cut off"):
+        decode(bytes(data))
+    nothing = bytes([*data[:5], 1, 1, 1, 2, 1, 1, 0, 0])
+    integers, mask = decode(nothing)
+    assert mask.shape == (rows, 1) and not mask.any() and not integers.any()
