@@ -1,0 +1,23 @@
+"""Codes that write a sparse matrix of integers as bytes and read it back; numpy alone.
+
+`encode(integers, mask, make_index_code("csr"), "huffman")` gives the bytes, `decode(data)` matrix and mask.
+"""
+
+from frenchpress.compress.codes.bounds import hcgs_bound, mask_bound, value_entropy
+from frenchpress.compress.codes.container import INDEX_CODES, Encoded, decode, encode, encode_parts, make_index_code
+from frenchpress.compress.codes.index import IndexCode
+from frenchpress.compress.codes.values import VALUE_CODES
+
+__all__ = [
+    "INDEX_CODES",
+    "VALUE_CODES",
+    "Encoded",
+    "IndexCode",
+    "decode",
+    "encode",
+    "encode_parts",
+    "hcgs_bound",
+    "make_index_code",
+    "mask_bound",
+    "value_entropy",
+]

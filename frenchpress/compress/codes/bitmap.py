@@ -1,0 +1,43 @@
+"""The two codes without numbers: a bit per weight, and nothing at all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from frenchpress.common import UserError
+from frenchpress.compress.codes.bits import BitReader, BitWriter
+from frenchpress.compress.codes.index import IndexCode, Mask
+
+
+class Bitmap(IndexCode):
+    """One bit per weight: rows * columns bits whatever is kept."""
+
+    name = "bitmap"
+
+    def write(self, mask: Mask, out: BitWriter) -> None:
+        """Append the mask itself."""
+        out.put_bits(mask)
+
+    @classmethod
+    def read(cls, rows: int, columns: int, source: BitReader) -> Mask:
+        """The mask itself."""
+        return source.take_bits(rows * columns).astype(np.bool_).reshape(rows, columns)
+
+
+class Full(IndexCode):
+    """No index: every weight is kept."""
+
+    name = "full"
+
+    def write(self, mask: Mask, out: BitWriter) -> None:
+        """Append nothing; UserError where a weight is removed."""
+        removed = mask.size - int(np.count_nonzero(mask))
+        if removed:
+            raise UserError(
+                f"index code full: {removed} of {mask.size} weights are removed; use a code that says which"
+            )
+
+    @classmethod
+    def read(cls, rows: int, columns: int, source: BitReader) -> Mask:
+        """All True."""
+        return np.ones((rows, columns), np.bool_)

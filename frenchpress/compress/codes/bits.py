@@ -1,0 +1,113 @@
+"""Streams of bits, most significant bit first, written and read an array at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from frenchpress.common import UserError
+
+_VARINT_BYTES = 6
+
+
+def width_of(count: int) -> int:
+    """Fewest bits that tell `count` things apart: ceil(log2 count), 0 for one thing or none."""
+    return max(0, count - 1).bit_length()
+
+
+class BitWriter:
+    """Collects bits; `bits` says how many there are."""
+
+    def __init__(self) -> None:
+        self._parts: list[NDArray[np.uint8]] = []
+        self.bits = 0
+
+    def put_bits(self, bits: NDArray[np.bool_]) -> None:
+        """Append a bool or 0/1 array as it is, row by row."""
+        part = np.asarray(bits).reshape(-1).astype(np.uint8)
+        self._parts.append(part)
+        self.bits += part.size
+
+    def put(self, values: ArrayLike, width: int) -> None:
+        """Append whole numbers in 0 .. 2^width - 1, `width` (0..62) bits each."""
+        numbers = np.atleast_1d(np.asarray(values, np.int64)).reshape(-1)
+        if numbers.size and (int(numbers.min()) < 0 or int(numbers.max()) >> width):
+            raise ValueError(f"numbers {numbers.min()}..{numbers.max()} do not fit {width} bits")
+        part = np.empty((numbers.size, width), np.uint8)
+        for place in range(width):
+            part[:, place] = (numbers >> (width - 1 - place)) & 1
+        self.put_bits(part)
+
+    def put_codes(self, codes: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+        """Append numbers of a length of their own each: the low `lengths[i]` bits of `codes[i]`."""
+        ends = np.cumsum(lengths)
+        starts = ends - lengths
+        part = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint8)
+        for place in range(int(lengths.max(initial=0))):
+            here = lengths > place
+            part[starts[here] + place] = (codes[here] >> (lengths[here] - 1 - place)) & 1
+        self.put_bits(part)
+
+    def put_varint(self, value: int) -> None:
+        """Append a number of 0 .. 2^42 - 1, seven bits to a byte, the low ones first (LEB128)."""
+        if not 0 <= value < 1 << 7 * _VARINT_BYTES:
+            raise ValueError(f"{value} does not fit {_VARINT_BYTES} bytes")
+        while value >= 128:
+            self.put(value & 127 | 128, 8)
+            value >>= 7
+        self.put(value, 8)
+
+    def to_bytes(self) -> bytes:
+        """All bits, the last byte filled up with zeros."""
+        return np.packbits(np.concatenate(self._parts)).tobytes() if self._parts else b""
+
+
+class BitReader:
+    """Reads what a BitWriter wrote; UserError, before anything is allocated, when there are too few bits."""
+
+    def __init__(self, data: bytes) -> None:
+        self._bits = np.unpackbits(np.frombuffer(data, np.uint8))
+        self.position = 0
+
+    @property
+    def left(self) -> int:
+        """Bits not read yet."""
+        return self._bits.size - self.position
+
+    def peek_all(self) -> NDArray[np.uint8]:
+        """All bits not read yet, uint8 of 0 and 1; the position stays."""
+        return self._bits[self.position :]
+
+    def take_bits(self, count: int) -> NDArray[np.uint8]:
+        """The next `count` bits, uint8 of 0 and 1."""
+        if count > self.left:
+            raise UserError(f"encoded matrix: cut off or damaged ({count} bits wanted, {self.left} left)")
+        self.position += count
+        return self._bits[self.position - count : self.position]
+
+    def take(self, count: int, width: int) -> NDArray[np.int64]:
+        """The next `count` numbers of `width` (0..62) bits, int64. With no width, `count` zeros."""
+        part = self.take_bits(count * width).reshape(count, width)
+        numbers = np.zeros(count, np.int64)
+        for place in range(width):
+            numbers <<= 1
+            numbers |= part[:, place]
+        return numbers
+
+    def take_one(self, width: int) -> int:
+        """The next number of `width` bits."""
+        return int(self.take(1, width)[0])
+
+    def take_varint(self) -> int:
+        """The next number that `put_varint` wrote."""
+        value = 0
+        for place in range(_VARINT_BYTES):
+            byte = self.take_one(8)
+            value |= (byte & 127) << 7 * place
+            if byte < 128:
+                return value
+        raise UserError("encoded matrix: damaged (a number that does not end)")
+
+    def align(self) -> None:
+        """Go on at the next whole byte."""
+        self.position = -(-self.position // 8) * 8

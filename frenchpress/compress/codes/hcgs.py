@@ -1,0 +1,137 @@
+"""The hierarchical index of hierarchical coarse-grain sparsity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frenchpress.common import UserError
+from frenchpress.compress.codes.bits import BitReader, BitWriter, width_of
+from frenchpress.compress.codes.index import IndexCode, Mask
+
+_MOST_LEVELS = 8
+
+
+@dataclass(frozen=True)
+class Hcgs(IndexCode):
+    """Numbers of the kept blocks of each row of blocks, then the same inside every kept block.
+
+    `blocks`: sides, coarse first, as the mask was made with. `stacked`: number of masks of equal height that lie on
+    top of each other, each cut on its own. A row of n blocks that keeps m takes m ceil(log2 n) bits. How many are
+    kept is the same in every row of as many blocks, and is written once for each width that occurs at a level.
+    """
+
+    name = "hcgs"
+    blocks: tuple[int, ...] = (32, 2)
+    stacked: int = 1
+
+    def __post_init__(self) -> None:
+        sides = self.blocks
+        if not 1 <= len(sides) <= _MOST_LEVELS or min(sides) < 1 or any(a < b for a, b in zip(sides, sides[1:])):
+            raise UserError(
+                f"index code hcgs: blocks {list(sides)}: use 1 to {_MOST_LEVELS} sides, none larger than the one before"
+            )
+
+    @property
+    def options(self) -> str:
+        """The sides."""
+        return ", ".join(map(str, self.blocks))
+
+    def write(self, mask: Mask, out: BitWriter) -> None:
+        """Append sides, number of masks, kept counts and block numbers; UserError if it is no such mask."""
+        if self.stacked < 1 or mask.shape[0] % self.stacked:
+            raise UserError(f"index code hcgs: {mask.shape[0]} rows are not {self.stacked} masks of equal height")
+        parts = mask.reshape(self.stacked, mask.shape[0] // self.stacked, mask.shape[1])
+        rows = [row for part in parts for row in rows_of_blocks(part, self.blocks)]
+        counts: dict[tuple[int, int], int] = {}
+        for level, columns, kept in rows:
+            if counts.setdefault((level, columns), len(kept)) != len(kept):
+                raise _not_hcgs(self.blocks, f"{len(kept)} and {counts[level, columns]} of {columns} are kept")
+        out.put_varint(self.stacked)
+        out.put_varint(len(self.blocks))
+        for side in self.blocks:
+            out.put_varint(side)
+        for level, columns in _widths(mask.shape[1], self.blocks):
+            out.put(counts.get((level, columns), 0), width_of(columns + 1))
+        for _, columns, kept in rows:
+            out.put(kept, width_of(columns))
+
+    @classmethod
+    def read(cls, rows: int, columns: int, source: BitReader) -> Mask:
+        """Sides, number of masks, kept counts and block numbers."""
+        stacked, levels = source.take_varint(), source.take_varint()
+        if levels > _MOST_LEVELS or not stacked or rows % stacked:
+            raise UserError(f"encoded matrix: damaged ({levels} levels, {stacked} masks in {rows} rows)")
+        code = cls(tuple(source.take_varint() for _ in range(levels)), stacked)
+        widths = _widths(columns, code.blocks)
+        counts = {key: source.take_one(width_of(key[1] + 1)) for key in widths}
+        if any(kept > number for (_, number), kept in counts.items()):
+            raise UserError("encoded matrix: damaged (more blocks kept than there are)")
+        mask = np.zeros((rows, columns), np.bool_)
+        if all(number == 1 for _, number in widths):
+            # No choice and no bits: a few bytes could ask for a walk over any number of rows.
+            mask[...] = all(counts.values())
+            return mask
+        for part in mask.reshape(stacked, rows // stacked, columns):
+            _fill(part, code.blocks, 0, counts, source)
+        return mask
+
+
+def rows_of_blocks(mask: Mask, blocks: tuple[int, ...], level: int = 0) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+    """Level, number of blocks and kept block numbers (int64) of every row of blocks, in writing order.
+
+    UserError at a block of the last level that is kept in part.
+    """
+    side, last = blocks[level], level + 1 == len(blocks)
+    starts = np.arange(0, mask.shape[1], side)
+    for top in range(0, mask.shape[0], side):
+        row = mask[top : top + side]
+        kept = np.flatnonzero(np.logical_or.reduceat(row.any(0), starts)) if len(starts) else starts
+        yield level, len(starts), kept
+        for block in kept.tolist():
+            inner = row[:, block * side : (block + 1) * side]
+            if not last:
+                yield from rows_of_blocks(inner, blocks, level + 1)
+            elif not inner.all():
+                raise _not_hcgs(blocks, f"a block of {side} is kept in part")
+
+
+def _fill(
+    mask: Mask, blocks: tuple[int, ...], level: int, counts: dict[tuple[int, int], int], source: BitReader
+) -> None:
+    side, last = blocks[level], level + 1 == len(blocks)
+    columns = -(-mask.shape[1] // side)
+    count = counts.get((level, columns), 0)
+    if not count:
+        if level:
+            raise UserError("encoded matrix: damaged (a kept block of which nothing is kept)")
+        return
+    for top in range(0, mask.shape[0], side):
+        kept = source.take(count, width_of(columns))
+        if kept.size and (int(kept[-1]) >= columns or np.any(np.diff(kept) <= 0)):
+            raise UserError("encoded matrix: damaged (block numbers out of order or outside the matrix)")
+        for block in kept.tolist():
+            inner = mask[top : top + side, block * side : (block + 1) * side]
+            if last:
+                inner[...] = True
+            else:
+                _fill(inner, blocks, level + 1, counts, source)
+
+
+def _widths(columns: int, blocks: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Every (level, number of blocks in a row) that a matrix of so many columns can have."""
+    found, sizes = [], {columns}
+    for level, side in enumerate(blocks):
+        found += sorted((level, number) for number in {-(-size // side) for size in sizes} if number)
+        sizes = {min(side, size) for size in sizes} | {size % side for size in sizes if size % side}
+    return found
+
+
+def _not_hcgs(blocks: tuple[int, ...], why: str) -> UserError:
+    return UserError(
+        f"index code hcgs: not a mask of blocks {list(blocks)} with as many kept in every row of blocks ({why}); "
+        "use another code"
+    )

@@ -1,0 +1,135 @@
+"""Every code on every kind of mask: what is read is what was written."""
+
+import numpy as np
+import pytest
+import torch
+
+from frenchpress.common import UserError
+from frenchpress.compress import hcgs_mask
+from frenchpress.compress.codes import INDEX_CODES, VALUE_CODES, decode, encode, encode_parts, make_index_code
+
+ANY_MASK = [name for name in INDEX_CODES if name not in ("full", "hcgs")]
+SHAPES = [(1, 1), (7, 13), (32, 48), (33, 31), (1, 100), (100, 1), (64, 64), (0, 5), (5, 0), (0, 0)]
+
+
+def draw(mask, bits, gates=1, seed=0):
+    """Integers of so many bits where `gates` stacked copies of the mask keep; kept zeros among them."""
+    rng = np.random.default_rng(seed)
+    full = np.tile(mask, (gates, 1))
+    if bits == 1:
+        values = rng.choice([-1, 1], full.shape)
+    else:
+        values = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), full.shape)
+        values[rng.random(full.shape) < 0.2] = 0
+    return values.astype(np.int64) * full
+
+
+def check(mask, code, values="fixed", bits=4, gates=1, given=None):
+    integers = draw(mask, bits, gates)
+    data = encode(integers, mask, code, values, given)
+    back, back_mask = decode(data)
+    assert back.dtype == np.int64 and np.array_equal(back, integers) and back.shape == integers.shape
+    assert back_mask.dtype == np.bool_ and np.array_equal(back_mask, mask) and back_mask.shape == mask.shape
+    return data
+
+
+@pytest.mark.parametrize("values", VALUE_CODES)
+@pytest.mark.parametrize("name", ANY_MASK)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_random_masks_of_all_densities(shape, name, values):
+    rng = np.random.default_rng(1)
+    for density in (0, 0.02, 0.3, 0.9, 1):
+        mask = rng.random(shape) < density
+        check(mask, make_index_code(name), values)
+
+
+@pytest.mark.parametrize("name", ANY_MASK)
+def test_empty_rows_columns_and_lone_corners(name):
+    mask = np.zeros((40, 37), np.bool_)
+    check(mask, make_index_code(name))
+    mask[3, :] = mask[:, 30] = True
+    check(mask, make_index_code(name))
+    for corner in ((0, 0), (0, 36), (39, 0), (39, 36)):
+        lone = np.zeros_like(mask)
+        lone[corner] = True
+        check(lone, make_index_code(name))
+
+
+@pytest.mark.parametrize("values", VALUE_CODES)
+@pytest.mark.parametrize("bits", range(1, 17))
+def test_every_number_of_bits(bits, values):
+    mask = np.random.default_rng(2).random((30, 40)) < 0.5
+    check(mask, make_index_code("bitmap"), values, bits)
+    check(mask, make_index_code("bitmap"), values, bits, given=bits)
+    check(np.ones((20, 20), np.bool_), make_index_code("full"), values, bits)
+
+
+def test_extreme_integers():
+    mask = np.ones((1, 2), np.bool_)
+    integers = np.array([[-(2**31), 2**31 - 1]])
+    for values in VALUE_CODES:
+        assert np.array_equal(decode(encode(integers, mask, make_index_code("full"), values))[0], integers)
+    with pytest.raises(UserError, match="need 33 bits"):
+        encode(integers + 1, mask, make_index_code("full"))
+
+
+@pytest.mark.parametrize("values", VALUE_CODES)
+def test_kept_zeros_are_not_removed_weights(values):
+    mask = np.random.default_rng(3).random((9, 9)) < 0.4
+    zeros = np.zeros((9, 9), np.int64)
+    back, back_mask = decode(encode(zeros, mask, make_index_code("coo"), values))
+    assert np.array_equal(back, zeros) and np.array_equal(back_mask, mask)
+
+
+@pytest.mark.parametrize("values", VALUE_CODES)
+@pytest.mark.parametrize("name", ANY_MASK)
+def test_a_mask_that_four_gates_share_is_stored_once(name, values):
+    mask = np.random.default_rng(4).random((24, 50)) < 0.1
+    check(mask, make_index_code(name), values, gates=4)
+    one = encode_parts(draw(mask, 4), mask, make_index_code(name))
+    four = encode_parts(draw(mask, 4, 4), mask, make_index_code(name), bits=4)
+    assert four.index == one.index and four.index_bits == one.index_bits
+
+
+CASES = [
+    ((512, 440), (32, 2), ("4/16", "4/16")),
+    ((100, 70), (16, 3), ("1/2", "1/3")),
+    ((48, 512), (64, 4), (0.5, 0.75)),
+    ((64, 64), (8,), ("1/4",)),
+    ((64, 64), (16, 8, 2), (0.5, 0.5, 0.5)),
+    ((71, 45), (17, 7, 2), (0.5, 0.5, 0.5)),
+    ((30, 30), (7, 7), (0.5, 1)),
+    ((30, 30), (7, 2), (1, 1)),
+]
+
+
+@pytest.mark.parametrize("values", VALUE_CODES)
+@pytest.mark.parametrize("shape, blocks, keep", CASES)
+def test_hcgs_masks_in_every_code(shape, blocks, keep, values):
+    mask = hcgs_mask(shape, blocks, keep, torch.Generator().manual_seed(5)).numpy()
+    for name in ANY_MASK:
+        check(mask, make_index_code(name), values, gates=2)
+    check(mask, make_index_code("hcgs", blocks=blocks), values, gates=2)
+
+
+def test_what_does_not_fit_is_one_clear_line():
+    mask = np.ones((4, 4), np.bool_)
+    mask[0, 0] = False
+    integers = np.where(mask, 3, 0)
+    bitmap = make_index_code("bitmap")
+    refusals = [
+        (lambda: encode(np.full((4, 4), 3), mask, bitmap), "1 integers are not zero where the mask removes"),
+        (lambda: encode(integers.astype(float), mask, bitmap), "matrix of integers, not float64"),
+        (lambda: encode(integers, mask[:3], bitmap), r"mask bool \[3, 4\] does not fit a matrix \[4, 4\]"),
+        (lambda: encode(integers, mask.astype(int), bitmap), "mask int64"),
+        (lambda: encode(integers, mask, bitmap, bits=2), "2 bits do not fit these integers; use 3 to 32"),
+        (lambda: encode(integers, mask, bitmap, bits=33), "33 bits do not fit"),
+        (lambda: encode(integers, mask, bitmap, "zip"), "'zip' is not known; use one of fixed, huffman"),
+        (lambda: encode(integers, mask, make_index_code("full")), "1 of 16 weights are removed"),
+        (lambda: make_index_code("cooo"), "'cooo' is not known; use one of full, bitmap"),
+        (lambda: make_index_code("coo", side=3), "coo: does not take the options side"),
+    ]
+    for call, line in refusals:
+        with pytest.raises(UserError, match=line) as caught:
+            call()
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,81 @@
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+import torch
+
+from frenchpress.common import UserError
+from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight
+from frenchpress.report import codes
+from frenchpress.report.bars import Bar, bars_svg
+
+
+def pressed(shape=(64, 48), gates=4, hcgs=HcgsOptions((8, 2), (0.5, 0.5)), bits=6):  # noqa: B008 (frozen)
+    generator = torch.Generator().manual_seed(0)
+    matrix = PressedWeight(shape, LayerPress(weight_bits=bits, hcgs=hcgs), gates, generator)
+    torch.nn.init.normal_(matrix.weight, generator=generator)
+    return matrix
+
+
+class Model(torch.nn.Module):
+    def __init__(self, **matrices):
+        super().__init__()
+        for name, matrix in matrices.items():
+            self.add_module(name, matrix)
+
+
+def test_every_code_on_a_shared_mask():
+    found = codes.compare("m", pressed())
+    assert {size.code for size in found.sizes} == set(codes.INDEX_CODES) - {"full"}
+    assert found.kept == 64 * 48 // 4 and found.dense == 4 * 64 * 48 and found.scales == 64 * 2
+    hcgs = next(size for size in found.sizes if size.code == "hcgs")
+    # Header 4 bytes, index, then 5 bits of width and 6 for each kept weight, a bfloat16 per row.
+    assert hcgs.totals["fixed"] == hcgs.index + -(-(5 + 6 * found.kept) // 8) + 128
+    assert hcgs.index < found.bound and hcgs.index > found.structure_bound
+
+
+def test_masks_of_gates_that_do_not_share_are_cut_one_by_one():
+    options = HcgsOptions((8, 2), (0.5, 0.5), share_gates=False)
+    found = codes.compare("m", pressed((4 * 13, 20), 4, options))
+    assert "hcgs" in {size.code for size in found.sizes}
+
+
+def test_dense_matrix_has_no_index():
+    found = codes.compare("m", pressed(hcgs=None))
+    assert "full" in {size.code for size in found.sizes} and "not made with HCGS" in found.refused["hcgs"]
+    assert found.bound == pytest.approx(0, abs=1e-6)
+
+
+def test_float_matrix_is_one_clear_line():
+    with pytest.raises(UserError, match="^m: float weights have no integers to encode.*weight_bits below 32$"):
+        codes.compare("m", pressed(bits=32))
+
+
+def test_report_of_a_model(tmp_path, monkeypatch, capsys):
+    model = Model(a=pressed(), b=pressed((16, 48), 1), c=pressed(bits=32))
+    monkeypatch.setattr(codes, "load_model", lambda directory: model)
+    monkeypatch.setattr("sys.argv", ["codes", "exp/x", "--out", str(tmp_path)])
+    codes.main()
+    text = (tmp_path / "codes.md").read_text()
+    assert capsys.readouterr().out == text
+    assert "# Index codes on x" in text and "## All 2 matrices" in text and "not counted: c: float" in text
+    ElementTree.parse(tmp_path / "codes.svg")
+    matrices, _ = codes.compare_model(tmp_path)
+    total = {size.code: size for size in codes.together(matrices)}
+    assert total["csr"].index == sum(s.index for m in matrices for s in m.sizes if s.code == "csr")
+
+
+def test_float_model_and_missing_model_are_one_clear_line(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="no such file"):
+        codes.compare_model(tmp_path)
+    monkeypatch.setattr(codes, "load_model", lambda directory: Model(a=pressed(bits=32)))
+    with pytest.raises(UserError, match="all weights are float"):
+        codes.compare_model(tmp_path)
+
+
+def test_bars_are_on_one_scale():
+    root = ElementTree.fromstring(bars_svg("a < b", ("x", "y"), [Bar("1", (30, 10), "40"), Bar("2", (0, 20), "20")]))
+    # Behind the background and two of the legend.
+    widths = [float(e.get("width")) for e in list(root.iter("{http://www.w3.org/2000/svg}rect"))[3:]]
+    assert np.allclose(widths, [widths[0], widths[0] / 3, 0, widths[0] * 2 / 3], atol=0.1)
+    assert bars_svg("none", ("x",), [])
