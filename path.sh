@@ -17,7 +17,7 @@ fp_find_python() {
 
 fp_setup() {
   local venv=$fp_root/.venv python stamp
-  stamp=$(cat "$fp_root"/setup.py "$fp_root"/frenchpress/kernels/native/*.c | sha256sum | cut -d' ' -f1)
+  stamp=$(cat "$fp_root"/setup.py "$fp_root"/frenchpress/*/native/*.[ch] | sha256sum | cut -d' ' -f1)
   if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$stamp" ]; then
     python=$(fp_find_python) || return 1
     echo "path.sh: setting up $venv (once, a few minutes)" >&2

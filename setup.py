@@ -12,6 +12,17 @@ KERNELS = Extension(
     optional=True,
 )
 
+# The runtime of packed models, plain C behind native/press.h. Without a compiler numpy gives the same bits, slowly.
+# Contraction would change the last bit of the features' quantization.
+RUNTIME = Extension(
+    "frenchpress.packed.native._press",
+    sources=["frenchpress/packed/native/read.c", "frenchpress/packed/native/run.c"],
+    depends=["frenchpress/packed/native/press.h", "frenchpress/packed/native/model.h"],
+    extra_compile_args=["-O3", "-ffp-contract=off", "-fno-math-errno"],
+    libraries=["m"],
+    optional=True,
+)
+
 setup(
     name="frenchpress",
     version="0.1.0",
@@ -19,7 +30,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["frenchpress", "frenchpress.*", "timit", "timit.*"]),
-    ext_modules=[KERNELS],
+    ext_modules=[KERNELS, RUNTIME],
     install_requires=[
         "torch>=2.4,<3",
         "numpy>=1.26,<3",

@@ -22,12 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frenchpress.bench.layers import PRESSES, pressed_layers
+from frenchpress.bench.layers import PRESSES, packed_layers, pressed_layers
 from frenchpress.bench.timing import Subject, interleave
 from frenchpress.common import UserError
 from frenchpress.export.graph import GraphBuilder, LstmArrays, add_lstm_stack
 from frenchpress.export.packages import require
 from frenchpress.export.session import open_session
+from frenchpress.packed.runtime import Runtime, library
 
 ORT_FLOAT, ORT_INT8 = "onnxruntime, float", "onnxruntime, int8"
 THREADS = 1, 2
@@ -190,9 +191,29 @@ def pressed_subjects(case: Case) -> list[Subject]:
     return subjects
 
 
+def _packed_run(case: Case, runtime: Runtime) -> Callable[[], None]:
+    features = case.features().flatten(1).numpy()
+    frames, stream = [features[i : i + 1] for i in range(len(features))], runtime.stream()
+
+    def frame_by_frame() -> None:
+        stream.reset()
+        for frame in frames:
+            stream.push(frame)
+
+    return frame_by_frame if case.streaming else lambda: runtime.logits(features)
+
+
 def packed_subjects(case: Case) -> list[Subject]:
-    """Pressed models packed as integers: the place of their runtime in the comparison."""
-    raise Unavailable("packed integers: this version has no runtime for them")
+    """Pressed layers packed as integers, with the smallest head there can be; the runtime has one thread."""
+    if library() is None:
+        raise Unavailable("packed integers: the runtime was not built (no C compiler)")
+    if case.threads > 1:
+        raise Unavailable("packed integers on more threads: a stream has one")
+    subjects = []
+    for name in ("w8a16", "w8a16_hcgs16x"):
+        runtime = packed_layers(case.inputs, case.cells, case.layers, PRESSES[name], case.seed)
+        subjects.append(Subject(f"{name}, packed", _packed_run(case, runtime), case.frames))
+    return subjects
 
 
 RUNTIMES = torch_subjects, torch_int8_subjects, onnx_subjects, pressed_subjects, packed_subjects

@@ -1,12 +1,21 @@
-"""The pressed layers that are timed."""
+"""The pressed layers that are timed, in training and packed."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 from torch import nn
 
 from frenchpress.compress import HcgsOptions, LayerPress
+from frenchpress.config import Config
+from frenchpress.config.schema import LstmConfig, ModelConfig
+from frenchpress.export.pack import pack_model
 from frenchpress.nnet.lstm import QuantLSTMLayer
+from frenchpress.nnet.model import AcousticModel, Sizes
+from frenchpress.packed.format import model_bytes
+from frenchpress.packed.runtime import Runtime
 
 PRESSES = {
     "lstm (float)": LayerPress(),
@@ -25,3 +34,15 @@ def pressed_layers(
         QuantLSTMLayer(n, cells, press, norm, input_limit=1.0 if i else None) for i, n in enumerate(sizes[:-1])
     )
     return nn.Sequential(*stack)
+
+
+def packed_layers(inputs: int, cells: int, layers: int, press: LayerPress, seed: int) -> Runtime:
+    """The same as a packed model: features [T, inputs], no context, and a head of one output."""
+    model = ModelConfig(context=(0, 0), lstm=LstmConfig(layers=layers, cells=cells))
+    # A mask cannot be finer than the head is high, and its time is not what is asked for.
+    head = replace(press, hcgs=None)
+    config = Config(seed=seed, model=model, compress={"lstm*": press, "head_*": head})
+    network = AcousticModel(config, Sizes(feat_dim=inputs, num_pdfs=1, num_phones=1))
+    with torch.no_grad():
+        network(torch.randn(1, 32, inputs), torch.tensor([32]))  # sets the range of the inputs
+    return Runtime(model_bytes(pack_model(network.eval(), np.ones(1, np.int64), {})))

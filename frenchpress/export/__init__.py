@@ -1,1 +1,1 @@
-"""Trained models in other programs' formats: `python -m frenchpress.export.to_onnx exp/<name>`."""
+"""Trained models for use elsewhere: packed integers and their decoding, and other programs' formats (ONNX)."""

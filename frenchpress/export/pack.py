@@ -1,0 +1,175 @@
+"""Pack a trained model into one file of integers: `python -m frenchpress.export.pack --task exp/task exp/x`.
+
+Writes `model.press` into the experiment's directory. Weights must have at most 8 bits and activations at most 16 with
+`fixed` ranges; the head of the monophones, which only training needs, stays behind. docs/packed_model.md describes
+the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from frenchpress.common import UserError, run_main
+from frenchpress.compress import PressedWeight
+from frenchpress.compress.activations import ActQuantizer, DynamicActQuantizer
+from frenchpress.nnet.decode import log_priors
+from frenchpress.nnet.linear import PressedLinear
+from frenchpress.nnet.lstm import QuantLSTMLayer
+from frenchpress.nnet.model import AcousticModel, load_model
+from frenchpress.nnet.task import Task
+from frenchpress.packed.build import Floats, fixed_bias, fixed_point, out_multiplier, requantizer
+from frenchpress.packed.format import write_model
+from frenchpress.packed.index import Level
+from frenchpress.packed.model import (
+    GATE_BITS,
+    GATES,
+    UNSEEN,
+    PackedHead,
+    PackedInput,
+    PackedLstm,
+    PackedMatrix,
+    PackedModel,
+)
+
+PACKED = "model.press"
+_MAX_WEIGHT_BITS, _MAX_ACT_BITS = 8, 16
+
+
+def pack_model(model: AcousticModel, pdf_counts: NDArray[np.int64], meta: dict[str, object]) -> PackedModel:
+    """The integers of a trained model; UserError that names the layer when it has none."""
+    layers = list(model.lstm.items())
+    first = layers[0][1].act_in
+    with _blaming(layers[0][0]):
+        step, bits = _step(first), first.bits
+    given = _input(model, step, bits)
+    packed = []
+    for name, layer in layers:
+        with _blaming(name):
+            packed.append(_lstm(layer, step, bits))
+            step, bits = _step(layer.act_out), layer.act_out.bits
+    with _blaming("head_cd"):
+        head = _head(model.head_cd, step, bits, log_priors(pdf_counts), pdf_counts)
+    return PackedModel(given, tuple(packed), head, meta)
+
+
+@contextmanager
+def _blaming(layer: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{layer}: {error}") from None
+
+
+def _step(act: ActQuantizer) -> float:
+    """What one integer of an activation is worth."""
+    if isinstance(act, DynamicActQuantizer):
+        raise UserError("act_quantizer dynamic: its scale depends on the batch; integers need act_quantizer: fixed")
+    if not 2 <= act.bits <= _MAX_ACT_BITS:
+        raise UserError(f"act_bits {act.bits}: a packed model has 2 to {_MAX_ACT_BITS}")
+    return float(act.integers(torch.zeros(1))[1])
+
+
+def _input(model: AcousticModel, step: float, bits: int) -> PackedInput:
+    dim, (left, right) = model.sizes.feat_dim, model.context
+    gain = model.input_scale[:dim].double() / step
+    return PackedInput(left, right, bits, model.input_mean[:dim].numpy().copy(), gain.float().numpy())
+
+
+def _matrix(matrix: PressedWeight) -> tuple[PackedMatrix, Floats]:
+    """Integers, and the scale of each row float64 [rows]."""
+    bits = matrix.quantizer.stored_bits
+    if bits > _MAX_WEIGHT_BITS:
+        raise UserError(f"weights take {bits} bits; a packed model has at most {_MAX_WEIGHT_BITS}")
+    values, scale = matrix.integers()
+    levels, masks = _masks(matrix)
+    packed = PackedMatrix(matrix.gates, bits, values.numpy().astype(np.int32), levels, masks)
+    return packed, scale.double().reshape(-1).expand(len(values)).numpy()
+
+
+def _masks(matrix: PressedWeight) -> tuple[tuple[Level, ...], tuple[NDArray[np.bool_], ...]]:
+    hcgs = matrix.press.hcgs
+    if matrix.mask is None or hcgs is None:
+        return (), ()
+    levels = tuple(Level(block, keep.numerator, keep.denominator) for block, keep in zip(hcgs.blocks, hcgs.keep))
+    return levels, tuple(mask.numpy() for mask in matrix.mask.split(matrix.shape[0] // matrix.gates))
+
+
+def _normalisation(layer: QuantLSTMLayer) -> tuple[Floats, Floats]:
+    """Gain and bias of each row that batch norm comes to in evaluation."""
+    n = layer.norm
+    if n is None:
+        bias = layer.bias.detach().double().numpy()
+        return np.ones_like(bias), bias
+    gain = _double(n.weight) / np.sqrt(_double(n.running_var) + n.eps)
+    return gain, _double(n.bias) - gain * _double(n.running_mean)
+
+
+def _double(tensor: Tensor) -> Floats:
+    return tensor.detach().double().numpy()
+
+
+def _lstm(layer: QuantLSTMLayer, given_step: float, given_bits: int) -> PackedLstm:
+    step_in, step_out = _step(layer.act_in), _step(layer.act_out)
+    along, along_scale = _matrix(layer.input_matrix)
+    back, back_scale = _matrix(layer.recurrent_matrix)
+    gain, bias = _normalisation(layer)
+    # tanh(x) = 2 sigmoid(2 x) - 1: gate g comes doubled.
+    twice = np.repeat([1.0, 1.0, 2.0, 1.0], layer.cells)
+    shift, factors = fixed_point(twice * along_scale * step_in * gain, twice * back_scale * step_out)
+    return PackedLstm(
+        layer.act_in.bits, layer.act_out.bits, requantizer(given_step, given_bits, step_in, layer.act_in.bits),
+        out_multiplier(step_out), shift, factors[0], factors[1], fixed_bias(twice * bias), along, back,
+    )  # fmt: skip
+
+
+def _head(
+    head: PressedLinear, given_step: float, given_bits: int, prior: NDArray[np.float32], counts: NDArray[np.int64]
+) -> PackedHead:
+    step = _step(head.act)
+    matrix, scale = _matrix(head.matrix)
+    shift, factors = fixed_point(scale * step)
+    fixed_prior = np.where(np.asarray(counts) == 0, UNSEEN, np.rint(prior * 2.0**GATE_BITS)).astype(np.int32)
+    requantized = requantizer(given_step, given_bits, step, head.act.bits)
+    bias = fixed_bias(_double(head.bias))
+    return PackedHead(head.act.bits, requantized, shift, factors[0], bias, fixed_prior, matrix)
+
+
+def pack_experiment(directory: Path, task: Task) -> tuple[PackedModel, int]:
+    """Pack the trained model in `directory` into its model.press: what was packed, and the bytes of the file."""
+    model = load_model(directory)
+    if model.sizes.num_pdfs != task.num_pdfs:
+        raise UserError(f"{directory}: trained for {model.sizes.num_pdfs} tied states, {task.path} has {task.num_pdfs}")
+    meta = {"experiment": directory.name, "phones": task.phones, "decode": asdict(model.config.decode)}
+    try:
+        packed = pack_model(model, task.pdf_counts, meta)
+    except UserError as error:
+        raise UserError(f"{directory}: {error}") from None
+    return packed, write_model(directory / PACKED, packed)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", type=Path, required=True, help="the task that the model was trained on")
+    parser.add_argument("experiment", type=Path, help="exp/x, with a trained model in it")
+    args = parser.parse_args()
+    packed, size = pack_experiment(args.experiment, Task.load(args.task))
+    content = -(-packed.content_bits // 8)
+    kept = sum(m.kept for layer in packed.layers for m in (layer.input_matrix, layer.recurrent_matrix))
+    kept += packed.head.matrix.kept
+    above = 100 * (size / content - 1)
+    print(f"{args.experiment / PACKED}: {size} bytes, {above:.2f} % above the {content} of its contents")
+    print(f"{kept} weights kept in {len(packed.layers)} layers of {GATES} gates and a head of {packed.outputs} outputs")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,320 @@
+"""The packed file: little-endian sections of known length behind a checksum; docs/packed_model.md has the bytes."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frenchpress.common import UserError, atomic_path
+from frenchpress.packed.bits import BitReader, pack_bits, to_bytes
+from frenchpress.packed.index import Level, decode_index, encode_index
+from frenchpress.packed.model import (
+    GATES,
+    PackedHead,
+    PackedInput,
+    PackedLstm,
+    PackedMatrix,
+    PackedModel,
+    Requantizer,
+)
+
+MAGIC = b"FPRESS\r\n"
+VERSION = 1
+_HEADER = struct.Struct("<8sHHII")
+_CHECKED_FROM = _HEADER.size
+_MAX_WEIGHTS = 1 << 26
+_MAX_BITS, _MAX_ACT_BITS, _MAX_SHIFT = 8, 16, 56
+
+T = TypeVar("T")
+
+
+# ---- writing ----
+
+
+def write_model(path: Path | str, model: PackedModel) -> int:
+    """Write `model` to `path`, whole or not at all; the number of bytes."""
+    data = model_bytes(model)
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_bytes(data)
+    return len(data)
+
+
+def model_bytes(model: PackedModel) -> bytes:
+    """The file as bytes."""
+    meta = json.dumps(model.meta, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    sections = [(b"META", meta), (b"FEAT", _input_bytes(model.input))]
+    sections += [(b"LSTM", _lstm_bytes(layer)) for layer in model.layers]
+    sections.append((b"HEAD", _head_bytes(model.head)))
+    body = b"".join(tag + struct.pack("<I", len(data)) + data + bytes(-len(data) % 4) for tag, data in sections)
+    length = _HEADER.size + len(body)
+    return _HEADER.pack(MAGIC, VERSION, len(sections), length, zlib.crc32(body)) + body
+
+
+def _input_bytes(x: PackedInput) -> bytes:
+    return struct.pack("<HBBB3x", x.dim, x.left, x.right, x.bits) + _floats(x.mean) + _floats(x.gain)
+
+
+def _lstm_bytes(layer: PackedLstm) -> bytes:
+    head = struct.pack(
+        "<HBBBBxxII", layer.cells, layer.input_bits, layer.output_bits, layer.shift, layer.requantizer.shift,
+        layer.requantizer.multiplier, layer.out_multiplier,
+    )  # fmt: skip
+    numbers = (layer.input_multiplier, layer.recurrent_multiplier, layer.bias)
+    return (
+        head + b"".join(_ints(n) for n in numbers) + _matrix_bytes(layer.input_matrix)
+        + _matrix_bytes(layer.recurrent_matrix)
+    )  # fmt: skip
+
+
+def _head_bytes(head: PackedHead) -> bytes:
+    start = struct.pack(
+        "<HBBBxxxI", len(head.bias), head.input_bits, head.shift, head.requantizer.shift, head.requantizer.multiplier
+    )
+    numbers = (head.multiplier, head.bias, head.log_prior)
+    return start + b"".join(_ints(n) for n in numbers) + _matrix_bytes(head.matrix)
+
+
+def _matrix_bytes(m: PackedMatrix) -> bytes:
+    start = struct.pack("<HHBBBB", m.rows, m.columns, m.gates, m.bits, len(m.levels), len(m.masks))
+    levels = b"".join(struct.pack("<HHHxx", v.block, v.numerator, v.denominator) for v in m.levels)
+    kept = m.values[m.mask].astype(np.int64)
+    codes = (kept > 0).astype(np.int64) if m.bits == 1 else kept & ((1 << m.bits) - 1)
+    data = to_bytes(*(encode_index(mask, m.levels) for mask in m.masks), pack_bits(codes, m.bits))
+    return start + levels + data + bytes(-len(data) % 4)
+
+
+def _ints(values: NDArray[np.int32]) -> bytes:
+    return np.asarray(values, "<i4").tobytes()
+
+
+def _floats(values: NDArray[np.float32]) -> bytes:
+    return np.asarray(values, "<f4").tobytes()
+
+
+# ---- reading ----
+
+
+class _Bytes:
+    """A piece of the file, read from the front; UserError when it ends too early or too late."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def take(self, count: int) -> bytes:
+        if count > len(self._data) - self._at:
+            raise UserError(f"{count} bytes are needed, {len(self._data) - self._at} are left")
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+    def rest(self) -> bytes:
+        return self._data[self._at :]
+
+    def unpack(self, form: str) -> tuple[Any, ...]:
+        return struct.unpack(form, self.take(struct.calcsize(form)))
+
+    def ints(self, count: int) -> NDArray[np.int32]:
+        return np.frombuffer(self.take(4 * count), "<i4").astype(np.int32)
+
+    def floats(self, count: int) -> NDArray[np.float32]:
+        return np.frombuffer(self.take(4 * count), "<f4").astype(np.float32)
+
+    def finish(self) -> None:
+        if self._at != len(self._data):
+            raise UserError(f"{len(self._data) - self._at} bytes too many")
+
+
+def read_model(path: Path | str) -> PackedModel:
+    """A packed model; UserError that names the file when it is missing, damaged or of another version."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    return parse_model(data, str(path))
+
+
+def parse_model(data: bytes, name: str = "packed model") -> PackedModel:
+    """The model in the bytes of a file. Nothing in it is executed, and nothing is read outside of it."""
+    try:
+        sections = _sections(data)
+        tags = [tag for tag, _ in sections]
+        if tags[:2] != [b"META", b"FEAT"] or tags[-1] != b"HEAD" or set(tags[2:-1]) != {b"LSTM"}:
+            raise UserError(f"sections {b' '.join(tags)!r}, expected META FEAT LSTM ... HEAD")
+        meta = _section(sections[0], _meta)
+        given = _section(sections[1], _input)
+        layers = tuple(_section(s, _lstm) for s in sections[2:-1])
+        model = PackedModel(given, layers, _section(sections[-1], _head), meta)
+        _check_chain(model)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    return model
+
+
+def _sections(data: bytes) -> list[tuple[bytes, bytes]]:
+    if data[: len(MAGIC)] != MAGIC or len(data) < _HEADER.size:
+        raise UserError("not a packed model (python -m frenchpress.export.pack makes one)")
+    _, version, count, length, crc = _HEADER.unpack_from(data)
+    if version != VERSION:
+        raise UserError(f"version {version} of the format, this program reads {VERSION}")
+    if length != len(data) or crc != zlib.crc32(data[_CHECKED_FROM:]):
+        raise UserError("damaged: its length or checksum is wrong")
+    if not 4 <= count <= 64:
+        raise UserError(f"{count} sections")
+    body, found = _Bytes(data[_CHECKED_FROM:]), []
+    for _ in range(count):
+        tag, size = body.unpack("<4sI")
+        found.append((tag, body.take(size)))
+        body.take(-size % 4)
+    body.finish()
+    return found
+
+
+def _section(section: tuple[bytes, bytes], parse: Callable[[_Bytes], T]) -> T:
+    piece = _Bytes(section[1])
+    try:
+        result = parse(piece)
+        piece.finish()
+    except UserError as error:
+        raise UserError(f"section {section[0].decode()}: {error}") from None
+    return result
+
+
+def _meta(piece: _Bytes) -> dict[str, Any]:
+    try:
+        meta = json.loads(piece.take(len(piece.rest())))
+    except (ValueError, RecursionError):
+        raise UserError("not JSON") from None
+    if not isinstance(meta, dict):
+        raise UserError("not a JSON object")
+    return meta
+
+
+def _within(value: int, low: int, high: int, what: str) -> int:
+    if not low <= value <= high:
+        raise UserError(f"{what} {value} is outside {low} to {high}")
+    return value
+
+
+def _input(piece: _Bytes) -> PackedInput:
+    dim, left, right, bits, *_ = piece.unpack("<HBBB3x")
+    _within(dim, 1, 65535, "features")
+    _within(bits, 2, _MAX_ACT_BITS, "activation bits")
+    mean, gain = piece.floats(dim), piece.floats(dim)
+    if not (np.isfinite(mean).all() and np.isfinite(gain).all()):
+        raise UserError("mean or gain is not finite")
+    return PackedInput(left, right, bits, mean, gain)
+
+
+def _requantizer(multiplier: int, shift: int) -> Requantizer:
+    _within(multiplier, 0, 2**31 - 1, "multiplier")
+    return Requantizer(multiplier, _within(shift, 1 if multiplier else 0, 46, "shift"))
+
+
+def _lstm(piece: _Bytes) -> PackedLstm:
+    cells, bits_in, bits_out, shift, in_shift, in_multiplier, out_multiplier = piece.unpack("<HBBBBxxII")
+    _within(cells, 1, 65535, "cells")
+    _within(out_multiplier, 1, 2**31 - 1, "output multiplier")
+    for bits in (bits_in, bits_out):
+        _within(bits, 2, _MAX_ACT_BITS, "activation bits")
+    rows = GATES * cells
+    along, back, bias = (piece.ints(rows) for _ in range(3))
+    input_matrix, recurrent = _matrix(piece), _matrix(piece)
+    for matrix in (input_matrix, recurrent):
+        if (matrix.gates, matrix.rows) != (GATES, cells):
+            raise UserError(f"matrix of {matrix.gates} x {matrix.rows} rows, expected {GATES} x {cells}")
+    if recurrent.columns != cells:
+        raise UserError(f"recurrent matrix of {recurrent.columns} columns, expected {cells}")
+    _check_rows(input_matrix, bits_in, along, shift)
+    _check_rows(recurrent, bits_out, back, shift)
+    layer = PackedLstm(
+        bits_in, bits_out, _requantizer(in_multiplier, in_shift), out_multiplier, shift, along, back, bias,
+        input_matrix, recurrent,
+    )  # fmt: skip
+    _check_gates(layer)
+    return layer
+
+
+def _check_gates(layer: PackedLstm) -> None:
+    """What accumulators come to must fit into 32 bits, whatever the inputs."""
+    total = np.zeros(GATES * layer.cells, np.int64)
+    for matrix, bits, multiplier in (
+        (layer.input_matrix, layer.input_bits, layer.input_multiplier),
+        (layer.recurrent_matrix, layer.output_bits, layer.recurrent_multiplier),
+    ):
+        largest = np.abs(matrix.values.astype(np.int64)).sum(1) * (2 ** (bits - 1) - 1)
+        total += largest * np.abs(multiplier.astype(np.int64))
+    if ((total >> layer.shift) + np.abs(layer.bias.astype(np.int64)) + 1 >= 1 << 31).any():
+        raise UserError("a gate can exceed 32 bits; the model has diverged")
+
+
+def _head(piece: _Bytes) -> PackedHead:
+    outputs, bits, shift, in_shift, in_multiplier = piece.unpack("<HBBBxxxI")
+    _within(outputs, 1, 65535, "outputs")
+    _within(bits, 2, _MAX_ACT_BITS, "activation bits")
+    multiplier, bias, prior = (piece.ints(outputs) for _ in range(3))
+    matrix = _matrix(piece)
+    if (matrix.gates, matrix.rows) != (1, outputs):
+        raise UserError(f"matrix of {matrix.gates} x {matrix.rows} rows, expected 1 x {outputs}")
+    _check_rows(matrix, bits, multiplier, shift)
+    return PackedHead(bits, _requantizer(in_multiplier, in_shift), shift, multiplier, bias, prior, matrix)
+
+
+def _check_rows(matrix: PackedMatrix, act_bits: int, multiplier: NDArray[np.int32], shift: int) -> None:
+    """Nothing may overflow: accumulators 31 bits, products of them with multipliers 61."""
+    _within(shift, 1, _MAX_SHIFT, "shift")
+    if (np.abs(multiplier.astype(np.int64)) >= 1 << 30).any():
+        raise UserError("a multiplier is outside 30 bits")
+    largest = int(np.abs(matrix.values.astype(np.int64)).sum(1).max()) * (2 ** (act_bits - 1) - 1)
+    if largest >= 1 << 31:
+        raise UserError(
+            f"a row of weights can add up to {largest}, past 32 bits; use fewer activation or weight bits, or keep less"
+        )
+
+
+def _matrix(piece: _Bytes) -> PackedMatrix:
+    rows, columns, gates, bits, levels, masks = piece.unpack("<HHBBBB")
+    _within(bits, 1, _MAX_BITS, "weight bits")
+    if gates not in (1, GATES) or masks not in ((1, gates) if levels else (0,)) or not rows or not columns:
+        raise UserError(f"matrix of {gates} x {rows} x {columns} with {levels} levels and {masks} masks")
+    _within(gates * rows * columns, 1, _MAX_WEIGHTS, "number of weights")
+    steps = tuple(_level(piece) for _ in range(levels))
+    if any(inner.block > outer.block for outer, inner in zip(steps, steps[1:])):
+        raise UserError("blocks inside a block are larger than it")
+    reader = BitReader(piece.rest())
+    found = tuple(decode_index(reader, (rows, columns), steps) for _ in range(masks))
+    mask = np.concatenate(found * (gates // masks)) if found else np.ones((gates * rows, columns), np.bool_)
+    codes = reader.take(int(mask.sum()), bits)
+    values = np.zeros(mask.shape, np.int32)
+    values[mask] = 2 * codes - 1 if bits == 1 else np.where(codes >> (bits - 1), codes - (1 << bits), codes)
+    size = reader.bytes_used + -reader.bytes_used % 4
+    reader.finish(size)
+    piece.take(size)
+    return PackedMatrix(gates, bits, values, steps, found)
+
+
+def _level(piece: _Bytes) -> Level:
+    block, numerator, denominator = piece.unpack("<HHHxx")
+    if not block or not 0 < numerator <= denominator:
+        raise UserError(f"level of blocks of {block}, keeping {numerator}/{denominator}")
+    return Level(block, numerator, denominator)
+
+
+def _check_chain(model: PackedModel) -> None:
+    """Each layer takes what the one before gives, on the same grid or with a requantizer."""
+    width = (model.input.left + 1 + model.input.right) * model.input.dim
+    bits = model.input.bits
+    steps = [(layer.input_matrix, layer.input_bits, layer.requantizer, layer) for layer in model.layers]
+    steps.append((model.head.matrix, model.head.input_bits, model.head.requantizer, None))
+    for number, (matrix, given, requantizer, layer) in enumerate(steps):
+        if matrix.columns != width:
+            raise UserError(f"layer {number}: {matrix.columns} inputs, but {width} come in")
+        if requantizer.multiplier == 0 and given != bits:
+            raise UserError(f"layer {number}: {given}-bit inputs, but {bits}-bit ones come in")
+        if layer is not None:
+            width, bits = layer.cells, layer.output_bits

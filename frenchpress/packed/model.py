@@ -1,0 +1,152 @@
+"""What a packed model holds: integers, and the numbers that turn accumulators into gates and logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frenchpress.packed.index import Level, Mask, encode_index
+
+Integers = NDArray[np.int32]
+
+GATES = 4
+GATE_BITS = 16
+"""Fraction bits of a gate before its nonlinearity, and of a logit."""
+
+
+@dataclass(frozen=True)
+class PackedMatrix:
+    """`gates` matrices [rows, columns], one above the other, of `bits`-bit integers.
+
+    `values` int32 [gates * rows, columns], zero where not kept. `levels` is empty for a dense matrix; otherwise
+    `masks` has one mask bool [rows, columns] that all gates share, or one for each.
+    """
+
+    gates: int
+    bits: int
+    values: Integers
+    levels: tuple[Level, ...] = ()
+    masks: tuple[Mask, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows of one gate."""
+        return self.values.shape[0] // self.gates
+
+    @property
+    def columns(self) -> int:
+        """Inputs."""
+        return self.values.shape[1]
+
+    @property
+    def mask(self) -> Mask:
+        """Of all gates, bool [gates * rows, columns]."""
+        if not self.levels:
+            return np.ones(self.values.shape, np.bool_)
+        return np.concatenate(self.masks * (self.gates // len(self.masks)))
+
+    @property
+    def kept(self) -> int:
+        """Number of weights stored."""
+        if not self.levels:
+            return int(self.values.size)
+        return sum(int(mask.sum()) for mask in self.masks) * (self.gates // len(self.masks))
+
+    @property
+    def content_bits(self) -> int:
+        """Bits of the kept weights and of the index: what theory asks for."""
+        return self.kept * self.bits + sum(len(encode_index(mask, self.levels)) for mask in self.masks)
+
+
+@dataclass(frozen=True)
+class Requantizer:
+    """Turns integers of one grid into those of another: round(q * multiplier / 2^shift). Multiplier 0: as they are."""
+
+    multiplier: int = 0
+    shift: int = 0
+
+
+@dataclass(frozen=True)
+class PackedInput:
+    """Features float32 [dim] -> integers clamp(round((x - mean) * gain)), spliced: `left` + 1 + `right` frames."""
+
+    left: int
+    right: int
+    bits: int
+    mean: NDArray[np.float32]
+    gain: NDArray[np.float32]
+
+    @property
+    def dim(self) -> int:
+        """Features per frame."""
+        return len(self.mean)
+
+
+@dataclass(frozen=True)
+class PackedLstm:
+    """One LSTM layer, gates in the order i, f, g, o.
+
+    A gate's argument is (acc_x * input_multiplier + acc_h * recurrent_multiplier) / 2^shift + bias, with GATE_BITS
+    fraction bits; batch norm and all scales are folded into these, and so is a 2 for gate g, since tanh(x) is
+    2 sigmoid(2 x) - 1. `out_multiplier`: 2^15 over the step of the outputs.
+    """
+
+    input_bits: int
+    output_bits: int
+    requantizer: Requantizer
+    out_multiplier: int
+    shift: int
+    input_multiplier: Integers
+    recurrent_multiplier: Integers
+    bias: Integers
+    input_matrix: PackedMatrix
+    recurrent_matrix: PackedMatrix
+
+    @property
+    def cells(self) -> int:
+        """Outputs per frame."""
+        return self.recurrent_matrix.columns
+
+
+@dataclass(frozen=True)
+class PackedHead:
+    """Logits with GATE_BITS fraction bits: acc * multiplier / 2^shift + bias.
+
+    `log_prior`: of each output, the same format; UNSEEN for one that training never saw.
+    """
+
+    input_bits: int
+    requantizer: Requantizer
+    shift: int
+    multiplier: Integers
+    bias: Integers
+    log_prior: Integers
+    matrix: PackedMatrix
+
+
+UNSEEN = -(2**31)
+
+
+@dataclass(frozen=True)
+class PackedModel:
+    """A whole network. `meta`: plain values for people and tools (phones, decoding options, where it came from)."""
+
+    input: PackedInput
+    layers: tuple[PackedLstm, ...]
+    head: PackedHead
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> int:
+        """Logits per frame."""
+        return len(self.head.bias)
+
+    @property
+    def content_bits(self) -> int:
+        """Bits of everything the network computes with: weights, index, and 32 for every other number."""
+        matrices = [m for layer in self.layers for m in (layer.input_matrix, layer.recurrent_matrix)]
+        others = 2 * self.input.dim + sum(3 * len(layer.bias) for layer in self.layers) + 3 * self.outputs
+        return sum(m.content_bits for m in (*matrices, self.head.matrix)) + 32 * others

@@ -1,0 +1,439 @@
+/* Computing with a packed model: integer products over the kept weights, gates by table, a cell state in fixed point.
+ *
+ * Three instruction sets give the same bits, since everything but the input's first multiplication is integer arithmetic.
+ * Frames go through in chunks: a layer's input products of a whole chunk share each load of a weight.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define X86 1
+#define AVX2 __attribute__((target("avx2,tune=haswell")))
+#define VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,prefer-vector-width=512,tune=icelake-server")))
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+enum { CHUNK = 16, VALUE_BITS = 20, STEP_BITS = 9, ENTRIES = 2048, CELL_BITS = 24, OUT_SHIFT = 10 };
+
+/* ---- products: out[n] = W x[n] for `frames` frames that lie `stride` and `out_stride` apart ---- */
+
+typedef void (*product)(const tiled *w, const int16_t *x, size_t stride, int frames, int32_t *out, size_t out_stride);
+
+static void product_portable(const tiled *w, const int16_t *x, size_t stride, int frames, int32_t *out,
+                             size_t out_stride) {
+    for (int p = 0; p < w->tiles; p++)
+        for (int n = 0; n < frames; n++) {
+            int32_t sums[ROWS] = {0};
+            for (uint32_t s = w->start[p]; s < w->start[p + 1]; s++) {
+                const int16_t *v = x + n * stride + 2 * (size_t)w->pair[s];
+                const int8_t *k = w->weights + 2 * ROWS * (size_t)s;
+                for (int r = 0; r < ROWS; r++) sums[r] += k[2 * r] * v[0] + k[2 * r + 1] * v[1];
+            }
+            memcpy(out + n * out_stride + (size_t)p * ROWS, sums, sizeof sums);
+        }
+}
+
+#ifdef X86
+/* Both vector sets; DOT(sum, a, b) adds to each of eight sums the products of a pair of 16-bit numbers in a with the
+ * pair that b points at. A step takes eight rows' weights for a pair of columns, widened. Steps come in fours. */
+#define WIDENED(S) _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(weights + 2 * ROWS * (S))))
+#define PAIR(X, K) ((const unaligned *)((X) + 2 * (size_t)(pairs >> 16 * (K) & 0xFFFF)))
+#define PUT(SUM, OUT) _mm256_storeu_si256((__m256i *)(OUT), SUM)
+
+typedef int32_t unaligned __attribute__((aligned(2), may_alias));
+
+/* One frame. */
+#define PRODUCT_1(NAME, TARGET, DOT)                                                                                   \
+    TARGET static void NAME##_1(const tiled *w, const int16_t *restrict x, int32_t *restrict out) {                    \
+        const int8_t *restrict weights = w->weights;                                                                   \
+        const uint16_t *restrict pair = w->pair;                                                                       \
+        for (const uint32_t *end = w->start + 1, *last = w->start + w->tiles; end <= last; end++, out += ROWS) {       \
+            const int8_t *stop = w->weights + 2 * ROWS * (size_t)*end;                                                 \
+            __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;                                                   \
+            for (; weights < stop; weights += 2 * ROWS * STEPS, pair += STEPS) {                                       \
+                uint64_t pairs;                                                                                        \
+                memcpy(&pairs, pair, sizeof pairs);                                                                    \
+                a = DOT(a, WIDENED(0), PAIR(x, 0));                                                                    \
+                b = DOT(b, WIDENED(1), PAIR(x, 1));                                                                    \
+                c = DOT(c, WIDENED(2), PAIR(x, 2));                                                                    \
+                d = DOT(d, WIDENED(3), PAIR(x, 3));                                                                    \
+            }                                                                                                          \
+            PUT(_mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d)), out);                                \
+        }                                                                                                              \
+    }
+
+/* Four frames, which share each load of weights; two sums for each, since adding takes longer than multiplying. */
+#define DOT_4(DOT, S, A, B, C, D)                                                                                      \
+    do {                                                                                                               \
+        const __m256i k = WIDENED(S);                                                                                  \
+        A = DOT(A, k, PAIR(v0, S));                                                                                    \
+        B = DOT(B, k, PAIR(v1, S));                                                                                    \
+        C = DOT(C, k, PAIR(v2, S));                                                                                    \
+        D = DOT(D, k, PAIR(v3, S));                                                                                    \
+    } while (0)
+
+#define PRODUCT_4(NAME, TARGET, DOT)                                                                                   \
+    TARGET static void NAME##_4(const tiled *w, const int16_t *restrict x, size_t stride, int32_t *restrict out,       \
+                                size_t out_stride) {                                                                   \
+        const int16_t *restrict v0 = x, *restrict v1 = x + stride, *restrict v2 = v1 + stride, *restrict v3 = v2 + stride; \
+        const int8_t *restrict weights = w->weights;                                                                   \
+        const uint16_t *restrict pair = w->pair;                                                                       \
+        for (const uint32_t *end = w->start + 1, *last = w->start + w->tiles; end <= last; end++, out += ROWS) {       \
+            const int8_t *stop = w->weights + 2 * ROWS * (size_t)*end;                                                 \
+            __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;                       \
+            for (; weights < stop; weights += 2 * ROWS * STEPS, pair += STEPS) {                                       \
+                uint64_t pairs;                                                                                        \
+                memcpy(&pairs, pair, sizeof pairs);                                                                    \
+                DOT_4(DOT, 0, a, b, c, d);                                                                             \
+                DOT_4(DOT, 1, e, f, g, h);                                                                             \
+                DOT_4(DOT, 2, a, b, c, d);                                                                             \
+                DOT_4(DOT, 3, e, f, g, h);                                                                             \
+            }                                                                                                          \
+            PUT(_mm256_add_epi32(a, e), out);                                                                          \
+            PUT(_mm256_add_epi32(b, f), out + out_stride);                                                             \
+            PUT(_mm256_add_epi32(c, g), out + 2 * out_stride);                                                         \
+            PUT(_mm256_add_epi32(d, h), out + 3 * out_stride);                                                         \
+        }                                                                                                              \
+    }
+
+#define PRODUCT(NAME, TARGET, DOT)                                                                                     \
+    PRODUCT_1(NAME, TARGET, DOT)                                                                                       \
+    PRODUCT_4(NAME, TARGET, DOT)                                                                                       \
+    static void NAME(const tiled *w, const int16_t *x, size_t stride, int frames, int32_t *out, size_t out_stride) {   \
+        int n = 0;                                                                                                     \
+        for (; n + 4 <= frames; n += 4) NAME##_4(w, x + n * stride, stride, out + n * out_stride, out_stride);         \
+        for (; n < frames; n++) NAME##_1(w, x + n * stride, out + n * out_stride);                                     \
+    }
+
+AVX2 INLINE __m256i dot_avx2(__m256i sum, __m256i a, const unaligned *b) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(a, _mm256_set1_epi32(*b)));
+}
+
+/* By hand, since the compiler neither folds the broadcast into the instruction nor keeps the sum in place. */
+VNNI INLINE __m256i dot_vnni(__m256i sum, __m256i a, const unaligned *b) {
+    __asm__("vpdpwssd %2%{1to8%}, %1, %0" : "+v"(sum) : "v"(a), "m"(*b));
+    return sum;
+}
+
+PRODUCT(product_avx2, AVX2, dot_avx2)
+PRODUCT(product_vnni, VNNI, dot_vnni)
+#endif
+
+/* ---- numbers after the products ---- */
+
+INLINE int64_t shifted(int64_t value, int shift) { return (value + (INT64_C(1) << shift >> 1)) >> shift; }
+INLINE int64_t limited(int64_t value, int64_t top) { return value < -top ? -top : value > top ? top : value; }
+
+/* Arguments with 16 fraction bits -> values with 20. */
+INLINE int32_t sigmoid(const uint32_t *table, int32_t x) {
+    const int32_t limit = (ENTRIES << STEP_BITS) - 1;
+    int32_t size = x < 0 ? -x : x;
+    size = size < limit ? size : limit;
+    const uint32_t entry = table[size >> STEP_BITS];
+    const int32_t more = entry & 4095, rest = size & ((1 << STEP_BITS) - 1);
+    const int32_t above = (int32_t)(entry >> 12) + ((more * rest + (1 << (STEP_BITS - 1))) >> STEP_BITS);
+    return (1 << (VALUE_BITS - 1)) + (x < 0 ? -above : above);
+}
+
+/* Arguments of `count` gates: (ax * along + ah * back) / 2^shift + bias. */
+INLINE void arguments_portable(const lstm_layer *l, const int32_t *ax, const int32_t *ah, int32_t *z, int count) {
+    for (int k = 0; k < count; k++) {
+        const int64_t sum = (int64_t)ax[k] * l->along[k] + (int64_t)ah[k] * l->back[k];
+        z[k] = (int32_t)shifted(sum, l->shift) + l->bias[k];
+    }
+}
+
+#ifdef X86
+/* The same on vectors of P. Products of even and of odd lanes are 64 bits wide. Since the sum lies within +-2^62, 2^62
+ * more makes it positive: a logical shift then gives the low 32 bits that an arithmetic one would, but for the 2^62. */
+#define ARGUMENTS(NAME, TARGET, P, V, LANES, JOIN)                                                                     \
+    TARGET INLINE V NAME##_load(const int32_t *p) { return P##_loadu_si##JOIN((const void *)p); }                      \
+    TARGET INLINE V NAME##_wide(V a, V b, V c, V d, V start, __m128i shift) {                                          \
+        return P##_srl_epi64(P##_add_epi64(P##_add_epi64(P##_mul_epi32(a, b), P##_mul_epi32(c, d)), start), shift);    \
+    }                                                                                                                  \
+    TARGET INLINE void NAME(const lstm_layer *l, const int32_t *ax, const int32_t *ah, int32_t *z, int count) {        \
+        const V start = P##_set1_epi64##JOIN##x((INT64_C(1) << 62) + (INT64_C(1) << l->shift >> 1));                   \
+        const V low = P##_set1_epi64##JOIN##x(0xFFFFFFFF);                                                             \
+        const V offset = P##_set1_epi32((int32_t)(UINT64_C(1) << (62 - l->shift)));                                    \
+        const __m128i shift = _mm_cvtsi32_si128(l->shift);                                                             \
+        for (int k = 0; k < count; k += LANES) {                                                                       \
+            const V a = NAME##_load(ax + k), b = NAME##_load(l->along + k);                                            \
+            const V c = NAME##_load(ah + k), d = NAME##_load(l->back + k);                                             \
+            const V even = NAME##_wide(a, b, c, d, start, shift);                                                      \
+            const V odd = NAME##_wide(P##_srli_epi64(a, 32), P##_srli_epi64(b, 32), P##_srli_epi64(c, 32),             \
+                                      P##_srli_epi64(d, 32), start, shift);                                            \
+            const V both = P##_or_si##JOIN(P##_and_si##JOIN(even, low), P##_slli_epi64(odd, 32));                      \
+            const V bias = P##_sub_epi32(NAME##_load(l->bias + k), offset);                                            \
+            P##_storeu_si##JOIN((void *)(z + k), P##_add_epi32(both, bias));                                           \
+        }                                                                                                              \
+    }
+#define _mm256_set1_epi64256x _mm256_set1_epi64x
+#define _mm512_set1_epi64512x _mm512_set1_epi64
+ARGUMENTS(arguments_avx2, AVX2, _mm256, __m256i, 8, 256)
+ARGUMENTS(arguments_vnni, VNNI, _mm512, __m512i, 16, 512)
+#endif
+
+typedef uint64_t couple __attribute__((may_alias)); /* of cells, in one gate */
+
+/* Gate values of all tiles, with those of a gate side by side after: [4][padded]. */
+INLINE void gates(const fp_model *m, const lstm_layer *l, int32_t *restrict z, int32_t *restrict value) {
+    const int count = GATES * l->padded;
+    const uint32_t *restrict table = m->sigmoid;
+    for (int k = 0; k < count; k++) z[k] = sigmoid(table, z[k]);
+    const couple *restrict both = (const void *)z;
+    couple *restrict i = (void *)value, *restrict f = (void *)(value + l->padded);
+    couple *restrict g = (void *)(value + 2 * l->padded), *restrict o = (void *)(value + 3 * l->padded);
+    for (int p = 0; p < l->padded / 2; p++) {
+        i[p] = both[4 * p];
+        f[p] = both[4 * p + 1];
+        g[p] = both[4 * p + 2];
+        o[p] = both[4 * p + 3];
+    }
+}
+
+/* Gate values and cell state c -> the new c and the outputs. */
+INLINE void cells(const fp_model *m, const lstm_layer *l, const int32_t *restrict value, int32_t *restrict c,
+                  int16_t *restrict out) {
+    const int n = l->padded;
+    const uint32_t *restrict table = m->sigmoid;
+    const int32_t *i = value, *f = value + n, *g = value + 2 * n, *o = value + 3 * n;
+    const int64_t factor = l->out_multiplier;
+    for (int k = 0; k < n; k++) {
+        const int32_t tanh_g = 2 * g[k] - (1 << VALUE_BITS); /* its argument came doubled */
+        const int64_t sum = (int64_t)f[k] * c[k] + (int64_t)i[k] * tanh_g * (1 << (CELL_BITS - VALUE_BITS));
+        c[k] = (int32_t)limited(shifted(sum, VALUE_BITS), INT32_MAX);
+    }
+    for (int k = 0; k < n; k++) {
+        const int32_t argument = (int32_t)shifted(c[k], CELL_BITS - 16);
+        const int32_t tanh_c = 2 * sigmoid(table, 2 * argument) - (1 << VALUE_BITS);
+        const int64_t h = shifted((int64_t)o[k] * tanh_c, OUT_SHIFT);
+        out[k] = (int16_t)limited(shifted(h * factor, 2 * VALUE_BITS - OUT_SHIFT + 15), l->output_top);
+    }
+}
+
+INLINE void logits(const fp_model *m, const int32_t *restrict acc, int32_t *restrict out) {
+    const int32_t *restrict multiplier = m->multiplier, *restrict bias = m->head_bias;
+    const int shift = m->head_shift;
+    const int64_t half = INT64_C(1) << shift >> 1;
+    for (int k = 0; k < m->outputs; k++)
+        out[k] = (int32_t)limited((((int64_t)acc[k] * multiplier[k] + half) >> shift) + bias[k], INT32_MAX);
+}
+
+typedef struct {
+    product product;
+    void (*step)(const fp_model *, const lstm_layer *, const int32_t *, int32_t *, int32_t *, int32_t *, int16_t *);
+    void (*logits)(const fp_model *, const int32_t *, int32_t *);
+} kernels;
+
+/* The same C compiled for an instruction set. */
+#define COMPILED(NAME, TARGET)                                                                                        \
+    TARGET static void step_##NAME(const fp_model *m, const lstm_layer *l, const int32_t *ax, int32_t *ah,            \
+                                   int32_t *value, int32_t *c, int16_t *out) {                                        \
+        arguments_##NAME(l, ax, ah, ah, GATES *l->padded);                                                            \
+        gates(m, l, ah, value);                                                                                       \
+        cells(m, l, value, c, out);                                                                                   \
+    }                                                                                                                 \
+    TARGET static void logits_##NAME(const fp_model *m, const int32_t *acc, int32_t *out) { logits(m, acc, out); }    \
+    static const kernels NAME = {product_##NAME, step_##NAME, logits_##NAME};
+
+COMPILED(portable, )
+#ifdef X86
+COMPILED(avx2, AVX2)
+COMPILED(vnni, VNNI)
+#endif
+
+static const kernels *kernels_of(const fp_model *m) {
+#ifdef X86
+    if (m->level == FP_AVX512_VNNI) return &vnni;
+    if (m->level == FP_AVX2) return &avx2;
+#endif
+    (void)m;
+    return &portable;
+}
+
+int32_t fp_best_level(void) {
+#ifdef X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+        return FP_AVX512_VNNI;
+    if (__builtin_cpu_supports("avx2")) return FP_AVX2;
+#endif
+    return FP_PORTABLE;
+}
+
+int32_t fp_model_level(fp_model *m, int32_t level) {
+    if (level >= FP_PORTABLE && level <= fp_best_level()) m->level = level;
+    return m->level;
+}
+
+/* ---- streams ---- */
+
+struct fp_stream {
+    const fp_model *model;
+    int started;      /* an utterance is under way */
+    int held;         /* frames in `frames` */
+    int16_t *frames;  /* [left + right + CHUNK][dim], quantized, and two more numbers that weights of zero may read */
+    int16_t *input;   /* [CHUNK][widest] inputs on another grid than they came in */
+    int32_t *sums;    /* [CHUNK][most rows] */
+    int32_t *back;    /* [most rows] */
+    int32_t *value;   /* [most rows] */
+    int16_t *out[MAX_LAYERS]; /* [1 + CHUNK][padded] of a layer, of the frame before and of the chunk */
+    int32_t *c[MAX_LAYERS];   /* [padded] */
+};
+
+static size_t widest(const fp_model *m) {
+    size_t width = (size_t)(m->left + 1 + m->right) * m->dim;
+    for (int i = 0; i < m->layers; i++)
+        if ((size_t)m->layer[i].padded > width) width = m->layer[i].padded;
+    return width + 2;
+}
+
+static size_t most_rows(const fp_model *m) {
+    size_t rows = m->padded_outputs;
+    for (int i = 0; i < m->layers; i++)
+        if ((size_t)GATES * m->layer[i].padded > rows) rows = (size_t)GATES * m->layer[i].padded;
+    return rows;
+}
+
+fp_stream *fp_stream_new(const fp_model *m) {
+    fp_stream *s = calloc(1, sizeof *s);
+    if (!s) return NULL;
+    const size_t rows = most_rows(m);
+    s->model = m;
+    int good = (s->frames = calloc((size_t)(m->left + m->right + CHUNK) * m->dim + 2, sizeof *s->frames)) &&
+               (s->input = calloc(CHUNK * widest(m), sizeof *s->input)) &&
+               (s->sums = calloc(CHUNK * rows + VECTOR, sizeof *s->sums)) &&
+               (s->back = calloc(rows + VECTOR, sizeof *s->back)) &&
+               (s->value = calloc(rows + VECTOR, sizeof *s->value));
+    for (int i = 0; good && i < m->layers; i++)
+        good = (s->out[i] = calloc((size_t)(1 + CHUNK) * m->layer[i].padded, sizeof **s->out)) &&
+               (s->c[i] = calloc(m->layer[i].padded, sizeof **s->c));
+    if (good) return s;
+    fp_stream_free(s);
+    return NULL;
+}
+
+void fp_stream_free(fp_stream *s) {
+    if (!s) return;
+    for (int i = 0; i < s->model->layers; i++) {
+        free(s->out[i]);
+        free(s->c[i]);
+    }
+    free(s->frames);
+    free(s->input);
+    free(s->sums);
+    free(s->back);
+    free(s->value);
+    free(s);
+}
+
+void fp_stream_reset(fp_stream *s) {
+    s->started = s->held = 0;
+    for (int i = 0; i < s->model->layers; i++) {
+        const size_t padded = s->model->layer[i].padded;
+        memset(s->out[i], 0, padded * sizeof **s->out);
+        memset(s->c[i], 0, padded * sizeof **s->c);
+    }
+}
+
+/* Inputs [frames] `*stride` apart, brought to the grid that a layer wants. */
+static const int16_t *requantized(fp_stream *s, requantizer q, int32_t top, const int16_t *x, size_t *stride,
+                                  int width, int frames) {
+    if (!q.multiplier) return x;
+    for (int n = 0; n < frames; n++)
+        for (int k = 0; k < width; k++)
+            s->input[(size_t)n * width + k] =
+                (int16_t)limited(shifted((int64_t)x[n * *stride + k] * q.multiplier, q.shift), top);
+    *stride = width;
+    return s->input;
+}
+
+/* One layer over a chunk: its outputs, from row 1 on, `padded` apart. */
+static const int16_t *run_layer(fp_stream *s, int number, const int16_t *x, size_t stride, int frames) {
+    const fp_model *m = s->model;
+    const lstm_layer *l = &m->layer[number];
+    const kernels *k = kernels_of(m);
+    const size_t rows = (size_t)GATES * l->padded;
+    int16_t *out = s->out[number];
+    x = requantized(s, l->input, l->input_top, x, &stride, l->input_matrix.columns, frames);
+    k->product(&l->input_matrix, x, stride, frames, s->sums, rows);
+    for (int n = 0; n < frames; n++, out += l->padded) {
+        k->product(&l->recurrent_matrix, out, 0, 1, s->back, rows);
+        k->step(m, l, s->sums + n * rows, s->back, s->value, s->c[number], out + l->padded);
+    }
+    memcpy(s->out[number], out, l->padded * sizeof *out);
+    return s->out[number] + l->padded;
+}
+
+/* The first `frames` frames that have all their neighbours: logits, int32 [frames][outputs]. */
+static void run_chunk(fp_stream *s, int frames, int32_t *out) {
+    const fp_model *m = s->model;
+    const kernels *k = kernels_of(m);
+    /* A spliced frame is what lies from its first neighbour on: no copy. */
+    const int16_t *x = s->frames;
+    size_t stride = m->dim;
+    for (int i = 0; i < m->layers; i++) {
+        x = run_layer(s, i, x, stride, frames);
+        stride = m->layer[i].padded;
+    }
+    x = requantized(s, m->head_input, m->head_top, x, &stride, m->head.columns, frames);
+    k->product(&m->head, x, stride, frames, s->sums, m->padded_outputs);
+    for (int n = 0; n < frames; n++) k->logits(m, s->sums + (size_t)n * m->padded_outputs, out + (size_t)n * m->outputs);
+}
+
+/* Ties to even; NaN as 0, so that a bad frame does not end the stream. */
+static void quantize(const fp_model *m, const float *feats, int16_t *out) {
+    const float top = (float)m->input_top;
+    for (int k = 0; k < m->dim; k++) {
+        const float x = rintf((feats[k] - m->mean[k]) * m->gain[k]);
+        out[k] = (int16_t)(x > top ? top : x < -top ? -top : x == x ? x : 0.0f);
+    }
+}
+
+/* Compute what can be computed of the frames held; keep the neighbours of what is to come. */
+static int64_t advance(fp_stream *s, int32_t *logits_out) {
+    const fp_model *m = s->model;
+    const int around = m->left + m->right, ready = s->held - around;
+    if (ready <= 0) return 0;
+    run_chunk(s, ready, logits_out);
+    memmove(s->frames, s->frames + (size_t)ready * m->dim, (size_t)around * m->dim * sizeof *s->frames);
+    s->held = around;
+    return ready;
+}
+
+static int16_t *row(fp_stream *s, int number) { return s->frames + (size_t)number * s->model->dim; }
+
+int64_t fp_stream_push(fp_stream *s, const float *feats, int64_t frames, int32_t *logits_out) {
+    const fp_model *m = s->model;
+    const size_t size = m->dim * sizeof *s->frames;
+    const int room = m->left + m->right + CHUNK;
+    int64_t done = 0;
+    if (!s->started && frames > 0) { /* the first frame stands in for those before it */
+        quantize(m, feats, row(s, 0));
+        for (s->held = 0; s->held < m->left; s->held++) memcpy(row(s, s->held + 1), row(s, 0), size);
+        s->started = 1;
+    }
+    for (int64_t n = 0; n < frames;) {
+        for (; n < frames && s->held < room; n++) quantize(m, feats + n * m->dim, row(s, s->held++));
+        done += advance(s, logits_out + done * m->outputs);
+    }
+    return done;
+}
+
+int64_t fp_stream_finish(fp_stream *s, int32_t *logits_out) {
+    const fp_model *m = s->model;
+    int64_t done = 0;
+    if (s->started) /* the last frame stands in for those after it */
+        for (int k = 0; k < m->right; k++) {
+            memcpy(row(s, s->held), row(s, s->held - 1), m->dim * sizeof *s->frames);
+            s->held++;
+            done += advance(s, logits_out + done * m->outputs);
+        }
+    fp_stream_reset(s);
+    return done;
+}

@@ -1,0 +1,64 @@
+"""Small packed models with random numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from frenchpress.packed.build import fixed_bias, fixed_point, out_multiplier, requantizer
+from frenchpress.packed.model import UNSEEN, PackedHead, PackedInput, PackedLstm, PackedMatrix, PackedModel
+
+
+def random_mask(rng, rows, columns, levels):
+    """A hierarchical mask, block by block."""
+    level, mask = levels[0], np.zeros((rows, columns), bool)
+    count = -(-columns // level.block)
+    for top in range(0, rows, level.block):
+        for number in rng.permutation(count)[: level.kept(count)]:
+            block = mask[top : top + level.block, number * level.block : (number + 1) * level.block]
+            block[:] = random_mask(rng, *block.shape, levels[1:]) if len(levels) > 1 else True
+    return mask
+
+
+def random_matrix(rng, gates, rows, columns, bits, levels=(), shared=True):
+    masks = tuple(random_mask(rng, rows, columns, levels) for _ in range(1 if shared else gates)) if levels else ()
+    if bits == 1:
+        values = rng.choice([-1, 1], (gates * rows, columns))
+    else:
+        values = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (gates * rows, columns))
+    if masks:
+        values = values * np.concatenate(masks * (gates // len(masks)))
+    return PackedMatrix(gates, bits, values.astype(np.int32), levels, masks)
+
+
+def random_model(
+    seed=0, dim=5, context=(2, 1), cells=(7, 6), outputs=11, bits=8, act_bits=(16, 16, 16), levels=(), shared=True
+):
+    """`act_bits`: of the features, of the outputs of all layers, of the inputs of the head."""
+    rng = np.random.default_rng(seed)
+    step = [1.0 / (2 ** (b - 1) - 1) for b in act_bits]
+    weight = 1.0 / 2 ** (bits - 1)
+    width, given, layers = (sum(context) + 1) * dim, (8 * step[0], act_bits[0]), []
+    for count in cells:
+        along = random_matrix(rng, 4, count, width, bits, levels, shared)
+        back = random_matrix(rng, 4, count, count, bits, levels, shared)
+        twice = np.repeat([1.0, 1.0, 2.0, 1.0], count)
+        shift, factors = fixed_point(
+            twice * rng.uniform(-1, 2, 4 * count) * weight * given[0] / width**0.5,
+            twice * rng.uniform(0.5, 2, 4 * count) * weight * step[1] / count**0.5,
+        )
+        layers.append(
+            PackedLstm(
+                given[1], act_bits[1], requantizer(*given, *given), out_multiplier(step[1]), shift, *factors,
+                fixed_bias(rng.normal(0, 1, 4 * count)), along, back,
+            )  # fmt: skip
+        )
+        width, given = count, (step[1], act_bits[1])
+    shift, factors = fixed_point(rng.uniform(0.5, 2, outputs) * weight * step[2])
+    prior = np.where(rng.random(outputs) < 0.2, UNSEEN, rng.integers(-600000, 0, outputs)).astype(np.int32)
+    head = PackedHead(
+        act_bits[2], requantizer(*given, step[2], act_bits[2]), shift, factors[0],
+        fixed_bias(rng.normal(0, 1, outputs)), prior, random_matrix(rng, 1, outputs, width, bits, levels),
+    )  # fmt: skip
+    mean, gain = rng.normal(0, 1, dim), rng.uniform(0.5, 2, dim) / (8 * step[0])
+    given = PackedInput(*context, act_bits[0], mean.astype(np.float32), gain.astype(np.float32))
+    return PackedModel(given, tuple(layers), head, {"phones": ["SIL", "a"], "name": "é"})

@@ -1,0 +1,117 @@
+"""The packed file: what is written comes back, what is damaged is refused."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from packed_models import random_mask, random_model
+
+from frenchpress.common import UserError
+from frenchpress.compress.masks import hcgs_index_bits
+from frenchpress.packed.bits import BitReader, pack_bits, to_bytes
+from frenchpress.packed.format import MAGIC, model_bytes, parse_model, read_model, write_model
+from frenchpress.packed.index import Level, decode_index, encode_index
+
+
+def same(a, b) -> bool:
+    """Whether two packed models hold the same numbers."""
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if hasattr(a, "__dataclass_fields__"):
+        return all(same(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__)
+    return a == b
+
+
+def sealed(data: bytes) -> bytes:
+    """`data` with the right length and checksum again."""
+    return data[:12] + struct.pack("<II", len(data), zlib.crc32(data[20:])) + data[20:]
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_comes_back_whole(levels, bits):
+    for shared in (True, False):
+        model = random_model(bits, bits=bits, levels=levels, shared=shared)
+        assert same(parse_model(model_bytes(model)), model)
+
+
+def test_file_and_its_bytes(tmp_path):
+    model = random_model()
+    size = write_model(tmp_path / "m.press", model)
+    data = (tmp_path / "m.press").read_bytes()
+    assert size == len(data) and data[:8] == MAGIC and data == model_bytes(model)
+    assert same(read_model(tmp_path / "m.press"), model)
+
+
+def test_size_is_what_its_contents_ask_for():
+    levels = (Level(16, 1, 4), Level(2, 1, 4))
+    model = random_model(cells=(128, 128), outputs=200, dim=40, levels=levels)
+    content = -(-model.content_bits // 8)
+    assert content <= len(model_bytes(model)) <= content + 300
+
+
+def test_first_numbers_by_hand():
+    """A matrix of 2 x 4 that keeps one of two 2 x 2 blocks: number 1, then 3, -1, 0, 2 in 3 bits."""
+    mask = np.array([[0, 0, 1, 1], [0, 0, 1, 1]], bool)
+    index = encode_index(mask, [Level(2, 1, 2)])
+    assert index.tolist() == [1]
+    data = to_bytes(index, pack_bits(np.array([3, 7, 0, 2]), 3))
+    assert data == bytes([0b0_111_011_1 | 0 << 7, 0b0_010_00])
+    reader = BitReader(data)
+    assert np.array_equal(decode_index(reader, (2, 4), [Level(2, 1, 2)]), mask)
+    assert reader.take(4, 3).tolist() == [3, 7, 0, 2]
+    reader.finish(2)
+
+
+def test_index_is_as_long_as_theory_says():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    levels = (Level(8, 1, 4), Level(2, 1, 4))
+    mask = random_mask(rng, 40, 44, levels)
+    assert len(encode_index(mask, levels)) == hcgs_index_bits(torch.from_numpy(mask), [8, 2])
+
+
+def test_a_mask_of_other_levels_is_not_encoded():
+    mask = np.zeros((4, 4), bool)
+    mask[0, 0] = mask[2:, :2] = True
+    with pytest.raises(UserError, match="mask"):
+        encode_index(mask, [Level(2, 1, 2)])
+
+
+def test_every_byte_counts():
+    data = model_bytes(random_model())
+    for place in range(0, len(data), 7):
+        damaged = bytearray(data)
+        damaged[place] ^= 0x10
+        with pytest.raises(UserError):
+            parse_model(bytes(damaged))
+    for length in range(0, len(data), 11):
+        with pytest.raises(UserError):
+            parse_model(data[:length])
+    with pytest.raises(UserError):
+        parse_model(data + b"\0\0\0\0")
+
+
+def test_says_what_is_wrong(tmp_path):
+    data = model_bytes(random_model())
+    with pytest.raises(UserError, match=r"m\.press: cannot be read"):
+        read_model(tmp_path / "m.press")
+    (tmp_path / "m.press").write_bytes(b"RIFF" + data)
+    with pytest.raises(UserError, match=r"m\.press: not a packed model"):
+        read_model(tmp_path / "m.press")
+    with pytest.raises(UserError, match="version 2 of the format, this program reads 1"):
+        parse_model(data[:8] + b"\2\0" + data[10:])
+    with pytest.raises(UserError, match="damaged: its length or checksum"):
+        parse_model(data[:-4])
+    with pytest.raises(UserError, match="section FEAT: activation bits 1 is outside 2 to 16"):
+        place = data.index(b"FEAT") + 12
+        parse_model(sealed(data[:place] + b"\1" + data[place + 1 :]))
+
+
+def test_a_row_that_could_overflow_is_refused():
+    model = random_model(cells=(700,), dim=40, context=(5, 5), bits=8)
+    model.layers[0].recurrent_matrix.values[3] = -128
+    with pytest.raises(UserError, match="past 32 bits; use fewer"):
+        parse_model(model_bytes(model))

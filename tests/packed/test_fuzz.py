@@ -1,0 +1,71 @@
+"""Mutated packed files under the address and undefined-behaviour sanitizers: no crash, no read out of bounds."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from packed_models import random_model
+
+from frenchpress.packed.format import write_model
+from frenchpress.packed.index import Level
+
+ROOT = Path(__file__).resolve().parents[2]
+NATIVE = ROOT / "frenchpress" / "packed" / "native"
+SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-ffp-contract=off"]
+
+
+@pytest.fixture(scope="module")
+def fuzzer(tmp_path_factory) -> Path:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no compiler")
+    out = tmp_path_factory.mktemp("fuzz") / "fuzz"
+    sources = [str(Path(__file__).with_name("fuzz.c")), str(NATIVE / "read.c"), str(NATIVE / "run.c")]
+    built = subprocess.run(
+        [compiler, *SANITIZED, f"-I{NATIVE}", *sources, "-lm", "-o", str(out)], capture_output=True, text=True
+    )
+    if built.returncode != 0 and "asan" in built.stderr:
+        pytest.skip("the compiler has no address sanitizer")
+    assert built.returncode == 0, built.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> list[str]:
+    where = tmp_path_factory.mktemp("packed")
+    sparse = (Level(4, 1, 2), Level(2, 1, 2))
+    models = [
+        random_model(1, dim=3, context=(1, 1), cells=(5,), outputs=5),
+        random_model(2, dim=4, context=(0, 2), cells=(8, 6), outputs=9, levels=sparse, act_bits=(12, 8, 6)),
+        random_model(3, dim=2, context=(2, 0), cells=(4,), outputs=2, levels=sparse, shared=False, bits=3),
+        random_model(4, dim=2, context=(0, 0), cells=(2,), outputs=1, bits=1, act_bits=(2, 2, 2)),
+    ]
+    for i, model in enumerate(models):
+        write_model(where / f"{i}.press", model)
+    return [str(where / f"{i}.press") for i in range(len(models))]
+
+
+def fuzz(fuzzer: Path, count: int, seed: int, files: list[str]) -> tuple[int, int]:
+    """Files read and files accepted."""
+    done = subprocess.run(
+        [fuzzer, str(count), str(seed), *files],
+        capture_output=True,
+        text=True,
+        env={"ASAN_OPTIONS": "allocator_may_return_null=1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    total, accepted = re.fullmatch(r"(\d+) files, (\d+) accepted\n", done.stdout).groups()
+    return int(total), int(accepted)
+
+
+def test_some_mutated_files(fuzzer, files):
+    total, accepted = fuzz(fuzzer, 5000, 1, files)
+    # Many mutations only change a number, and such a file is a valid one.
+    assert total == 20000 and 0.02 * total < accepted < 0.9 * total
+
+
+@pytest.mark.slow
+def test_a_million_mutated_files(fuzzer, files):
+    assert fuzz(fuzzer, 250_000, 2, files)[0] == 1_000_000

@@ -1,0 +1,170 @@
+"""The C runtime gives the bits of the numpy reference, whole or streaming, at every instruction set."""
+
+import numpy as np
+import pytest
+from packed_models import random_model
+
+from frenchpress.common import UserError
+from frenchpress.packed import reference, runtime
+from frenchpress.packed.format import model_bytes
+from frenchpress.packed.gates import sigmoid
+from frenchpress.packed.index import Level
+from frenchpress.packed.runtime import LEVELS, Runtime, log_softmax
+
+
+@pytest.fixture
+def compiled():
+    if runtime.library() is None:
+        pytest.skip("the runtime was not built: no compiler")
+
+
+def features(model, frames, seed=1):
+    feats = np.random.default_rng(seed).normal(0, 4, (frames, model.input.dim)).astype(np.float32)
+    if frames > 3:
+        feats[3, 0], feats[1, 0] = np.nan, np.inf
+    return feats
+
+
+def plain_run(model, feats):
+    """The definition once more, frame by frame with Python's integers."""
+    x, window = model.input, []
+    quantized = reference.quantize_features(x, feats)
+    for t in range(len(feats)):
+        around = [min(max(k, 0), len(feats) - 1) for k in range(t - x.left, t + x.right + 1)]
+        window.append([int(v) for k in around for v in quantized[k]])
+    for layer in model.layers:
+        window = plain_layer(layer, window)
+    head, logits = model.head, []
+    for h in window:
+        h = requantized(h, head.requantizer, head.input_bits)
+        accs = [sum(int(w) * v for w, v in zip(row, h)) for row in head.matrix.values]
+        logits.append(
+            [shifted(a * int(m), head.shift) + int(b) for a, m, b in zip(accs, head.multiplier, head.bias)]
+        )
+    return np.array(logits)
+
+
+def shifted(value, shift):
+    return (value + (1 << (shift - 1))) >> shift
+
+
+def requantized(values, q, bits):
+    top = 2 ** (bits - 1) - 1
+    return [max(-top, min(top, shifted(v * q.multiplier, q.shift))) if q.multiplier else v for v in values]
+
+
+def plain_layer(layer, window):
+    count, top, out = layer.cells, 2 ** (layer.output_bits - 1) - 1, []
+    h, c = [0] * count, [0] * count
+    for x in window:
+        x = requantized(x, layer.requantizer, layer.input_bits)
+        gates = []
+        for row in range(4 * count):
+            along = sum(int(w) * v for w, v in zip(layer.input_matrix.values[row], x))
+            back = sum(int(w) * v for w, v in zip(layer.recurrent_matrix.values[row], h))
+            total = along * int(layer.input_multiplier[row]) + back * int(layer.recurrent_multiplier[row])
+            gates.append(int(sigmoid(np.int64(shifted(total, layer.shift) + int(layer.bias[row])))))
+        h, before = [], c
+        c = []
+        for k in range(count):
+            i, f, g, o = (gates[n * count + k] for n in range(4))
+            c.append(max(1 - 2**31, min(2**31 - 1, shifted(f * before[k] + (i * (2 * g - 2**20) << 4), 20))))
+            tanh = 2 * int(sigmoid(np.int64(2 * shifted(c[k], 8)))) - 2**20
+            h.append(max(-top, min(top, shifted(shifted(o * tanh, 10) * layer.out_multiplier, 45))))
+        out.append(h)
+    return out
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_reference_is_its_definition(seed):
+    model = random_model(seed, act_bits=(16, 13, 8))
+    feats = features(model, 9)
+    assert np.array_equal(reference.run(model, feats), plain_run(model, feats))
+
+
+CASES = {
+    "odd sizes": {"cells": (7, 5), "outputs": 3},
+    "one cell": {"cells": (1,), "outputs": 1, "dim": 1, "context": (0, 0)},
+    "no context": {"context": (0, 0), "dim": 9},
+    "past alone": {"context": (3, 0)},
+    "future alone": {"context": (0, 4)},
+    "three layers": {"cells": (16, 24, 8), "outputs": 40},
+    "few bits": {"bits": 3, "act_bits": (6, 6, 6)},
+    "one bit": {"bits": 1, "act_bits": (8, 8, 8)},
+    "other grids": {"act_bits": (16, 13, 9)},
+    "wide": {"cells": (130,), "dim": 40, "context": (5, 5), "outputs": 50},
+}
+
+
+@pytest.mark.parametrize("level", range(len(LEVELS)))
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("sparse", [(), (Level(4, 1, 2), Level(2, 1, 2))], ids=["dense", "sparse"])
+def test_runtime_gives_the_bits_of_the_reference(compiled, case, level, sparse):
+    model = random_model(4, levels=sparse, **CASES[case])
+    packed = Runtime(model_bytes(model), level=level)
+    if packed.level != level:
+        pytest.skip(f"this machine has no {LEVELS[level]}")
+    for frames in (1, 2, 3, 17, 50):
+        feats = features(model, frames)
+        expected = reference.run(model, feats)
+        assert expected.shape == (frames, model.outputs)
+        assert np.array_equal(packed.logits(feats), expected)
+        for piece in (1, 5, 16):
+            assert np.array_equal(streamed(packed.stream(), feats, piece), expected)
+            assert np.array_equal(streamed(reference.ReferenceStream(model), feats, piece), expected)
+
+
+def streamed(stream, feats, piece):
+    logits = [stream.push(feats[k : k + piece]) for k in range(0, len(feats), piece)]
+    return np.concatenate([*logits, stream.finish()])
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_masks_of_all_levels(compiled, levels, shared):
+    model = random_model(5, levels=levels, shared=shared, cells=(12, 10))
+    feats = features(model, 20)
+    assert np.array_equal(Runtime(model_bytes(model)).logits(feats), reference.run(model, feats))
+
+
+def test_streams_are_apart_and_start_afresh(compiled):
+    model = random_model(6)
+    packed, feats = Runtime(model_bytes(model)), features(model, 30)
+    one, two = packed.stream(), packed.stream()
+    one.push(feats[:9])
+    assert np.array_equal(streamed(two, feats, 4), packed.logits(feats))
+    one.reset()
+    assert np.array_equal(streamed(one, feats, 7), packed.logits(feats))
+    assert len(one.finish()) == 0 and len(one.push(feats[:0])) == 0
+
+
+def test_extreme_numbers_saturate_alike(compiled):
+    """Gates wide open for long: the cell state reaches its bounds, gates the end of their table."""
+    model = random_model(7, cells=(6,))
+    layer = model.layers[0]
+    layer.bias[:] = np.repeat([40, 40, 40, 40], 6) * 65536
+    feats = features(model, 400)
+    for level in range(len(LEVELS)):
+        assert np.array_equal(Runtime(model_bytes(model), level=level).logits(feats), reference.run(model, feats))
+
+
+def test_damaged_files_and_wrong_features_are_refused(compiled):
+    data = model_bytes(random_model())
+    with pytest.raises(UserError, match="damaged"):
+        Runtime(data[:-1] + b"x")
+    with pytest.raises(ValueError, match="expected"):
+        Runtime(data).stream().push(np.zeros((3, 4), np.float32))
+
+
+def test_without_the_library_numpy_serves(monkeypatch):
+    model = random_model(8)
+    feats = features(model, 12)
+    monkeypatch.setattr(runtime, "library", lambda: None)
+    packed = Runtime(model_bytes(model))
+    assert packed.level is None
+    assert np.array_equal(packed.logits(feats), reference.run(model, feats))
+
+
+def test_log_softmax():
+    logits = np.array([[0, 65536, -(2**31) + 1], [5, 5, 5]], np.int32)
+    assert np.allclose(np.exp(log_softmax(logits)).sum(1), 1)
+    assert np.allclose(log_softmax(logits)[1], -np.log(3))
