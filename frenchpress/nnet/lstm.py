@@ -43,14 +43,11 @@ class QuantLSTMLayer(nn.Module):
         super().__init__()
         self.inputs, self.cells, self.dropout = inputs, cells, dropout
         rows = GATES * cells
-        of_input, of_recurrent, of_cell = press.of_matrix("input"), press.of_matrix("recurrent"), press.of_cell()
-        self.input_matrix = PressedWeight((rows, inputs), of_input, GATES, generator)
-        self.recurrent_matrix = PressedWeight((rows, cells), of_recurrent, GATES, generator)
-        self.act_in = act_quantizer_of(of_input, input_limit)
-        self.act_out = act_quantizer_of(of_recurrent, 1.0)
-        cell = act_quantizer_of(of_cell)
+        self.input_matrix, self.act_in = _part("input", (rows, inputs), press, input_limit, generator)
+        self.recurrent_matrix, self.act_out = _part("recurrent", (rows, cells), press, 1.0, generator)
+        cell = act_quantizer_of(press.of_cell())
+        refuse_unused_act(press, self.act_in, self.act_out, cell)
         self.act_cell = None if cell.is_float else cell
-        _refuse_unused_act(press, self.act_in, self.act_out, cell)
         # Few, long batches: statistics for evaluation are averaged over about the last 20.
         self.norm = nn.BatchNorm1d(rows, momentum=0.05) if batch_norm else None
         self.bias = None if batch_norm else nn.Parameter(torch.zeros(rows))
@@ -96,16 +93,18 @@ class QuantLSTMLayer(nn.Module):
         return f"{self.inputs}, {self.cells}, dropout={self.dropout}"
 
 
-def _refuse_unused_act(press: LayerPress, inputs: ActQuantizer, outputs: ActQuantizer, cell: ActQuantizer) -> None:
-    """UserError where the layer, or an entry of one of its matrices, quantizes activations in vain."""
-    refuse_unused_act(press, inputs, outputs, cell)
-    for name, quantizer in (("input", inputs), ("recurrent", outputs)):
-        own = getattr(press, name)
+def _part(
+    name: str, shape: tuple[int, int], press: LayerPress, limit: float | None, generator: torch.Generator | None
+) -> tuple[PressedWeight, ActQuantizer]:
+    """One of the layer's matrices and the quantizer of what it multiplies; an error in its own entry names it."""
+    own, press = getattr(press, name), press.of_matrix(name)
+    try:
+        matrix, act = PressedWeight(shape, press, GATES, generator), act_quantizer_of(press, limit)
         if own is not None and (own.act_quantizer or own.act_options):
-            try:
-                refuse_unused_act(press.of_matrix(name), quantizer)
-            except UserError as error:
-                raise UserError(f"{name}.{error}") from None
+            refuse_unused_act(press, act)
+    except UserError as error:
+        raise error if own is None else UserError(f"{name}: {error}") from None
+    return matrix, act
 
 
 def _orthogonal(size: int, generator: torch.Generator | None) -> Tensor:

@@ -24,9 +24,10 @@ METHODS = [
 EACH = [
     pytest.param(name, options, bits, id=f"{name}-{bits}-{options}")
     for name, options in METHODS
-    for bits in (1, 2, 4, 8, 13, 16)
+    for bits in (1, 2, 4, 8, 16)
     if bits in ACT_QUANTIZERS[name].takes and not (options.get("range") == "kl" and not 4 <= bits <= 10)
 ]
+READY = {}
 each = pytest.mark.parametrize("name, options, bits", EACH)
 seeds = pytest.mark.parametrize("seed, size", [(0, 1.0), (1, 1e-4), (2, 30.0)])
 
@@ -37,10 +38,12 @@ def batch(seed, size=1.0, dtype=torch.float32):
 
 def ready(name, options, bits, seed=0, size=1.0):
     """A quantizer that has been trained with a few batches, in evaluation."""
-    q = make_act_quantizer(name, bits, **options)
-    for i in range(3):
-        q(batch(100 * seed + i, size))
-    return q.eval()
+    key = repr((name, options, bits, seed, size))
+    if key not in READY:
+        q = READY[key] = make_act_quantizer(name, bits, **options)
+        for i in range(3):
+            q(batch(100 * seed + i, size))
+    return copy.deepcopy(READY[key]).eval()
 
 
 def test_every_method_and_range_is_tested_here():
@@ -222,7 +225,10 @@ def test_learned_ranges_never_turn_negative_in_use(name):
         (LayerPress(act_bits=8, act_options={"range": "mse", "batches": 0}), "batches: 0 must be at least 1"),
         (LayerPress(act_bits=8, act_options={"batches": 5}), "batches: the range is known here"),
         (LayerPress(act_bits=16, act_options={"range": "kl"}), "kl takes 4 to 10 bits, not 16"),
-        (LayerPress(act_bits=8, act_quantizer="dynamic", act_options={"range": "kl"}), "dynamic: unknown option 'range'"),
+        (
+            LayerPress(act_bits=8, act_quantizer="dynamic", act_options={"range": "kl"}),
+            "dynamic: unknown option 'range'",
+        ),
         (LayerPress(act_bits=8, act_quantizer="pact", act_options={"decay": "much"}), "decay: 'much' is no float"),
         (LayerPress(act_bits=8, act_quantizer="pact", act_options={"decay": -1.0}), "decay: -1.0 is out of range"),
         (LayerPress(act_bits=1, act_quantizer="pact"), "pact takes 2 to 16 bits"),

@@ -14,7 +14,7 @@ CASES = [
     ("uniform", {"per_row": False}, (1, 2, 4, 8, 16)),
     ("ceil", {}, (1, 2, 4, 8, 16)),
     ("balanced", {}, tuple(range(1, 9))),
-    ("lsq", {}, (2, 3, 4, 8, 13, 16)),
+    ("lsq", {}, (2, 3, 4, 8, 16)),
     ("binary", {}, (1,)),
     ("binary", {"per_row": False}, (1,)),
     ("binary", {"stochastic": True}, (1,)),
@@ -151,10 +151,10 @@ def test_lsq_starts_at_the_published_step():
     x = matrix(3)
     q = LsqQuantizer(4)
     q(x)
-    assert float(q.step) == pytest.approx(2 * float(x.abs().mean()) / 7**0.5)
-    before = float(q.step)
+    assert q.step.item() == pytest.approx(2 * float(x.abs().mean()) / 7**0.5)
+    before = q.step.item()
     q(10 * x)
-    assert float(q.step) == before
+    assert q.step.item() == before
 
 
 def test_lsq_gradients_are_the_published_ones():
@@ -166,7 +166,7 @@ def test_lsq_gradients_are_the_published_ones():
     y.backward(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
     assert x.grad.tolist() == [[1.0, 0.0, 3.0, 4.0]]
     slopes = 1 * (1 - 0.26 / 0.25) + 2 * -3 + 3 * (0 - 0.1 / 0.25)
-    assert float(q.step.grad) == pytest.approx(slopes / (3 * 3) ** 0.5, rel=1e-5)  # three weights, largest integer 3
+    assert q.step.grad.item() == pytest.approx(slopes / (3 * 3) ** 0.5, rel=1e-5)  # three weights, largest integer 3
 
 
 def test_lsq_learns_a_better_step_than_it_starts_with():
@@ -195,7 +195,7 @@ def test_lsq_step_counts_as_the_scale_of_its_matrix():
 
 def test_binary_draws_have_the_right_mean_and_repeat():
     q = make_quantizer("binary", 1, stochastic=True)
-    x = torch.tensor([[0.5, -0.5, 1.5, -1.5, 0.0, 1.0]]).repeat(1, 1)  # mean magnitude of the others: 1
+    x = torch.tensor([[0.5, -0.5, 1.5, -1.5, 0.0, 1.0]])  # mean magnitude of the others: 1
     torch.manual_seed(3)
     draws = torch.cat([q(x) for _ in range(4000)])
     torch.testing.assert_close(draws.mean(0), x[0].clamp(-1, 1), atol=0.06, rtol=0)
