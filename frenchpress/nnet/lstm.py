@@ -43,8 +43,9 @@ class QuantLSTMLayer(nn.Module):
         super().__init__()
         self.inputs, self.cells, self.dropout = inputs, cells, dropout
         rows = GATES * cells
-        self.input_matrix, self.act_in = _part("input", (rows, inputs), press, input_limit, generator)
-        self.recurrent_matrix, self.act_out = _part("recurrent", (rows, cells), press, 1.0, generator)
+        self.input_matrix, act_in = _part("input", (rows, inputs), press, input_limit, generator)
+        self.recurrent_matrix, act_out = _part("recurrent", (rows, cells), press, 1.0, generator)
+        self.act_in, self.act_out = act_in, act_out
         cell = act_quantizer_of(press.of_cell())
         refuse_unused_act(press, self.act_in, self.act_out, cell)
         self.act_cell = None if cell.is_float else cell
