@@ -29,7 +29,7 @@ EACH = [
 ]
 READY = {}
 each = pytest.mark.parametrize("name, options, bits", EACH)
-seeds = pytest.mark.parametrize("seed, size", [(0, 1.0), (1, 1e-4), (2, 30.0)])
+seeds = pytest.mark.parametrize("seed, size", [(0, 30.0), (1, 1e-4)])
 
 
 def batch(seed, size=1.0, dtype=torch.float32):
@@ -182,6 +182,12 @@ def test_histogram_widens_without_losing_anything_in_any_order():
     assert int(a.counts.sum()) == sum(p.numel() for p in parts)
     assert torch.equal(a.width, b.width) and torch.equal(a.counts, b.counts)
     assert float(torch.cat(parts).abs().max()) <= float(a.width) and len(a.counts) == BINS
+
+
+def test_what_is_not_finite_is_not_counted():
+    histogram = Histogram()
+    histogram.add(torch.tensor([0.0, 1.0, float("nan"), float("inf"), -float("inf")]))
+    assert int(histogram.counts.sum()) == 1 and float(histogram.width) == 1
 
 
 def test_pact_gradients_are_the_published_ones():

@@ -25,7 +25,7 @@ CASES = [
 ]
 EACH = [pytest.param(n, o, b, id=f"{n}-{b}-{o}") for n, o, bits in CASES for b in bits]
 each = pytest.mark.parametrize("name, options, bits", EACH)
-seeds = pytest.mark.parametrize("seed, size", [(0, 0.3), (1, 1e-5), (2, 40.0)])
+seeds = pytest.mark.parametrize("seed, size", [(0, 40.0), (1, 1e-5)])
 
 
 def matrix(seed, size=0.3, dtype=torch.float32):
@@ -172,13 +172,13 @@ def test_lsq_gradients_are_the_published_ones():
 def test_lsq_learns_a_better_step_than_it_starts_with():
     x, q = matrix(4, 1.0), LsqQuantizer(3)
     q(x)
-    first = float((q(x) - x).square().mean())
+    first = (q(x) - x).square().mean().item()
     optimizer = torch.optim.SGD([q.step], lr=0.1)
     for _ in range(100):
         optimizer.zero_grad()
         (q(x) - x).square().mean().mul(len(x.flatten()) ** 0.5).backward()
         optimizer.step()
-    assert float((q(x) - x).square().mean()) < first
+    assert (q(x) - x).square().mean().item() < first
 
 
 def test_lsq_step_never_turns_negative_in_use():

@@ -33,9 +33,9 @@ class Histogram(nn.Module):
 
     @torch.no_grad()
     def add(self, x: Tensor) -> None:
-        """Count the magnitudes in `x`, of any shape."""
+        """Count the finite magnitudes in `x`, of any shape; others are for the loss to complain of."""
         size = x.detach().abs().flatten()
-        size = size[size > 0]
+        size = size[(size > 0) & size.isfinite()]
         if not len(size):
             return
         self._widen(size.amax())
