@@ -1,26 +1,31 @@
 """Quantizers, masks and size accounting; knows neither speech nor LSTM."""
 
-from frenchpress.compress.activations import ActQuantizer, make_act_quantizer
+from frenchpress.compress.activations import ActQuantizer, act_quantizer_of, make_act_quantizer, refuse_unused_act
 from frenchpress.compress.masks import gate_mask, hcgs_index_bits, hcgs_mask
-from frenchpress.compress.options import HcgsOptions, LayerPress, parse_fraction
-from frenchpress.compress.quantizers import Quantizer, make_quantizer
+from frenchpress.compress.options import HcgsOptions, LayerPress, MatrixPress, parse_fraction
+from frenchpress.compress.quantizers import Quantizer, make_quantizer, quantizer_of
 from frenchpress.compress.size import MatrixSize, size_report
 from frenchpress.compress.structure import BlockStructure
-from frenchpress.compress.weight import PressedWeight
+from frenchpress.compress.weight import PressedWeight, learned_ranges
 
 __all__ = [
     "ActQuantizer",
     "BlockStructure",
     "HcgsOptions",
     "LayerPress",
+    "MatrixPress",
     "MatrixSize",
     "PressedWeight",
     "Quantizer",
+    "act_quantizer_of",
     "gate_mask",
     "hcgs_index_bits",
     "hcgs_mask",
+    "learned_ranges",
     "make_act_quantizer",
     "make_quantizer",
     "parse_fraction",
+    "quantizer_of",
+    "refuse_unused_act",
     "size_report",
 ]

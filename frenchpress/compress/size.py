@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from frenchpress.compress.masks import hcgs_index_bits
-from frenchpress.compress.weight import PressedWeight
+from frenchpress.compress.weight import PressedWeight, learned_ranges
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,13 @@ def size_report(model: nn.Module) -> dict[str, Any]:
 
     `compression_ratio`: bits of the dense float32 matrices over bits stored with index and scales; `weight_ratio`:
     weights over kept weights. Both leave out biases and batch norm, which `stored_bytes` and `parameters` count
-    as float32; a batch norm counts as the gain and bias per row into which it folds.
+    as float32; a batch norm counts as the gain and bias per row into which it folds. A learned step size is the scale
+    of its matrix and counts as that; ranges of activations are counted nowhere.
     """
     sizes = [matrix_size(name, m) for name, m in model.named_modules() if isinstance(m, PressedWeight)]
-    matrices = {id(m.weight) for m in model.modules() if isinstance(m, PressedWeight)}
-    others = sum(p.numel() for p in model.parameters() if id(p) not in matrices)
+    elsewhere = {id(m.weight) for m in model.modules() if isinstance(m, PressedWeight)}
+    elsewhere |= {id(p) for p in learned_ranges(model)}
+    others = sum(p.numel() for p in model.parameters() if id(p) not in elsewhere)
     stored, dense = sum(s.stored_bits for s in sizes), sum(s.dense_bits for s in sizes)
     kept, total = sum(s.kept for s in sizes), sum(s.total for s in sizes)
     return {

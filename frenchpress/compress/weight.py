@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from frenchpress.compress.activations import ActQuantizer
 from frenchpress.compress.masks import gate_mask
 from frenchpress.compress.options import LayerPress
-from frenchpress.compress.quantizers import make_quantizer
+from frenchpress.compress.quantizers import Quantizer, quantizer_of
 from frenchpress.compress.structure import BlockStructure, compact, gate_structure
 
 # Above this share of multiplications the batched product of kept blocks is no faster than the dense one.
@@ -32,7 +33,7 @@ class PressedWeight(nn.Module):
         super().__init__()
         self.press, self.gates = press, gates
         self.weight = nn.Parameter(torch.empty(shape))
-        self.quantizer = make_quantizer(press.quantizer, press.weight_bits)
+        self.quantizer = quantizer_of(press)
         mask = None if press.hcgs is None else gate_mask(shape, press.hcgs, gates, generator)
         self.register_buffer("mask", mask)
         self._cache: tuple[object, BlockStructure] | None = None
@@ -83,3 +84,9 @@ class PressedWeight(nn.Module):
             return self.quantizer.integers(self.weight)
         integers, scale = self.quantizer.integers(self.weight * mask)
         return integers * mask, scale
+
+
+def learned_ranges(module: nn.Module) -> list[nn.Parameter]:
+    """Step sizes and ranges that the quantizers in `module` learn, in the order of its modules."""
+    quantizers = [m for m in module.modules() if isinstance(m, (Quantizer, ActQuantizer))]
+    return [p for q in quantizers for p in q.parameters()]

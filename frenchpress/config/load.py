@@ -40,8 +40,12 @@ def config_from_dict(values: dict[str, Any], source: str) -> Config:
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
-    """The resolved configuration as plain values that YAML and `torch.load(weights_only=True)` can read."""
-    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    """The resolved configuration as plain values that YAML and `torch.load(weights_only=True)` can read.
+
+    Keys that are rarely needed are left out where they say nothing.
+    """
+    said = [f for f in dataclasses.fields(config) if not (f.metadata.get("rare") and getattr(config, f.name) is None)]
+    return {f.name: _plain(getattr(config, f.name)) for f in said}
 
 
 def _plain(value: Any) -> Any:

@@ -91,6 +91,8 @@ def _convert(hint: Any, value: Any, document: Document, path: KeyPath) -> Any:
         if value in arguments and not isinstance(value, bool):
             return value
         raise _refuse(document, path, f"expected {' or '.join(map(str, arguments))}, got {_show(value)}")
+    if hint is Any:  # options of a method, which checks them itself
+        return value
     if hint is Fraction:
         return _convert_fraction(value, document, path)
     return _convert_scalar(hint, value, document, path)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from frenchpress.common import UserError, run_main
 from frenchpress.compress import PressedWeight
-from frenchpress.compress.activations import ActQuantizer, DynamicActQuantizer
+from frenchpress.compress.activations import ActQuantizer
 from frenchpress.nnet.decode import log_priors
 from frenchpress.nnet.linear import PressedLinear
 from frenchpress.nnet.lstm import QuantLSTMLayer
@@ -71,7 +71,7 @@ def _blaming(layer: str) -> Iterator[None]:
 
 def _step(act: ActQuantizer) -> float:
     """What one integer of an activation is worth."""
-    if isinstance(act, DynamicActQuantizer):
+    if act.per_call and not act.is_float:
         raise UserError("act_quantizer dynamic: its scale depends on the batch; integers need act_quantizer: fixed")
     if not 2 <= act.bits <= _MAX_ACT_BITS:
         raise UserError(f"act_bits {act.bits}: a packed model has 2 to {_MAX_ACT_BITS}")
@@ -90,6 +90,12 @@ def _matrix(matrix: PressedWeight) -> tuple[PackedMatrix, Floats]:
     if bits > _MAX_WEIGHT_BITS:
         raise UserError(f"weights take {bits} bits; a packed model has at most {_MAX_WEIGHT_BITS}")
     values, scale = matrix.integers()
+    low, high = int(values.min()), int(values.max())
+    if bits > 1 and not -(1 << bits - 1) <= low <= high < 1 << bits - 1:
+        raise UserError(
+            f"quantizer {matrix.press.quantizer}: its integers, {low} to {high}, are codes of {bits} bits; "
+            "a packed model has numbers; use uniform or lsq"
+        )
     levels, masks = _masks(matrix)
     packed = PackedMatrix(matrix.gates, bits, values.numpy().astype(np.int32), levels, masks)
     return packed, scale.double().reshape(-1).expand(len(values)).numpy()
@@ -118,6 +124,8 @@ def _double(tensor: Tensor) -> Floats:
 
 
 def _lstm(layer: QuantLSTMLayer, given_step: float, given_bits: int) -> PackedLstm:
+    if layer.act_cell is not None:
+        raise UserError("cell_bits: a packed model keeps its cell state at 32 bits")
     step_in, step_out = _step(layer.act_in), _step(layer.act_out)
     along, along_scale = _matrix(layer.input_matrix)
     back, back_scale = _matrix(layer.recurrent_matrix)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from frenchpress.compress.activations import ActQuantizer, FixedActQuantizer
+from frenchpress.compress.activations import ActQuantizer
 from frenchpress.compress.quantizers import largest_integer, round_scale, to_grid
 from frenchpress.compress.structure import BlockStructure
 from frenchpress.kernels.blocks import block_outputs, gather_inputs, order_outputs, scatter_inputs
@@ -90,31 +90,58 @@ def _product(weight: Tensor, structure: BlockStructure | None) -> Product:
 
 
 class _Rounder:
-    """Puts the outputs of a time step on the grid of an activation quantizer, in place."""
+    """Puts the values of a time step on the grid of an activation quantizer, in place.
+
+    `grid`: `(range, scale)` if they were known before the first step. A quantizer that has seen nothing yet leaves
+    the values as they are.
+    """
 
     def __init__(self, quantizer: ActQuantizer | None, like: Tensor) -> None:
-        self.bits = 32 if quantizer is None else quantizer.bits
-        self.scale = None
-        if isinstance(quantizer, FixedActQuantizer) and not quantizer.is_float:
-            self.scale = round_scale((quantizer.limit / largest_integer(self.bits)).to(like.dtype), self.bits)
+        active = quantizer is not None and not quantizer.is_float
+        self.grid = quantizer.grid(like.dtype) if active else None
+        self.scale = None if self.grid is None else self.grid[1]
+        self.bits = quantizer.bits if active and (self.grid is not None or quantizer.per_call) else 32
+        self.clips = self.grid is not None and quantizer.clips
+        self.learned = quantizer.learned is not None if self.clips else False
+        self._quantizer = quantizer
 
-    def __call__(self, h: Tensor) -> None:
-        """`h` [n, cells] in (-1, 1) -> its nearest value on the grid."""
+    def __call__(self, x: Tensor) -> None:
+        """`x` [n, cells] -> its nearest value on the grid."""
         if self.bits == 32:
             return
         scale = self.scale
         if scale is None:
-            scale = round_scale(h.abs().amax() / largest_integer(self.bits), self.bits)
+            scale = round_scale(x.abs().amax() / largest_integer(self.bits), self.bits)
         if self.bits == 1:
-            h.copy_(to_grid(h, scale, 1))
+            x.copy_(to_grid(x, scale, 1))
         else:
-            h.div_(scale).round_()
-        if self.bits > 20:  # below, the largest |h| meets the largest integer by the choice of the scale
-            h.clamp_(-largest_integer(self.bits), largest_integer(self.bits))
-        h.mul_(scale)
+            x.div_(scale).round_()
+        # Where nothing clips, the largest |x| meets the largest integer by the choice of the scale up to 20 bits.
+        if self.clips or self.bits > 20:
+            x.clamp_(-largest_integer(self.bits), largest_integer(self.bits))
+        x.mul_(scale)
+
+    @property
+    def observing(self) -> bool:
+        """Whether the quantizer wants to see what was rounded."""
+        return self._quantizer is not None and self._quantizer.observing
+
+    def observe(self, x: Tensor) -> None:
+        """Show the quantizer the values of all time steps, as they were before rounding."""
+        self._quantizer.observe(x)
+
+    def inside(self, x: Tensor) -> Tensor:
+        """Where `x`, not rounded, is within the range."""
+        return x.abs() <= self.grid[0]
+
+    def learned_gradient(self, grad: Tensor, x: Tensor) -> Tensor:
+        """Of the quantizer's parameter, from the gradient of the rounded values of all time steps."""
+        return self._quantizer.learned_gradient(grad, x, *self.grid)
 
 
 class _Recurrence(torch.autograd.Function):
+    """The last two inputs are the parameters, if any, of the two quantizers, which autograd has to see."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -123,13 +150,19 @@ class _Recurrence(torch.autograd.Function):
         structure: BlockStructure | None,
         sizes: list[int],
         quantizer: ActQuantizer | None,
+        cell_quantizer: ActQuantizer | None,
+        *learned: Tensor | None,
     ) -> Tensor:
         gates = projections.clone(memory_format=torch.contiguous_format)
         count, cells = len(gates), gates.shape[1] // 4
         cell, squashed, out = gates.new_empty(3, count, cells).unbind(0)
         steps = [m.split(sizes) for m in (gates, *gates.split(cells, dim=1), cell, squashed, out)]
         both = gates[:, : 2 * cells].split(sizes)
-        product, rounder = _product(weight, structure), _Rounder(quantizer, gates)
+        product, rounder, cell_rounder = (
+            _product(weight, structure),
+            _Rounder(quantizer, gates),
+            _Rounder(cell_quantizer, gates),
+        )
         c = h = gates.new_zeros(sizes[0], cells)
         for t, n in enumerate(sizes):
             gate, i, f, g, o, c_new, tanh_c, h_new = (s[t] for s in steps)
@@ -139,20 +172,32 @@ class _Recurrence(torch.autograd.Function):
             g.tanh_()
             o.sigmoid_()
             c = torch.mul(f, c[:n], out=c_new).addcmul_(i, g)
+            cell_rounder(c)
             torch.tanh(c, out=tanh_c)
             h = torch.mul(o, tanh_c, out=h_new)
             rounder(h)
+        if rounder.observing:
+            rounder.observe(_outputs(gates, squashed))
+        if cell_rounder.observing:
+            cell_rounder.observe(_cell_states(gates, cell, sizes))
         ctx.save_for_backward(gates, cell, squashed, out, weight)
-        ctx.structure, ctx.sizes = structure, sizes
+        ctx.structure, ctx.sizes, ctx.rounders = structure, sizes, (rounder, cell_rounder)
         return out.clone() if ctx.needs_input_grad[0] else out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gates, cell, squashed, out, weight = ctx.saved_tensors
-        sizes, cells = ctx.sizes, cell.shape[1]
+        sizes, cells, (rounder, cell_rounder) = ctx.sizes, cell.shape[1], ctx.rounders
         d, keep = _slopes(gates, _previous(cell, sizes), squashed)
+        forget = gates[:, cells : 2 * cells]
+        if rounder.clips:
+            _stop_clipped_outputs(rounder.inside(_outputs(gates, squashed)), d, keep)
+        if cell_rounder.clips:
+            forget = _stop_clipped_cells(cell_rounder.inside(_cell_states(gates, cell, sizes)), d, forget)
         dh_all = grads[0].clone(memory_format=torch.contiguous_format)
-        steps = [m.split(sizes) for m in (d, keep, dh_all, gates[:, cells : 2 * cells])]
+        dc_rounded = torch.empty_like(cell) if cell_rounder.learned else None
+        steps = [m.split(sizes) for m in (d, keep, dh_all, forget)]
+        dc_steps = None if dc_rounded is None else dc_rounded.split(sizes)
         product = _product(weight, ctx.structure)
         dc_all = cell.new_zeros(sizes[0], cells)
         for t in range(len(sizes) - 1, -1, -1):
@@ -161,6 +206,8 @@ class _Recurrence(torch.autograd.Function):
             if t + 1 < len(sizes):
                 product.add_transposed(dh[: sizes[t + 1]], steps[0][t + 1])
             dc = dc_all[:n].addcmul_(dh, keep_t)
+            if dc_steps is not None:
+                dc_steps[t].copy_(dc)
             slope = slope.view(n, 4, cells)
             slope[:, 3].mul_(dh)
             slope[:, :3].mul_(dc.unsqueeze(1))
@@ -169,7 +216,33 @@ class _Recurrence(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             later = sizes[0]
             dweight = product.gradient(d[later:], _previous(out, sizes)[later:])
-        return d, dweight, None, None, None
+        dlearned = rounder.learned_gradient(dh_all, _outputs(gates, squashed)) if rounder.learned else None
+        dcell = cell_rounder.learned_gradient(dc_rounded, _cell_states(gates, cell, sizes)) if dc_steps else None
+        return d, dweight, None, None, None, None, dlearned, dcell
+
+
+def _outputs(gates: Tensor, squashed: Tensor) -> Tensor:
+    """Outputs [N, cells] of all time steps before they were rounded."""
+    return gates.chunk(4, dim=1)[3] * squashed
+
+
+def _cell_states(gates: Tensor, cell: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Cell states [N, cells] of all time steps before they were rounded; `cell` has them rounded."""
+    i, f, g, _ = gates.chunk(4, dim=1)
+    return torch.addcmul(f * _previous(cell, sizes), i, g)
+
+
+def _stop_clipped_outputs(inside: Tensor, d: Tensor, keep: Tensor) -> None:
+    """Let no gradient pass an output outside its range: `d` and `keep` as `_slopes` gives them, in place."""
+    keep.mul_(inside)
+    d.chunk(4, dim=1)[3].mul_(inside)
+
+
+def _stop_clipped_cells(inside: Tensor, d: Tensor, forget: Tensor) -> Tensor:
+    """Let no gradient pass a cell state outside its range: `d` in place, and the forget gates to go on with."""
+    for part in d.chunk(4, dim=1)[:3]:
+        part.mul_(inside)
+    return forget * inside
 
 
 def _previous(x: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -203,11 +276,14 @@ def lstm_recurrence(
     sizes: list[int],
     structure: BlockStructure | None = None,
     quantizer: ActQuantizer | None = None,
+    cell_quantizer: ActQuantizer | None = None,
 ) -> Tensor:
     """Outputs [N, cells] of an LSTM from its input projections [N, 4 cells], gates in the order i, f, g, o.
 
     Rows are packed by time step, `sizes[t]` of them at step t, never growing. `weight` is the recurrent matrix
     [4 cells, cells], or with `structure` its compact form. `quantizer` rounds the outputs, which is also what the
-    recurrence sees; its gradient passes straight through, since |h| < 1 never clips. Initial states are zero.
+    recurrence sees, and `cell_quantizer` the cell state; gradients pass straight through inside the range, if one
+    can be left (with the range 1, |h| < 1 never clips). Initial states are zero.
     """
-    return _Recurrence.apply(projections, weight, structure, sizes, quantizer)
+    learned = [None if q is None else q.learned for q in (quantizer, cell_quantizer)]
+    return _Recurrence.apply(projections, weight, structure, sizes, quantizer, cell_quantizer, *learned)

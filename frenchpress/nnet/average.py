@@ -12,7 +12,7 @@ from torch import nn
 class AveragedModel:
     """Exponential average of all that `model` has learnt (Polyak & Juditsky 1992; Tarvainen & Valpola 2017, eq. 1).
 
-    `model` in here is the average: weights, batch-norm statistics and activation ranges. `decay`: what the average
+    `model` in here is the average: weights, batch-norm statistics, step sizes and ranges. `decay`: what the average
     keeps at each step; in the first steps less, so that the start is forgotten: min(decay, (1 + n) / (10 + n)).
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from frenchpress.compress import LayerPress, PressedWeight, make_act_quantizer
+from frenchpress.compress import LayerPress, PressedWeight, act_quantizer_of, refuse_unused_act
 from frenchpress.kernels.blocks import block_linear
 
 # One large dense product beats gathering the inputs of kept blocks until so few are kept (measured at 2600 x 512 x
@@ -30,9 +30,11 @@ class PressedLinear(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        press.refuse_lstm_keys()
         self.inputs, self.outputs = inputs, outputs
         self.matrix = PressedWeight((outputs, inputs), press, generator=generator)
-        self.act = make_act_quantizer(press.act_quantizer, press.act_bits, input_limit)
+        self.act = act_quantizer_of(press, input_limit)
+        refuse_unused_act(press, self.act)
         self.bias = nn.Parameter(torch.zeros(outputs))
         bound = (6 / (inputs * self.matrix.density + outputs)) ** 0.5
         with torch.no_grad():

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frenchpress.compress import LayerPress, PressedWeight, make_act_quantizer
+from frenchpress.common import UserError
+from frenchpress.compress import ActQuantizer, LayerPress, PressedWeight, act_quantizer_of, refuse_unused_act
 from frenchpress.kernels.recurrence import lstm_recurrence
 from frenchpress.nnet import native_lstm
 from frenchpress.nnet.linear import project
@@ -20,7 +21,7 @@ class QuantLSTMLayer(nn.Module):
     The input projections are batch-normalised over the real frames (Laurent et al. 2016, arXiv 1510.01378), whose
     shift takes the place of the bias; without `batch_norm` there is one bias. Weights are masked and quantized
     once per call; inputs are quantized, and so are the outputs h inside the recurrence, so that the next time
-    step and the next layer see what an integer machine would. The cell state stays float.
+    step and the next layer see what an integer machine would. The cell state stays float unless `cell_bits` are given.
 
     Initialisation: input matrix uniform (Glorot), each gate's recurrent matrix orthogonal, both scaled up by
     1 / sqrt(density) where a mask thins them; biases zero, but `forget_bias` for the forget gate, which lets the
@@ -42,10 +43,12 @@ class QuantLSTMLayer(nn.Module):
         super().__init__()
         self.inputs, self.cells, self.dropout = inputs, cells, dropout
         rows = GATES * cells
-        self.input_matrix = PressedWeight((rows, inputs), press, GATES, generator)
-        self.recurrent_matrix = PressedWeight((rows, cells), press, GATES, generator)
-        self.act_in = make_act_quantizer(press.act_quantizer, press.act_bits, input_limit)
-        self.act_out = make_act_quantizer(press.act_quantizer, press.act_bits, 1.0)
+        self.input_matrix, act_in = _part("input", (rows, inputs), press, input_limit, generator)
+        self.recurrent_matrix, act_out = _part("recurrent", (rows, cells), press, 1.0, generator)
+        self.act_in, self.act_out = act_in, act_out
+        cell = act_quantizer_of(press.of_cell())
+        refuse_unused_act(press, self.act_in, self.act_out, cell)
+        self.act_cell = None if cell.is_float else cell
         # Few, long batches: statistics for evaluation are averaged over about the last 20.
         self.norm = nn.BatchNorm1d(rows, momentum=0.05) if batch_norm else None
         self.bias = None if batch_norm else nn.Parameter(torch.zeros(rows))
@@ -72,7 +75,7 @@ class QuantLSTMLayer(nn.Module):
         projections = self._shift(project(self.act_in(packed), self.input_matrix))
         structure = self.recurrent_matrix.structure
         weight = self.recurrent_matrix() if structure is None else self.recurrent_matrix.compact(structure)
-        h = lstm_recurrence(projections, weight, sizes, structure, self.act_out)
+        h = lstm_recurrence(projections, weight, sizes, structure, self.act_out, self.act_cell)
         h = F.dropout(h, self.dropout, self.training)
         out = h.new_zeros(x.shape[0] * x.shape[1], self.cells).index_copy(0, rows, h)
         return out.view(x.shape[0], x.shape[1], self.cells)
@@ -89,6 +92,20 @@ class QuantLSTMLayer(nn.Module):
     def extra_repr(self) -> str:
         """Sizes, for printing a model."""
         return f"{self.inputs}, {self.cells}, dropout={self.dropout}"
+
+
+def _part(
+    name: str, shape: tuple[int, int], press: LayerPress, limit: float | None, generator: torch.Generator | None
+) -> tuple[PressedWeight, ActQuantizer]:
+    """One of the layer's matrices and the quantizer of what it multiplies; an error in its own entry names it."""
+    own, press = getattr(press, name), press.of_matrix(name)
+    try:
+        matrix, act = PressedWeight(shape, press, GATES, generator), act_quantizer_of(press, limit)
+        if own is not None and (own.act_quantizer or own.act_options):
+            refuse_unused_act(press, act)
+    except UserError as error:
+        raise error if own is None else UserError(f"{name}: {error}") from None
+    return matrix, act
 
 
 def _orthogonal(size: int, generator: torch.Generator | None) -> Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from frenchpress.compress import PressedWeight
-from frenchpress.compress.activations import ActQuantizer, DynamicActQuantizer
+from frenchpress.compress.activations import ActQuantizer
 from frenchpress.compress.quantizers import largest_integer, round_scale
 from frenchpress.kernels.native import LANES, Recurrence, Rounding, TileProduct, Tiles, library, norm_stats
 
@@ -21,9 +21,13 @@ _EXACT_BITS = 20  # the kernels round in float32 arithmetic, exact up to here
 
 
 def serves(layer: QuantLSTMLayer, x: Tensor) -> bool:
-    """Whether the compiled kernels take this call: built, float32 on the CPU, a known rounding, enough sequences."""
+    """Whether the compiled kernels take this call: built, float32 on the CPU, a known rounding, enough sequences.
+
+    They round outputs over a range that nothing leaves, and leave the cell state in float.
+    """
     rounding = layer.act_out
-    known = rounding.is_float or (1 < rounding.bits <= _EXACT_BITS and not isinstance(rounding, DynamicActQuantizer))
+    static = 1 < rounding.bits <= _EXACT_BITS and not rounding.per_call and not rounding.clips
+    known = (rounding.is_float or static) and layer.act_cell is None
     enough = layer.training or len(x) > LANES // 4
     return known and enough and layer.cells % 2 == 0 and x.dtype == torch.float32 and _on_cpu(x)
 

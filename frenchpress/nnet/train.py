@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from frenchpress.common import UserError, digest, locked_dir, mark_done, run_main
+from frenchpress.compress import learned_ranges
 from frenchpress.compress.size import size_report
 from frenchpress.config import Config, TrainConfig, config_to_dict, load_config
 from frenchpress.nnet import checkpoint
@@ -32,6 +33,10 @@ from frenchpress.nnet.check import build_model
 from frenchpress.nnet.data import Batch, Frames, epoch_order, in_order
 from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, read_weights
 from frenchpress.nnet.task import Task
+
+# RMSprop moves every parameter by about its rate, whatever the size of the gradient; a step size is of the order of a
+# tenth of a weight, and would be thrown about at the rate of the weights.
+RANGE_RATE = 0.1
 
 
 @dataclass
@@ -87,8 +92,8 @@ def train_epoch(run: Run) -> None:
     config, progress, model = run.config.train, run.progress, run.model
     pieces = run.train.pieces(config.sequence_length.at(progress.epoch))
     batches = epoch_order(pieces, config.batch, run.config.seed, progress.epoch)
-    for group, rate in zip(run.optimizer.param_groups, learning_rates(config)):
-        group["lr"] = rate * progress.rate
+    for group, first in zip(run.optimizer.param_groups, parameter_groups(model, config)):
+        group["lr"] = first["lr"] * progress.rate
     model.train()
     bar = tqdm(total=len(batches), initial=progress.step, desc=f"epoch {progress.epoch + 1}", disable=None)
     saved = started = time.monotonic()
@@ -238,15 +243,24 @@ def epoch_line(entry: dict[str, float]) -> str:
     )
 
 
-def learning_rates(config: TrainConfig) -> list[float]:
-    """First rates, in the order of the optimizer's groups."""
-    return [config.lr.lstm, config.lr.head_cd, config.lr.head_mono]
+def parameter_groups(model: AcousticModel, config: TrainConfig) -> list[dict[str, Any]]:
+    """The optimizer's groups with their first rates: one for the LSTM layers and one for each head, then one for the
+    step sizes and ranges that each of these learns, where it does.
+    """
+    rates = (config.lr.lstm, config.lr.head_cd, config.lr.head_mono)
+    weights, ranges = [], []
+    for part, rate in zip((model.lstm, model.head_cd, model.head_mono), rates):
+        learned = learned_ranges(part)
+        names = {id(p) for p in learned}
+        weights.append({"params": [p for p in part.parameters() if id(p) not in names], "lr": rate})
+        if learned:
+            ranges.append({"params": learned, "lr": rate * RANGE_RATE})
+    return weights + ranges
 
 
 def make_optimizer(model: AcousticModel, config: TrainConfig) -> torch.optim.Optimizer:
-    """RMSprop with a group each for the LSTM layers and the two heads."""
-    parts = (model.lstm, model.head_cd, model.head_mono)
-    groups = [{"params": list(p.parameters()), "lr": r} for p, r in zip(parts, learning_rates(config))]
+    """RMSprop over `parameter_groups`."""
+    groups = parameter_groups(model, config)
     return torch.optim.RMSprop(groups, alpha=config.alpha, eps=config.eps, momentum=config.momentum)
 
 

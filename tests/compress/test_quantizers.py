@@ -173,7 +173,7 @@ def test_bits_out_of_range(name, bits):
 
 def test_unknown_names():
     with pytest.raises(UserError, match="uniform, ceil, none"):
-        make_quantizer("lsq", 8)
+        make_quantizer("lqs", 8)
     with pytest.raises(UserError, match="fixed, dynamic"):
         make_act_quantizer("static", 8)
     with pytest.raises(UserError, match="above 0"):

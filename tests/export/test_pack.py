@@ -26,6 +26,8 @@ PRESSES = {
     "own masks": {**W8A16, "hcgs": {**HCGS, "share_gates": False}},
     "w4a14": {"weight_bits": 4, "act_bits": 14, "hcgs": HCGS},
     "w1a16": {"weight_bits": 1, "act_bits": 16, "hcgs": HCGS},
+    "lsq": {"weight_bits": 4, "act_bits": 16, "quantizer": "lsq"},
+    "pact": {"weight_bits": 8, "act_bits": 12, "act_quantizer": "pact"},
     "ceil": {"weight_bits": 6, "act_bits": 16, "quantizer": "ceil"},
 }
 
@@ -94,6 +96,8 @@ def test_priors_are_those_of_training():
         ({"weight_bits": 8, "act_bits": 16, "quantizer": "ceil"}, "lstm0: weights take 9 bits"),
         ({**W8A16, "act_quantizer": "dynamic"}, "lstm0: act_quantizer dynamic: its scale depends on the batch"),
         ({"head_cd": {}, "default": W8A16}, "head_cd: act_bits 32"),
+        ({"lstm*": {**W8A16, "cell_bits": 8}, "default": W8A16}, "lstm0: cell_bits: a packed model keeps"),
+        ({**W8A16, "weight_bits": 5, "quantizer": "pot"}, "lstm0: quantizer pot: its integers"),
     ],
 )
 def test_refuses_what_has_no_integers(press, message):

@@ -1,0 +1,77 @@
+"""Quantizers kept as they were published, for comparison: their levels, and so their bits, are counted as they are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from frenchpress.compress.quantizers.base import GridQuantizer, Quantizer
+from frenchpress.compress.quantizers.grid import round_scale, straight_through
+
+
+class CeilQuantizer(Quantizer):
+    """The published quantizer: sign(w) * ceil(|w| * 2^(b-1)) / 2^(b-1), w clamped to [-1, 1].
+
+    Its 2^b + 1 levels do not fit into b bits: `stored_bits` is b + 1. The gradient is zero outside [-1, 1].
+    """
+
+    @property
+    def levels(self) -> int:
+        """2^b + 1."""
+        return 2**self.bits + 1
+
+    @property
+    def stored_bits(self) -> int:
+        """One more than asked, which is what the levels need."""
+        return self.bits if self.is_float else self.bits + 1
+
+    def _to_grid(self, x: Tensor) -> Tensor:
+        clamped = x.detach().clamp(-1, 1)
+        return clamped.sign() * (clamped.abs() * 2 ** (self.bits - 1)).ceil()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` on the grid of multiples of 2^-(b-1)."""
+        if self.is_float:
+            return x
+        return straight_through(x, self._to_grid(x) * 2.0 ** (1 - self.bits), x.detach().abs() <= 1)
+
+    def integers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(int64, scale 2^-(b-1))`; the scale is known and not stored."""
+        if self.is_float:
+            return super().integers(x)
+        scale = torch.full((1,) * x.dim(), 2.0 ** (1 - self.bits), dtype=x.dtype, device=x.device)
+        return self._to_grid(x).to(torch.int64), scale
+
+
+class BalancedQuantizer(GridQuantizer):
+    """Every level equally often: histogram equalisation by percentiles (Zhou et al. 2017, arXiv 1706.07145, sec. 3).
+
+    The weights of the matrix that are not zero are cut at their percentiles into 2^b parts of the same size; part i
+    becomes s (2i + 1 - 2^b), a uniform grid from -max|w| to +max|w| with 2^b levels, none of them zero. The
+    integers are odd and need b + 1 bits as such; their rank i, which is what is stored, needs b. A weight's sign may
+    change, since it is the median that comes to lie in the middle. Idempotent, and symmetric in sign, where 2^b
+    divides the number of weights and no two are equal. The gradient passes unchanged.
+    """
+
+    takes = range(1, 9)
+
+    @property
+    def levels(self) -> int:
+        """2^b."""
+        return 2**self.bits
+
+    def scales_stored(self, rows: int) -> int:
+        """One."""
+        return 1
+
+    def place(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(odd integers as floats, scale [1, ..., 1])`."""
+        values = x[x != 0].sort().values
+        top = self.levels - 1
+        largest = x.abs().amax() if x.numel() else x.new_ones(())
+        scale = round_scale(largest / top, self.bits).view((1,) * x.dim())
+        if not len(values):
+            return torch.zeros_like(x), scale
+        first = -(-torch.arange(1, self.levels, device=x.device) * len(values) // self.levels)
+        part = torch.bucketize(x, values[first.clamp_(max=len(values) - 1)], right=True)
+        return (2 * part - top).to(x.dtype), scale

@@ -1,0 +1,113 @@
+"""Training with learned, calibrated and drawn quantizers: interrupted runs repeat, ranges are learnt and averaged."""
+
+import sys
+
+import pytest
+import torch
+
+from frenchpress.common import UserError
+from frenchpress.compress import learned_ranges
+from frenchpress.config import config_from_dict, config_to_dict, load_config
+from frenchpress.nnet import train as module
+from frenchpress.nnet.model import AcousticModel, Sizes, load_model
+
+CONFIG = """
+model: {context: [0, 0], lstm: {cells: 8, dropout: 0.1}}
+compress:
+  lstm0: {weight_bits: 1, quantizer: binary, quantizer_options: {stochastic: true}, act_bits: 6,
+          act_options: {range: percentile, percentile: 99.0, batches: 7}, cell_bits: 8}
+  lstm1: {weight_bits: 4, quantizer: lsq, act_bits: 5, act_quantizer: pact,
+          recurrent: {quantizer: apot, act_bits: 4, act_quantizer: lsq}}
+  "head_*": {weight_bits: 2, quantizer: ternary, act_bits: 4, act_options: {range: mse, batches: 3}}
+train: {epochs: 2, batch: 4, threads: 1, device: cpu, average: 0.9}
+"""
+
+
+def run(monkeypatch, config, task, out, *more):
+    monkeypatch.setattr(sys, "argv", [str(p) for p in ("train", "--config", config, "--task", task, *more, out)])
+    threads = torch.get_num_threads()
+    try:
+        module.main()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "methods.cfg"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_stopped_after_every_few_steps_ends_with_the_same_bytes(monkeypatch, config, made_task, tmp_path):
+    run(monkeypatch, config, made_task, tmp_path / "whole")
+    step, done = module.step, 0
+
+    def stopping(*arguments):
+        nonlocal done
+        step(*arguments)
+        done += 1
+        if done % 2:
+            module.save(arguments[0])
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "step", stopping)
+    for _ in range(100):
+        try:
+            run(monkeypatch, config, made_task, tmp_path / "broken")
+            break
+        except KeyboardInterrupt:
+            pass
+    assert done > 10
+    assert (tmp_path / "broken" / "final.pt").read_bytes() == (tmp_path / "whole" / "final.pt").read_bytes()
+    values = learned_ranges(load_model(tmp_path / "whole"))
+    assert len(values) == 3 and all(0 < v.item() < 10 for v in values)
+
+
+def test_learned_ranges_have_groups_of_their_own(config):
+    model, settings = AcousticModel(load_config(config), Sizes(40, 12, 4)), load_config(config).train
+    groups = module.parameter_groups(model, settings)
+    assert [group["lr"] for group in groups] == [0.0016, 0.0016, 0.0004, 0.0016 * module.RANGE_RATE]
+    assert [id(p) for p in groups[3]["params"]] == [id(p) for p in learned_ranges(model.lstm)]
+    everything = [id(p) for group in groups for p in group["params"]]
+    assert sorted(everything) == sorted(id(p) for p in model.parameters())
+
+
+def test_without_them_there_are_three_groups():
+    config = config_from_dict({"model": {"lstm": {"cells": 8}}}, "test")
+    assert len(module.parameter_groups(AcousticModel(config, Sizes(40, 12, 4)), config.train)) == 3
+
+
+def test_the_configuration_comes_back_and_says_no_more_than_it_was_told(config):
+    read = load_config(config)
+    plain = config_to_dict(read)
+    assert config_from_dict(plain, "again") == read
+    assert plain["compress"]["lstm1"]["recurrent"] == {"quantizer": "apot", "act_bits": 4, "act_quantizer": "lsq"}
+    assert "cell_bits" not in plain["compress"]["head_*"] and "input" not in plain["compress"]["lstm0"]
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("compress.lstm7.weight_bits=4", "compress.lstm7: matches no layer"),
+        ("compress.lstm0.cell_bits=0", "compress.lstm0.cell_bits: 0 is not a number of bits"),
+        ("compress.lstm0.input.weight_bits=99", "compress.lstm0.input.weight_bits: 99 is not a number of bits"),
+        ("compress.lstm0.input.wieght_bits=4", "unknown key; did you mean weight_bits"),
+        ("compress.lstm0.input=4", "expected a section"),
+        ("compress.lstm0.quantizer_options=4", "expected a section"),
+        ("compress.lstm0.weight_bits=4", "lstm0: weight_bits: 4: quantizer binary takes 1 bit"),
+        ("compress.lstm0.quantizer_options.seed=4", "binary: unknown option 'seed'; it takes per_row, stochastic"),
+        (
+            "compress.lstm1.recurrent.weight_bits=8",
+            "lstm1: recurrent: weight_bits: 8: quantizer apot takes 3 to 7 bits",
+        ),
+        ("compress.lstm0.act_options.range=best", "range: 'best' is not known; use one of minmax, percentile, kl, mse"),
+        ("compress.head_cd.cell_bits=4", "head_cd: cell_bits: only an LSTM layer has this"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_line_and_starts_nothing(monkeypatch, config, made_task, tmp_path, override, words):
+    with pytest.raises(UserError, match=words) as error:
+        run(monkeypatch, config, made_task, tmp_path / "x", "--set", override)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "x").exists()
