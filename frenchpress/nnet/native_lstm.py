@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from frenchpress.compress import PressedWeight
 from frenchpress.compress.activations import ActQuantizer
@@ -21,19 +21,31 @@ _EXACT_BITS = 20  # the kernels round in float32 arithmetic, exact up to here
 
 
 def serves(layer: QuantLSTMLayer, x: Tensor) -> bool:
-    """Whether the compiled kernels take this call: built, float32 on the CPU, a known rounding, enough sequences.
+    """Whether the compiled kernels take this call: float32 on the CPU, enough sequences for a vector."""
+    enough = layer.training or len(x) > LANES // 4
+    return enough and x.dtype == torch.float32 and x.device.type == "cpu" and takes(layer)
+
+
+def takes(layer: QuantLSTMLayer) -> bool:
+    """Whether the compiled kernels were built and take this kind of layer.
 
     They round outputs over a range that nothing leaves, and leave the cell state in float.
     """
     rounding = layer.act_out
     static = 1 < rounding.bits <= _EXACT_BITS and not rounding.per_call and not rounding.clips
     known = (rounding.is_float or static) and layer.act_cell is None
-    enough = layer.training or len(x) > LANES // 4
-    return known and enough and layer.cells % 2 == 0 and x.dtype == torch.float32 and _on_cpu(x)
+    return known and layer.cells % 2 == 0 and library() is not None
 
 
-def _on_cpu(x: Tensor) -> bool:
-    return x.device.type == "cpu" and library() is not None
+def kernel_line(layers: nn.ModuleDict, device: torch.device) -> str:
+    """What computes the LSTM layers of a model on `device`, for a log."""
+    if device.type != "cpu":
+        return f"LSTM layers on {torch.cuda.get_device_name(device)}, by torch"
+    if library() is None:
+        return "LSTM layers by torch alone: compiled kernels were not built (no C compiler), or FRENCHPRESS_NATIVE=0"
+    native, plain = ([name for name, layer in layers.items() if takes(layer) == wanted] for wanted in (True, False))
+    parts = [f"{', '.join(names)} by {how}" for names, how in ((native, "compiled kernels"), (plain, "torch")) if names]
+    return f"LSTM layers: {'; '.join(parts)}; {torch.get_num_threads()} threads"
 
 
 def run(layer: QuantLSTMLayer, x: Tensor, lengths: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ from frenchpress.nnet.average import AveragedModel
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.data import Batch, Frames, epoch_order, in_order
 from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, read_weights
+from frenchpress.nnet.native_lstm import kernel_line
 from frenchpress.nnet.task import Task
 
 # RMSprop moves every parameter by about its rate, whatever the size of the gradient; a step size is of the order of a
@@ -208,6 +209,7 @@ def restore(run: Run) -> None:
     """Go on from the checkpoint, if there is one."""
     path = run.out / checkpoint.CHECKPOINT
     if not path.exists():
+        write_logs(run)
         return
     saved = read_weights(path)
     run.model.load_state_dict(saved["model"])
@@ -227,10 +229,9 @@ def write_logs(run: Run) -> None:
     history = run.progress.history
     records = "".join(json.dumps(entry) + "\n" for entry in history)
     checkpoint.write_bytes(run.out / "metrics.jsonl", records.encode())
-    lines = [epoch_line(entry) for entry in history]
+    lines = [kernel_line(run.model.lstm, run.model.input_mean.device), *map(epoch_line, history)]
     checkpoint.write_bytes(run.out / "train.log", "".join(line + "\n" for line in lines).encode())
-    if lines:
-        print(lines[-1], flush=True)
+    print(lines[-1], flush=True)
 
 
 def epoch_line(entry: dict[str, float]) -> str:
