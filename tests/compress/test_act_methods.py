@@ -172,6 +172,15 @@ def test_kl_range_lies_between_the_bulk_and_the_outliers(bits):
     assert 1.5 < float(q.limit) < 12
 
 
+@pytest.mark.parametrize("bits", [4, 6, 8])
+def test_kl_range_of_values_on_a_grid_is_not_next_to_nothing(bits):
+    q = make_act_quantizer("fixed", bits, range="kl")
+    for i in range(10):
+        before = make_act_quantizer("fixed", bits, limit=0.8 + 0.02 * i)
+        q(before(batch(i).tanh()))
+    assert 0.6 < float(q.limit) <= 1.0
+
+
 def test_histogram_widens_without_losing_anything_in_any_order():
     a, b = Histogram(), Histogram()
     parts = [batch(i, size) for i, size in enumerate((0.01, 4.0, 0.3, 100.0))]

@@ -15,6 +15,7 @@ from frenchpress.compress.quantizers import largest_integer
 
 BINS = 4096
 _CANDIDATES = 128
+_KL_KEEPS = 0.99
 # With fewer bits every divergence from so few levels is alike; with more a step of the grid is hardly wider than a bin.
 KL_BITS = range(4, 11)
 
@@ -82,12 +83,15 @@ def kl_range(counts: Tensor, width: Tensor, bits: int, percentile: float) -> Ten
     """The range whose quantized distribution diverges least from the one seen (Migacz, GTC 2017, "8-bit inference
     with TensorRT").
 
-    Candidates are multiples of one bin per positive level; those that cut nothing off end the list.
+    Candidates cut off at most 1 % and are multiples of one bin per positive level. Without that bound the least
+    divergence of values that lie on a grid already, as those behind a quantized layer do, is that of a range next to
+    nothing, with one bin per level and everything else in the last one.
     """
     levels = 2 ** (bits - 1)
     last = int(counts.nonzero().max()) + 1
+    least = int((counts.cumsum(0) >= counts.sum().double() * _KL_KEEPS).to(torch.uint8).argmax()) + 1
     best, chosen = float("inf"), BINS
-    for end in range(levels, BINS + 1, max(levels, BINS // _CANDIDATES)):
+    for end in range(-(-least // levels) * levels, BINS + 1, max(levels, BINS // _CANDIDATES)):
         divergence = _divergence(counts, end, levels)
         if divergence < best:
             best, chosen = divergence, end
