@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from frenchpress.report.svg import COLOURS, document, text
 
-_LEFT, _TOP, _WIDTH, _HEIGHT, _RIGHT, _BOTTOM = 70, 44, 460, 330, 290, 56
+_LEFT, _TOP, _WIDTH, _HEIGHT, _RIGHT, _BOTTOM = 70, 44, 460, 330, 350, 56
 _GREY = "#d8d8d8"
 
 
