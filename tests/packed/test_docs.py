@@ -48,7 +48,7 @@ def test_figures_are_what_the_reference_computes():
         q = packed.head.requantizer
         assert reference._requantized(layer._h, q, packed.head.input_bits).tolist() == numbers(x)
     for frame in reference.quantize_features(packed.input, FRAMES).tolist():
-        assert f"({frame[0]}, {frame[1]})" in TEXT
+        assert f"({frame[0]}, {frame[1]})" in " ".join(TEXT.split())
     kept = packed.layers[0].input_matrix.values[:, 2:]
     assert all(f"({a} {b})" in " ".join(TEXT.split()) for a, b in kept.tolist())
     first = int(kept[0] @ reference.quantize_features(packed.input, FRAMES)[0])
