@@ -13,10 +13,10 @@ KERNELS = Extension(
 )
 
 # The runtime of packed models, plain C behind native/press.h. Without a compiler numpy gives the same bits, slowly.
-# Contraction would change the last bit of the features' quantization.
+# limits.c is for the benchmark alone. Contraction would change the last bit of the features' quantization.
 RUNTIME = Extension(
     "frenchpress.packed.native._press",
-    sources=["frenchpress/packed/native/read.c", "frenchpress/packed/native/run.c"],
+    sources=[f"frenchpress/packed/native/{name}.c" for name in ("read", "run", "limits")],
     depends=["frenchpress/packed/native/press.h", "frenchpress/packed/native/model.h"],
     extra_compile_args=["-O3", "-ffp-contract=off", "-fno-math-errno"],
     libraries=["m"],

@@ -1,27 +1,33 @@
-"""Training and inference speed of pressed LSTMs beside other programs' LSTMs, in one run, with ratios."""
+"""Training and inference speed of pressed LSTMs beside other programs' LSTMs, and how its cost grows, in one run."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import torch
 
+from frenchpress.bench.growth import run_growth
 from frenchpress.bench.inference import run_inference
 from frenchpress.bench.timing import machine
 from frenchpress.bench.training import run_training
 from frenchpress.common import UserError, run_main
 
-PARTS = {"training": run_training, "inference": run_inference}
+SPEED = {"training": run_training, "inference": run_inference}
+PARTS = {**SPEED, "growth": run_growth}
+GROUPS = {"speed": SPEED.values(), "all": PARTS.values()}
+_WHAT = "what is timed (default: speed, which is training and inference)"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m frenchpress.bench", description=__doc__)
-    parser.add_argument("--what", choices=(*PARTS, "all"), default="all", help="what is timed (default: all)")
+    parser.add_argument("--what", choices=(*PARTS, *GROUPS), default="speed", help=_WHAT)
+    parser.add_argument("--plot-dir", type=Path, help="growth: directory for its plots")
     sizes = (
         ("batch", 8, "training: sequences"),
         ("steps", 300, "training: frames per sequence"),
-        ("frames", 1000, "inference: frames of a whole utterance"),
-        ("stream-frames", 200, "inference: frames given one by one"),
+        ("frames", 1000, "inference, growth: frames of a whole utterance"),
+        ("stream-frames", 200, "inference, growth: frames given one by one"),
         ("inputs", 440, "inputs of the first layer"),
         ("cells", 512, "cells per layer"),
         ("layers", 2, "layers"),
@@ -30,7 +36,7 @@ def _arguments() -> argparse.Namespace:
     others = ("threads", 0, "training: threads of torch (0: as it chooses)"), ("seed", 2234, "of weights, masks, data")
     for name, default, help_ in (*sizes, *others):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{help_} (default: {default})")
-    parser.add_argument("--quick", action="store_true", help="3 rounds of few frames: does it run, not how fast")
+    parser.add_argument("--quick", action="store_true", help="few rounds, frames and sizes: does it run, not how fast")
     args = parser.parse_args()
     if args.quick:
         args.repeats, args.steps, args.frames, args.stream_frames = 3, 50, 50, 10
@@ -48,7 +54,7 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     print("  ".join(f"{key}: {value}" for key, value in machine().items()))
     print(f"{args.inputs} inputs, {args.layers} x {args.cells} cells")
-    for run in PARTS.values() if args.what == "all" else (PARTS[args.what],):
+    for run in GROUPS.get(args.what) or (PARTS[args.what],):
         run(args)
 
 

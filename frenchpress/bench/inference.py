@@ -40,7 +40,7 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """What every runtime is timed on: `frames` frames, in one call or (`streaming`) one call each."""
+    """What every runtime is timed on: `frames` frames of `batch` utterances, in one call or (`streaming`) one each."""
 
     inputs: int
     cells: int
@@ -49,6 +49,7 @@ class Case:
     streaming: bool
     threads: int
     seed: int
+    batch: int = 1
 
     @property
     def title(self) -> str:
@@ -57,8 +58,8 @@ class Case:
         return f"{how}, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
     def features(self) -> Tensor:
-        """Inputs, float32 [frames, 1, inputs]."""
-        return torch.randn(self.frames, 1, self.inputs, generator=torch.Generator().manual_seed(self.seed))
+        """Inputs, float32 [frames, batch, inputs]."""
+        return torch.randn(self.frames, self.batch, self.inputs, generator=torch.Generator().manual_seed(self.seed))
 
     def torch_subject(self, name: str, run: Callable[[], None]) -> Subject:
         """`run`, in inference mode on as many threads of torch as the case has."""
@@ -68,7 +69,7 @@ class Case:
             with torch.inference_mode():
                 run()
 
-        return Subject(name, with_threads, self.frames)
+        return Subject(name, with_threads, self.frames * self.batch)
 
 
 def reference_lstm(case: Case) -> nn.LSTM:
@@ -121,15 +122,15 @@ def torch_int8_subjects(case: Case) -> list[Subject]:
     return [case.torch_subject("torch.nn.LSTM, dynamic int8", _torch_run(case, lstm))]
 
 
-def lstm_graph(lstm: nn.LSTM) -> bytes:
-    """ONNX file of a float LSTM: `x` [T, 1, inputs] -> `y` [T, 1, cells], states as in `add_lstm_stack`."""
+def lstm_graph(lstm: nn.LSTM, batch: int = 1) -> bytes:
+    """ONNX file of a float LSTM: `x` [T, batch, inputs] -> `y` [T, batch, cells], states as in `add_lstm_stack`."""
     graph, layers = GraphBuilder(), {}
     for i in range(lstm.num_layers):
         keys = (f"{kind}_l{i}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
         inputs, recurrent, *biases = (getattr(lstm, key).detach().numpy() for key in keys)
         layers[f"lstm{i}"] = LstmArrays(inputs, recurrent, sum(biases))
-    y = add_lstm_stack(graph, graph.input("x", ("T", 1, lstm.input_size)), layers)
-    graph.output(graph.node("Identity", [y], "y"), ("T", 1, lstm.hidden_size))
+    y = add_lstm_stack(graph, graph.input("x", ("T", batch, lstm.input_size)), layers, batch)
+    graph.output(graph.node("Identity", [y], "y"), ("T", batch, lstm.hidden_size))
     return graph.model("lstm").SerializeToString()
 
 
@@ -148,8 +149,8 @@ def int8_graph(exported: bytes) -> bytes:
 
 
 @cache
-def _graphs(inputs: int, cells: int, layers: int, seed: int) -> dict[str, bytes]:
-    exported = lstm_graph(reference_lstm(Case(inputs, cells, layers, 1, False, 1, seed)))
+def _graphs(inputs: int, cells: int, layers: int, seed: int, batch: int = 1) -> dict[str, bytes]:
+    exported = lstm_graph(reference_lstm(Case(inputs, cells, layers, 1, False, 1, seed)), batch)
     return {ORT_FLOAT: exported, ORT_INT8: int8_graph(exported)}
 
 
@@ -176,8 +177,8 @@ def onnx_subjects(case: Case) -> list[Subject]:
             require(package)
     except UserError as error:
         raise Unavailable(f"onnxruntime: {error}") from None
-    graphs = _graphs(case.inputs, case.cells, case.layers, case.seed)
-    return [Subject(name, _onnx_run(case, exported), case.frames) for name, exported in graphs.items()]
+    graphs = _graphs(case.inputs, case.cells, case.layers, case.seed, case.batch)
+    return [Subject(name, _onnx_run(case, exported), case.frames * case.batch) for name, exported in graphs.items()]
 
 
 def pressed_subjects(case: Case) -> list[Subject]:
@@ -191,16 +192,25 @@ def pressed_subjects(case: Case) -> list[Subject]:
     return subjects
 
 
-def _packed_run(case: Case, runtime: Runtime) -> Callable[[], None]:
-    features = case.features().flatten(1).numpy()
-    frames, stream = [features[i : i + 1] for i in range(len(features))], runtime.stream()
+def packed_run(case: Case, runtime: Runtime) -> Callable[[], None]:
+    """The frames of the case through a packed model; a batch as streams, one after the other."""
+    utterances = [utterance.contiguous().numpy() for utterance in case.features().unbind(1)]
+    streams = [runtime.stream() for _ in utterances]
+    turns = [
+        (stream, utterance[t : t + 1]) for t in range(case.frames) for stream, utterance in zip(streams, utterances)
+    ]
+
+    def whole() -> None:
+        for utterance in utterances:
+            runtime.logits(utterance)
 
     def frame_by_frame() -> None:
-        stream.reset()
-        for frame in frames:
+        for stream in streams:
+            stream.reset()
+        for stream, frame in turns:
             stream.push(frame)
 
-    return frame_by_frame if case.streaming else lambda: runtime.logits(features)
+    return frame_by_frame if case.streaming else whole
 
 
 def packed_subjects(case: Case) -> list[Subject]:
@@ -212,7 +222,7 @@ def packed_subjects(case: Case) -> list[Subject]:
     subjects = []
     for name in ("w8a16", "w8a16_hcgs16x"):
         runtime = packed_layers(case.inputs, case.cells, case.layers, PRESSES[name], case.seed)
-        subjects.append(Subject(f"{name}, packed", _packed_run(case, runtime), case.frames))
+        subjects.append(Subject(f"{name}, packed", packed_run(case, runtime), case.frames * case.batch))
     return subjects
 
 

@@ -39,8 +39,9 @@ def pressed_layers(
 def packed_layers(inputs: int, cells: int, layers: int, press: LayerPress, seed: int) -> Runtime:
     """The same as a packed model: features [T, inputs], no context, and a head of one output."""
     model = ModelConfig(context=(0, 0), lstm=LstmConfig(layers=layers, cells=cells))
-    # A mask cannot be finer than the head is high, and its time is not what is asked for.
-    head = replace(press, hcgs=None)
+    # A mask cannot be finer than the head is high, and its time is not what is asked for. Of 4 bits, so that the sum
+    # over many cells stays within 32.
+    head = replace(press, hcgs=None, weight_bits=4)
     config = Config(seed=seed, model=model, compress={"lstm*": press, "head_*": head})
     network = AcousticModel(config, Sizes(feat_dim=inputs, num_pdfs=1, num_phones=1))
     with torch.no_grad():

@@ -126,7 +126,7 @@ def add_rounding(graph: GraphBuilder, x: str, grid: Grid | None, name: str) -> s
 def add_lstm(
     graph: GraphBuilder, name: str, x: str, layer: LstmArrays, states: tuple[str, str]
 ) -> tuple[str, str, str]:
-    """One `LSTM` operator: `x` [T, 1, inputs], states h, c [1, 1, cells] -> outputs [T, 1, cells], last h, last c."""
+    """One `LSTM` operator: `x` [T, B, inputs], states h, c [1, B, cells] -> outputs [T, B, cells], last h, last c."""
     bias = np.concatenate([to_onnx_gates(layer.bias), np.zeros_like(layer.bias)])
     arrays = {"W": to_onnx_gates(layer.inputs), "R": to_onnx_gates(layer.recurrent), "B": bias}
     weights = [graph.constant(f"{name}_{key}", array[None]) for key, array in arrays.items()]
@@ -136,13 +136,13 @@ def add_lstm(
     return graph.node("Squeeze", [outputs[0], direction], f"{name}_y"), *outputs[1:]
 
 
-def add_lstm_stack(graph: GraphBuilder, x: str, layers: Mapping[str, LstmArrays]) -> str:
-    """Layers one on the other, all of the same cells: `x` [T, 1, inputs] -> outputs of the last one [T, 1, cells].
+def add_lstm_stack(graph: GraphBuilder, x: str, layers: Mapping[str, LstmArrays], batch: int = 1) -> str:
+    """Layers one on the other, all of the same cells: `x` [T, batch, inputs] -> outputs of the last [T, batch, cells].
 
-    The graph gets optional inputs `h0`, `c0` (zeros unless given) and outputs `hn`, `cn`, each [layers, 1, cells]:
+    The graph gets optional inputs `h0`, `c0` (zeros unless given) and outputs `hn`, `cn`, each [layers, batch, cells]:
     what one call gives as `hn`, `cn` the next one takes as `h0`, `c0`.
     """
-    shape = len(layers), 1, next(iter(layers.values())).cells
+    shape = len(layers), batch, next(iter(layers.values())).cells
     parts = {}
     for key in "hc":
         given = graph.input(f"{key}0", shape, np.zeros(shape, np.float32))

@@ -22,7 +22,7 @@ def to_bytes(*parts: NDArray[np.uint8]) -> bytes:
 class BitReader:
     """Reads what `pack_bits` wrote; UserError when there is less than asked for."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self._bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
         self._at = 0
 

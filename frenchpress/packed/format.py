@@ -17,6 +17,7 @@ from frenchpress.packed.bits import BitReader, pack_bits, to_bytes
 from frenchpress.packed.index import Level, decode_index, encode_index
 from frenchpress.packed.model import (
     GATES,
+    Outline,
     PackedHead,
     PackedInput,
     PackedLstm,
@@ -30,7 +31,9 @@ VERSION = 1
 _HEADER = struct.Struct("<8sHHII")
 _CHECKED_FROM = _HEADER.size
 _MAX_WEIGHTS = 1 << 26
-_MAX_BITS, _MAX_ACT_BITS, _MAX_SHIFT = 8, 16, 56
+_MAX_BITS, _MAX_ACT_BITS, _MAX_SHIFT, _MAX_LEVELS = 8, 16, 56, 16
+
+_Ints = NDArray[np.int32]
 
 T = TypeVar("T")
 
@@ -104,16 +107,16 @@ def _floats(values: NDArray[np.float32]) -> bytes:
 class _Bytes:
     """A piece of the file, read from the front; UserError when it ends too early or too late."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: memoryview) -> None:
         self._data, self._at = data, 0
 
-    def take(self, count: int) -> bytes:
+    def take(self, count: int) -> memoryview:
         if count > len(self._data) - self._at:
             raise UserError(f"{count} bytes are needed, {len(self._data) - self._at} are left")
         self._at += count
         return self._data[self._at - count : self._at]
 
-    def rest(self) -> bytes:
+    def rest(self) -> memoryview:
         return self._data[self._at :]
 
     def unpack(self, form: str) -> tuple[Any, ...]:
@@ -142,10 +145,7 @@ def read_model(path: Path | str) -> PackedModel:
 def parse_model(data: bytes, name: str = "packed model") -> PackedModel:
     """The model in the bytes of a file. Nothing in it is executed, and nothing is read outside of it."""
     try:
-        sections = _sections(data)
-        tags = [tag for tag, _ in sections]
-        if tags[:2] != [b"META", b"FEAT"] or tags[-1] != b"HEAD" or set(tags[2:-1]) != {b"LSTM"}:
-            raise UserError(f"sections {b' '.join(tags)!r}, expected META FEAT LSTM ... HEAD")
+        sections = _sections(memoryview(data))
         meta = _section(sections[0], _meta)
         given = _section(sections[1], _input)
         layers = tuple(_section(s, _lstm) for s in sections[2:-1])
@@ -156,7 +156,18 @@ def parse_model(data: bytes, name: str = "packed model") -> PackedModel:
     return model
 
 
-def _sections(data: bytes) -> list[tuple[bytes, bytes]]:
+def parse_outline(data: bytes, name: str = "packed model") -> Outline:
+    """The outline of the model in the bytes of a file, whose weights are not looked at; UserError when damaged."""
+    try:
+        sections = _sections(memoryview(data))
+        meta, given = _section(sections[0], _meta), _section(sections[1], _input)
+        _, log_prior = _head_numbers(_Bytes(sections[-1][1]))
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    return Outline(given, log_prior, meta)
+
+
+def _sections(data: memoryview) -> list[tuple[bytes, memoryview]]:
     if data[: len(MAGIC)] != MAGIC or len(data) < _HEADER.size:
         raise UserError("not a packed model (python -m frenchpress.export.pack makes one)")
     _, version, count, length, crc = _HEADER.unpack_from(data)
@@ -172,10 +183,13 @@ def _sections(data: bytes) -> list[tuple[bytes, bytes]]:
         found.append((tag, body.take(size)))
         body.take(-size % 4)
     body.finish()
+    tags = [tag for tag, _ in found]
+    if tags[:2] != [b"META", b"FEAT"] or tags[-1] != b"HEAD" or set(tags[2:-1]) != {b"LSTM"}:
+        raise UserError(f"sections {b' '.join(tags)!r}, expected META FEAT LSTM ... HEAD")
     return found
 
 
-def _section(section: tuple[bytes, bytes], parse: Callable[[_Bytes], T]) -> T:
+def _section(section: tuple[bytes, memoryview], parse: Callable[[_Bytes], T]) -> T:
     piece = _Bytes(section[1])
     try:
         result = parse(piece)
@@ -187,7 +201,7 @@ def _section(section: tuple[bytes, bytes], parse: Callable[[_Bytes], T]) -> T:
 
 def _meta(piece: _Bytes) -> dict[str, Any]:
     try:
-        meta = json.loads(piece.take(len(piece.rest())))
+        meta = json.loads(bytes(piece.take(len(piece.rest()))))
     except (ValueError, RecursionError):
         raise UserError("not JSON") from None
     if not isinstance(meta, dict):
@@ -253,16 +267,22 @@ def _check_gates(layer: PackedLstm) -> None:
         raise UserError("a gate can exceed 32 bits; the model has diverged")
 
 
-def _head(piece: _Bytes) -> PackedHead:
+def _head_numbers(piece: _Bytes) -> tuple[tuple[int, Requantizer, int, _Ints, _Ints], _Ints]:
+    """Bits, requantizer, shift, multipliers and biases of the head; and its log priors."""
     outputs, bits, shift, in_shift, in_multiplier = piece.unpack("<HBBBxxxI")
     _within(outputs, 1, 65535, "outputs")
     _within(bits, 2, _MAX_ACT_BITS, "activation bits")
     multiplier, bias, prior = (piece.ints(outputs) for _ in range(3))
+    return (bits, _requantizer(in_multiplier, in_shift), shift, multiplier, bias), prior
+
+
+def _head(piece: _Bytes) -> PackedHead:
+    (bits, requantizer, shift, multiplier, bias), prior = _head_numbers(piece)
     matrix = _matrix(piece)
-    if (matrix.gates, matrix.rows) != (1, outputs):
-        raise UserError(f"matrix of {matrix.gates} x {matrix.rows} rows, expected 1 x {outputs}")
+    if (matrix.gates, matrix.rows) != (1, len(bias)):
+        raise UserError(f"matrix of {matrix.gates} x {matrix.rows} rows, expected 1 x {len(bias)}")
     _check_rows(matrix, bits, multiplier, shift)
-    return PackedHead(bits, _requantizer(in_multiplier, in_shift), shift, multiplier, bias, prior, matrix)
+    return PackedHead(bits, requantizer, shift, multiplier, bias, prior, matrix)
 
 
 def _check_rows(matrix: PackedMatrix, act_bits: int, multiplier: NDArray[np.int32], shift: int) -> None:
@@ -282,6 +302,7 @@ def _matrix(piece: _Bytes) -> PackedMatrix:
     _within(bits, 1, _MAX_BITS, "weight bits")
     if gates not in (1, GATES) or masks not in ((1, gates) if levels else (0,)) or not rows or not columns:
         raise UserError(f"matrix of {gates} x {rows} x {columns} with {levels} levels and {masks} masks")
+    _within(levels, 0, _MAX_LEVELS, "levels")
     _within(gates * rows * columns, 1, _MAX_WEIGHTS, "number of weights")
     steps = tuple(_level(piece) for _ in range(levels))
     if any(inner.block > outer.block for outer, inner in zip(steps, steps[1:])):

@@ -131,6 +131,23 @@ UNSEEN = -(2**31)
 
 
 @dataclass(frozen=True)
+class Outline:
+    """What a program must know of a model to feed it and to use its logits: all but the numbers it computes with.
+
+    `log_prior` and `meta`: as in PackedHead and PackedModel.
+    """
+
+    input: PackedInput
+    log_prior: Integers
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> int:
+        """Logits per frame."""
+        return len(self.log_prior)
+
+
+@dataclass(frozen=True)
 class PackedModel:
     """A whole network. `meta`: plain values for people and tools (phones, decoding options, where it came from)."""
 
@@ -143,6 +160,11 @@ class PackedModel:
     def outputs(self) -> int:
         """Logits per frame."""
         return len(self.head.bias)
+
+    @property
+    def outline(self) -> Outline:
+        """The model without its weights."""
+        return Outline(self.input, self.head.log_prior, self.meta)
 
     @property
     def content_bits(self) -> int:

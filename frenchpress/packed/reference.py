@@ -5,6 +5,9 @@ All numbers are int64. Products of matrices go through float64, which is exact f
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,14 +20,17 @@ _TOP = 2**31 - 1
 _OUT_SHIFT = 10
 
 Ints = NDArray[np.int64]
+Watch = Callable[[int, Ints], None]
+"""Is told the number of a layer and the gate arguments of its next frame, int64 [4 cells], 16 fraction bits."""
 
 
 class ReferenceStream:
     """A stream of frames through a packed model, as fp_stream of native/press.h is one."""
 
-    def __init__(self, model: PackedModel) -> None:
+    def __init__(self, model: PackedModel, watch: Watch | None = None) -> None:
         self.model = model
         self._layers = [_Layer(layer) for layer in model.layers]
+        self._watch = watch
         self._head = _Product(model.head.matrix)
         self.reset()
 
@@ -58,8 +64,8 @@ class ReferenceStream:
         self._frames = frames[ready:]
         x = frames[np.arange(ready)[:, None] + np.arange(around + 1)]
         x = x.reshape(ready, (around + 1) * self.model.input.dim)
-        for layer in self._layers:
-            x = layer.run(x)
+        for number, layer in enumerate(self._layers):
+            x = layer.run(x, None if self._watch is None else partial(self._watch, number))
         return self._logits(x)
 
     def _logits(self, x: Ints) -> NDArray[np.int32]:
@@ -69,9 +75,9 @@ class ReferenceStream:
         return logits.clip(-_TOP, _TOP).astype(np.int32)
 
 
-def run(model: PackedModel, feats: NDArray[np.float32]) -> NDArray[np.int32]:
+def run(model: PackedModel, feats: NDArray[np.float32], watch: Watch | None = None) -> NDArray[np.int32]:
     """Features of an utterance float32 [T, dim] -> logits int32 [T, outputs], 16 fraction bits."""
-    stream = ReferenceStream(model)
+    stream = ReferenceStream(model, watch)
     return np.concatenate([stream.push(feats), stream.finish()])
 
 
@@ -116,7 +122,7 @@ class _Layer:
     def reset(self) -> None:
         self._h, self._c = np.zeros((2, self._layer.cells), np.int64)
 
-    def run(self, x: Ints) -> Ints:
+    def run(self, x: Ints, watch: Callable[[Ints], None] | None = None) -> Ints:
         """Inputs int64 [n, columns] on the grid of the layer before -> outputs int64 [n, cells]."""
         layer = self._layer
         x = _requantized(x, layer.requantizer, layer.input_bits)
@@ -125,6 +131,8 @@ class _Layer:
         out = np.zeros((len(x), layer.cells), np.int64)
         for t in range(len(x)):
             argument = _shifted(along[t] + self._back(self._h) * back, layer.shift) + layer.bias
+            if watch is not None:
+                watch(argument)
             self._step(argument)
             out[t] = self._h
         return out

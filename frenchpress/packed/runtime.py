@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError
-from frenchpress.packed.format import parse_model
-from frenchpress.packed.model import UNSEEN, PackedModel
+from frenchpress.packed.format import parse_model, parse_outline
+from frenchpress.packed.model import UNSEEN, Outline, PackedModel
 from frenchpress.packed.reference import ReferenceStream
 
 LEVELS = ("portable C", "AVX2", "AVX-512 VNNI")
@@ -71,14 +71,20 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
 
 
 class Runtime:
-    """A packed model ready to run. `model`: what the file holds; `level`: see LEVELS, None for numpy."""
+    """A packed model ready to run. `model`: what the file says of it; `level`: see LEVELS, None for numpy.
+
+    The weights lie in memory once: in the C runtime, which checks the file itself, or in numpy's arrays.
+    """
 
     def __init__(self, data: bytes, name: str = "packed model", level: int | None = None) -> None:
         """`data`: the bytes of a file. `level`: a lower instruction set than the best. UserError when damaged."""
-        self.model: PackedModel = parse_model(data, name)
         self._handle, self._library = None, library()
+        self._packed: PackedModel | None = None
         if self._library is None:
+            self._packed = parse_model(data, name)
+            self.model: Outline = self._packed.outline
             return
+        self.model = parse_outline(data, name)
         error = ctypes.create_string_buffer(256)
         self._handle = self._library.fp_model_read(data, len(data), error, len(error))
         if not self._handle:
@@ -115,7 +121,7 @@ class Runtime:
 
     def stream(self) -> Stream:
         """A new stream at the start of an utterance."""
-        return _NativeStream(self) if self._handle else ReferenceStream(self.model)
+        return _NativeStream(self) if self._handle else ReferenceStream(self._packed)
 
     def logits(self, feats: NDArray[np.float32]) -> NDArray[np.int32]:
         """Features of an utterance float32 [T, dim] -> logits int32 [T, outputs], 16 fraction bits."""
@@ -128,7 +134,7 @@ class Runtime:
 
     def log_priors(self) -> NDArray[np.float32]:
         """Log prior of each tied state, float32 [outputs]; -inf where training saw none."""
-        prior = self.model.head.log_prior
+        prior = self.model.log_prior
         return np.where(prior == UNSEEN, -np.inf, prior / 65536.0).astype(np.float32)
 
 

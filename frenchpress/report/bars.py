@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
-_COLOURS = ("#4a6fa5", "#c9a66b", "#7d8f69", "#9a5b4f", "#6b6b6b")
+from frenchpress.report.svg import COLOURS, document, text
+
 _ROW, _BAR, _LEFT, _WIDTH, _RIGHT = 26, 18, 190, 520, 190
 
 
@@ -23,37 +23,27 @@ def bars_svg(title: str, legend: Sequence[str], bars: Sequence[Bar]) -> str:
     """An SVG document with a bar per line on one scale; as many parts per bar as `legend` has names, five at most."""
     longest = max((sum(bar.parts) for bar in bars), default=0) or 1
     height = 70 + _ROW * len(bars)
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + _WIDTH + _RIGHT}" height="{height}" '
-        'font-family="sans-serif" font-size="13">',
-        '<rect width="100%" height="100%" fill="white"/>',
-        _text(12, 22, title, ' font-weight="bold"'),
-        *_legend(legend),
-    ]
+    lines = [text(12, 22, title, ' font-weight="bold"'), *_legend(legend)]
     for number, bar in enumerate(bars):
         lines += _bar(bar, 62 + _ROW * number, _WIDTH / longest)
-    return "\n".join([*lines, "</svg>"]) + "\n"
+    return document(_LEFT + _WIDTH + _RIGHT, height, lines)
 
 
 def _legend(names: Sequence[str]) -> list[str]:
     lines = []
     for number, name in enumerate(names):
         x = _LEFT + 110 * number
-        lines += [_rect(x, 34, 12, 12, number), _text(x + 18, 45, name)]
+        lines += [_rect(x, 34, 12, 12, number), text(x + 18, 45, name)]
     return lines
 
 
 def _bar(bar: Bar, y: float, scale: float) -> list[str]:
-    lines, x = [_text(_LEFT - 8, y + 14, bar.name, ' text-anchor="end"')], float(_LEFT)
+    lines, x = [text(_LEFT - 8, y + 14, bar.name, ' text-anchor="end"')], float(_LEFT)
     for number, part in enumerate(bar.parts):
         lines.append(_rect(x, y, part * scale, _BAR, number))
         x += part * scale
-    return [*lines, _text(x + 8, y + 14, bar.text)]
+    return [*lines, text(x + 8, y + 14, bar.text)]
 
 
 def _rect(x: float, y: float, width: float, height: float, colour: int) -> str:
-    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{_COLOURS[colour]}"/>'
-
-
-def _text(x: float, y: float, text: str, more: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}"{more}>{escape(text)}</text>'
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{COLOURS[colour]}"/>'

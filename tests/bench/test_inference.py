@@ -56,13 +56,14 @@ def test_torch_runs_on_the_threads_of_the_case(monkeypatch):
     assert asked == [3]
 
 
-def test_onnxruntime_computes_the_lstm_of_torch():
+@pytest.mark.parametrize("batch", [1, 3])
+def test_onnxruntime_computes_the_lstm_of_torch(batch):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    lstm, features = reference_lstm(CASE), CASE.features()
+    lstm, features = reference_lstm(CASE), dataclasses.replace(CASE, batch=batch).features()
     with torch.no_grad():
         expected = lstm(features)[0].numpy()
-    graphs = inference._graphs(CASE.inputs, CASE.cells, CASE.layers, CASE.seed)
+    graphs = inference._graphs(CASE.inputs, CASE.cells, CASE.layers, CASE.seed, batch)
     for name, tolerance in ((ORT_FLOAT, 1e-5), (ORT_INT8, 0.05)):
         (found,) = inference.open_session(graphs[name]).run(["y"], {"x": features.numpy()})
         np.testing.assert_allclose(found, expected, atol=tolerance)

@@ -83,7 +83,7 @@ def test_other_sizes(layers, cells):
 
 def test_priors_are_those_of_training():
     runtime = packed(make(W8A16))
-    unseen = runtime.model.head.log_prior == UNSEEN
+    unseen = runtime.model.log_prior == UNSEEN
     assert np.array_equal(unseen, COUNTS == 0)
     assert np.allclose(np.exp(runtime.log_priors()), COUNTS / COUNTS.sum(), atol=1e-4)
 

@@ -1,5 +1,8 @@
 """The C runtime gives the bits of the numpy reference, whole or streaming, at every instruction set."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from packed_models import random_model
@@ -38,9 +41,7 @@ def plain_run(model, feats):
     for h in window:
         h = requantized(h, head.requantizer, head.input_bits)
         accs = [sum(int(w) * v for w, v in zip(row, h)) for row in head.matrix.values]
-        logits.append(
-            [shifted(a * int(m), head.shift) + int(b) for a, m, b in zip(accs, head.multiplier, head.bias)]
-        )
+        logits.append([shifted(a * int(m), head.shift) + int(b) for a, m, b in zip(accs, head.multiplier, head.bias)])
     return np.array(logits)
 
 
@@ -153,6 +154,44 @@ def test_damaged_files_and_wrong_features_are_refused(compiled):
         Runtime(data[:-1] + b"x")
     with pytest.raises(ValueError, match="expected"):
         Runtime(data).stream().push(np.zeros((3, 4), np.float32))
+
+
+def test_what_a_model_says_of_itself_is_the_same_with_and_without_the_library(compiled, monkeypatch):
+    model = random_model(9)
+    mine = Runtime(model_bytes(model))
+    monkeypatch.setattr(runtime, "library", lambda: None)
+    for packed in (mine, Runtime(model_bytes(model))):
+        assert packed.model.outputs == 11 and packed.model.meta == model.meta
+        assert (packed.model.input.dim, packed.model.input.left, packed.model.input.right) == (5, 2, 1)
+        assert np.array_equal(packed.model.log_prior, model.head.log_prior)
+
+
+def test_both_readers_accept_the_same_files(compiled, monkeypatch):
+    """Each of them is the only one that looks at the weights, where it is used."""
+    data = model_bytes(random_model(10, levels=(Level(4, 1, 2), Level(2, 1, 2)), cells=(5,), dim=3))
+    rng, native = np.random.default_rng(0), runtime.library()
+    accepted = []
+    for _ in range(600):
+        damaged = bytearray(data)
+        damaged[rng.integers(20, len(data) if rng.random() < 0.5 else 120)] = rng.choice([0, 1, 2, 8, 17, 57, 255])
+        monkeypatch.setattr(runtime, "library", lambda: native)
+        accepted.append(accepts(sealed(damaged)))
+        monkeypatch.setattr(runtime, "library", lambda: None)
+        assert accepts(sealed(damaged)) == accepted[-1]
+    assert 50 < sum(accepted) < 550
+
+
+def accepts(data):
+    try:
+        Runtime(data)
+    except UserError:
+        return False
+    return True
+
+
+def sealed(data):
+    """`data` with the right checksum again."""
+    return bytes(data[:16]) + struct.pack("<I", zlib.crc32(data[20:])) + bytes(data[20:])
 
 
 def test_without_the_library_numpy_serves(monkeypatch):
