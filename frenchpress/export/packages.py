@@ -13,4 +13,4 @@ def require(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise UserError(f"{name} cannot be imported ({error}); pip install 'frenchpress[export]'") from None
+        raise UserError(f"{name} cannot be imported ({error}); pip install -e '.[export]' in the checkout") from None

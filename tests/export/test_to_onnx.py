@@ -169,4 +169,4 @@ def test_command_refuses_in_one_line(tmp_path):
         assert done.returncode == 1 and done.stderr.count("\n") == 1 and text in done.stderr
     done = run_cli(directory, without="onnx", tmp_path=tmp_path)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "pip install 'frenchpress[export]'" in done.stderr
+    assert "pip install -e '.[export]'" in done.stderr
