@@ -1,5 +1,9 @@
 """The C runtime gives the bits of the numpy reference, whole or streaming, at every instruction set."""
 
+import ctypes
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from packed_models import random_model
@@ -153,6 +157,36 @@ def test_damaged_files_and_wrong_features_are_refused(compiled):
         Runtime(data[:-1] + b"x")
     with pytest.raises(ValueError, match="expected"):
         Runtime(data).stream().push(np.zeros((3, 4), np.float32))
+
+
+def sections_moved(data, order):
+    """The file with its sections in another order, or some of them twice, sealed again."""
+    pieces, at = [], 20
+    while at < len(data):
+        size = 8 + -(-struct.unpack_from("<I", data, at + 4)[0] // 4) * 4
+        pieces.append(data[at : at + size])
+        at += size
+    body = b"".join(pieces[k] for k in order)
+    return data[:10] + struct.pack("<HII", len(order), 20 + len(body), zlib.crc32(body)) + body
+
+
+def c_reads(data):
+    """What the C reader alone says of a file: None when it takes it, else its words."""
+    error, library = ctypes.create_string_buffer(160), runtime.library()
+    handle = library.fp_model_read(data, len(data), error, len(error))
+    library.fp_model_free(handle)
+    return None if handle else error.value.decode()
+
+
+def test_a_front_end_changes_no_bit_and_has_its_place(compiled):
+    model = random_model(6, front=True)
+    feats, data = features(model, 12), model_bytes(model)
+    assert np.array_equal(Runtime(data).logits(feats), Runtime(model_bytes(random_model(6))).logits(feats))
+    assert c_reads(data) is None and c_reads(sections_moved(data, range(6))) is None
+    for order in ([0, 1, 2, 3, 4, 5, 5], [0, 1, 2, 3, 5, 4], [0, 1, 2, 3, 5], [5, 0, 1, 2, 3, 4]):
+        assert c_reads(sections_moved(data, order))
+        with pytest.raises(UserError):
+            Runtime(sections_moved(data, order))
 
 
 def test_without_the_library_numpy_serves(monkeypatch):
