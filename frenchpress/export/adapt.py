@@ -1,13 +1,15 @@
-"""fMLLR of an unknown speaker while they speak, from what the network itself recognises.
+"""fMLLR of an unknown speaker while they speak, from what the search itself recognises.
 
-The network's posteriors of tied states, added up over the states of a phone, say how much each frame belongs to each
-phone; one Gaussian per phone says where frames of that phone lie in the features of training. From these comes the
-affine transform W that moves the speaker's features there, by the formulas of `gmm.fmllr` (Gales 1998). A second of
-speech is too little for its numbers, so `PRIOR_FRAMES` frames drawn from the phones' own Gaussians are counted as if
-they had been heard: their statistics are known in closed form, and with nothing else W is the identity.
+The best path says of which phone each frame is; one Gaussian per phone says where frames of that phone lie in the
+features of training. From these comes the affine transform W that moves the speaker's features there, by the formulas
+of `gmm.fmllr` (Gales 1998). A second of speech is too little for its numbers, so `PRIOR_FRAMES` frames drawn from the
+phones' own Gaussians are counted as if they had been heard: their statistics are known in closed form, and with nothing
+else W is the identity.
 """
 
 from __future__ import annotations
+
+from copy import deepcopy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,8 @@ from frenchpress.gmm.fmllr import FmllrStats, FrameTargets, apply_affine, estima
 from frenchpress.packed.model import PackedFront
 
 PRIOR_FRAMES = 200.0
-FIRST, RATIO = 100, 1.5
-"""Frames before the first estimate, and how many times as many before the next: few, since each takes long."""
+FIRST, RATIO = 50, 1.5
+"""Frames of speech before the first estimate, and how many times as many before the next; each takes a while."""
 
 _ITERATIONS = 10
 Floats = NDArray[np.float64]
@@ -35,24 +37,32 @@ class Adapter:
         self._fixed = fixed or transform is not None
         self._precision = 1.0 / front.variances.astype(np.float64)
         self._means, self._speech = front.means.astype(np.float64), front.weight > 0
-        self._frames, self._next = 0, FIRST
+        self._heard, self._next = 0, FIRST
         self._stats = prior_stats(front)
 
     def apply(self, feats: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features [n, D] through the transform in force."""
         return apply_affine(feats, self.transform)
 
-    def hear(self, feats: NDArray[np.float32], phones: NDArray[np.float32]) -> None:
-        """Count frames: features before the transform [n, D], posteriors of the phones [n, P]."""
-        if self._fixed:
+    def hear(self, feats: NDArray[np.float32], phones: NDArray[np.int32], over: bool) -> None:
+        """All frames of the utterance so far, before the transform [T, D], and the phone of each [T] as it now seems.
+
+        The transform is estimated when there is enough more speech than last time. `over`: the utterance is, and
+        counts in those that follow.
+        """
+        speech = self._speech[phones]
+        heard = self._heard + int(speech.sum())
+        if self._fixed or not (over or heard >= self._next):
             return
-        posts = phones * self._speech
-        targets = FrameTargets(posts @ self._precision, posts @ (self._means * self._precision), posts.sum(axis=1))
-        self._stats.accumulate_targets(feats, targets)
-        self._frames += len(feats)
-        if self._frames >= self._next:
-            self._next = int(RATIO * self._frames)
-            self.transform, _ = estimate(self._stats, _ITERATIONS, min_count=0.0)
+        stats = deepcopy(self._stats)
+        feats, precision = feats[speech], self._precision[phones[speech]]
+        pull = precision * self._means[phones[speech]]
+        stats.accumulate_targets(feats, FrameTargets(precision, pull, np.ones(len(feats))))
+        if heard >= self._next:
+            self._next = int(RATIO * heard)
+            self.transform, _ = estimate(stats, _ITERATIONS, min_count=0.0)
+        if over:
+            self._stats, self._heard = stats, heard
 
 
 def prior_stats(front: PackedFront) -> FmllrStats:

@@ -24,8 +24,8 @@ from frenchpress.packed.runtime import Runtime, log_softmax
 
 BLOCK = 25
 """Frames worked on at once."""
-LOOK_EVERY, CERTAIN_AFTER = 100, 100
-"""Frames between two looks at the best path, and how long ago a phone must have ended on it to be given out."""
+LOOK_EVERY, CERTAIN_AFTER = 50, 100
+"""Frames between two looks at the best path; how far behind the search a phone must have ended to be given out."""
 
 _MAX_RATE, _MAX_MILLISECONDS, _MAX_BINS = 192000, 200, 256
 
@@ -104,9 +104,8 @@ class Recogniser:
         self._cepstra, self._splice = OnlineMfcc(settings.mfcc), Splicer(front.left, front.right)
         self._network, self._search = runtime.stream(), decoder.stream(settings.acoustic_scale)
         self._priors = runtime.log_priors()
-        self._phone_of = _phone_of_outputs(front, runtime.model.outputs)
         self._waiting = np.zeros((0, len(front.mean)), np.float32)
-        self._unheard = np.zeros((0, len(front.matrix)), np.float32)
+        self._feats = [np.zeros((0, len(front.matrix)), np.float32)]
         self._given, self._next_look = 0, LOOK_EVERY
 
     @property
@@ -128,23 +127,23 @@ class Recogniser:
         """The audio is over: the phones not given out yet. UserError when the audio filled no frame."""
         settled = self.push(np.zeros(0, np.float32))
         last = np.concatenate([self._waiting, self._cepstra.finish()])
-        if not len(last) + self.frames + len(self._unheard):
+        if not len(last) + sum(map(len, self._feats)):
             raise UserError("shorter than one frame")
         for begin in range(0, len(last), BLOCK):
             self._forward(self._splice.push(self._mean(last[begin : begin + BLOCK])))
         self._forward(self._splice.finish())
         self._recognise(self._network.finish())
-        return settled + self._give(segments(self._search.path(True), self._front))
+        path = self._search.path(True)
+        self._adapt(path, over=True)
+        return settled + self._give(segments(path, self._front))
 
     def _forward(self, spliced: NDArray[np.float32]) -> None:
         feats = spliced @ self._front.matrix.T
-        self._unheard = np.concatenate([self._unheard, feats])
+        self._feats.append(feats)
         self._recognise(self._network.push(self._adapter.apply(feats)))
 
     def _recognise(self, logits: NDArray[np.int32]) -> None:
         posteriors = log_softmax(logits) if len(logits) else logits.astype(np.float32)
-        heard, self._unheard = self._unheard[: len(logits)], self._unheard[len(logits) :]
-        self._adapter.hear(heard, np.exp(posteriors) @ self._phone_of)
         unseen = np.isneginf(self._priors)
         self._search.push(np.where(unseen, np.float32(NEVER), posteriors - np.where(unseen, 0, self._priors)))
 
@@ -152,21 +151,19 @@ class Recogniser:
         if self.frames < self._next_look:
             return []
         self._next_look += LOOK_EVERY
-        found = segments(self._search.path(False), self._front)
-        return self._give([s for s in found[:-1] if s.end <= self.frames - CERTAIN_AFTER])
+        path, certain = self._search.path(False), self.frames - CERTAIN_AFTER
+        self._adapt(path, over=False)
+        return self._give([s for s in segments(path, self._front)[:-1] if s.end <= certain])
+
+    def _adapt(self, path: NDArray[np.int32], over: bool) -> None:
+        self._feats = [np.concatenate(self._feats)]
+        self._adapter.hear(self._feats[0][: len(path)], self._front.label_phone[path - 1], over)
 
     def _give(self, found: list[Segment]) -> list[Segment]:
         """Those that lie after what was given out, the first cut to begin there."""
         new = [Segment(s.phone, max(s.start, self._given), s.end) for s in found if s.end > self._given]
         self._given = new[-1].end if new else self._given
         return new
-
-
-def _phone_of_outputs(front: PackedFront, outputs: int) -> NDArray[np.float32]:
-    """[outputs, phones]: 1 where a tied state is one of the phone's."""
-    table = np.zeros((outputs, len(front.weight)), np.float32)
-    table[front.label_pdf, front.label_phone] = 1
-    return table / np.maximum(table.sum(axis=1, keepdims=True), 1)
 
 
 def segments(labels: NDArray[np.int32], front: PackedFront) -> list[Segment]:
