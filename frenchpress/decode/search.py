@@ -72,9 +72,8 @@ class Decoder:
         if max_active < 2:
             raise UserError(f"max_active {max_active}: at least 2 states must stay alive")
         limits = {"max_active": max_active, "min_active": min(min_active, max_active - 1)}
-        self._search = kaldi_decoder.FasterDecoder(
-            self._graph, kaldi_decoder.FasterDecoderOptions(beam=beam, **limits)
-        )
+        self._options = kaldi_decoder.FasterDecoderOptions(beam=beam, **limits)
+        self._search = kaldi_decoder.FasterDecoder(self._graph, self._options)
         self._lattices = kaldi_decoder.LatticeSimpleDecoder(
             self._graph, kaldi_decoder.LatticeSimpleDecoderConfig(beam=beam, lattice_beam=lattice_beam)
         )
@@ -95,6 +94,10 @@ class Decoder:
         if not lm_weights:
             return best
         return replace(best, by_lm_weight=self._by_lm_weight(scores, acoustic_scale, lm_weights, best))
+
+    def stream(self, acoustic_scale: float) -> StreamSearch:
+        """A search of its own that takes frames as they come and gives the path that `decode` would."""
+        return StreamSearch(self, acoustic_scale)
 
     def _columns(self, loglikes: NDArray[np.float32], utt: str) -> NDArray[np.float32]:
         """A column for each input label of the graph."""
@@ -143,6 +146,30 @@ class Decoder:
             return [self._words[word] for word in words]
         except KeyError as error:
             raise UserError(f"{self.source}: word {error.args[0]} is not in its words.txt") from None
+
+
+class StreamSearch:
+    """The search for the best path, frames in as they come."""
+
+    def __init__(self, decoder: Decoder, acoustic_scale: float) -> None:
+        self._decoder, self._scale, self.frames = decoder, np.float32(acoustic_scale), 0
+        self._search = kaldi_decoder.FasterDecoder(decoder._graph, decoder._options)
+        self._search.init_decoding()
+
+    def push(self, loglikes: NDArray[np.float32], utt: str = "utterance") -> None:
+        """The next frames' log-likelihoods [n, columns]; UserError naming `utt` when they are not finite."""
+        if not len(loglikes):
+            return
+        scores = self._decoder._columns(loglikes, utt) * self._scale
+        self._search.advance_decoding(kaldi_decoder.DecodableCtc(scores, self.frames))
+        self.frames += len(scores)
+
+    def path(self, over: bool, utt: str = "utterance") -> NDArray[np.int32]:
+        """The graph's input label at each frame of the best path so far, int32 [T]; `over`: no frame will follow."""
+        found, path = self._search.get_best_path(over)
+        if not found:
+            raise UserError(f"{utt}: no path through {self._decoder.source} survives the search; widen the beam")
+        return np.array(kaldifst.get_linear_symbol_sequence(path)[1], np.int32)
 
 
 def decode_all(

@@ -1,8 +1,11 @@
 """Pack a trained model into one file of integers: `python -m frenchpress.export.pack --task exp/task exp/x`.
 
-Writes `model.press` into the experiment's directory. Weights must have at most 8 bits and activations at most 16 with
-`fixed` ranges; the head of the monophones, which only training needs, stays behind. docs/packed_model.md describes
-the file.
+Writes `model.press` into the experiment's directory. Where the GMM system and the training set that the task came from
+lie as run.sh has them (or where --front and --train say), what turns audio into features goes into the file, and the
+decoding graph into `graph/` beside it: with the two, frenchpress.export.recognise needs nothing else.
+
+Weights must have at most 8 bits and activations at most 16 with `fixed` ranges; the head of the monophones, which only
+training needs, stays behind. docs/packed_model.md describes the file.
 """
 
 from __future__ import annotations
@@ -15,12 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
 from frenchpress.common import UserError, run_main
 from frenchpress.compress import PressedWeight
 from frenchpress.compress.activations import ActQuantizer
+from frenchpress.export.front import copy_graph, find_system, make_front
 from frenchpress.nnet.decode import log_priors
 from frenchpress.nnet.linear import PressedLinear
 from frenchpress.nnet.lstm import QuantLSTMLayer
@@ -33,6 +38,7 @@ from frenchpress.packed.model import (
     GATE_BITS,
     GATES,
     UNSEEN,
+    PackedFront,
     PackedHead,
     PackedInput,
     PackedLstm,
@@ -44,7 +50,9 @@ PACKED = "model.press"
 _MAX_WEIGHT_BITS, _MAX_ACT_BITS = 8, 16
 
 
-def pack_model(model: AcousticModel, pdf_counts: NDArray[np.int64], meta: dict[str, object]) -> PackedModel:
+def pack_model(
+    model: AcousticModel, pdf_counts: NDArray[np.int64], meta: dict[str, object], front: PackedFront | None = None
+) -> PackedModel:
     """The integers of a trained model; UserError that names the layer when it has none."""
     layers = list(model.lstm.items())
     first = layers[0][1].act_in
@@ -58,7 +66,7 @@ def pack_model(model: AcousticModel, pdf_counts: NDArray[np.int64], meta: dict[s
             step, bits = _step(layer.act_out), layer.act_out.bits
     with _blaming("head_cd"):
         head = _head(model.head_cd, step, bits, log_priors(pdf_counts), pdf_counts)
-    return PackedModel(given, tuple(packed), head, meta)
+    return PackedModel(given, tuple(packed), head, meta, front)
 
 
 @contextmanager
@@ -151,32 +159,61 @@ def _head(
     return PackedHead(head.act.bits, requantized, shift, factors[0], bias, fixed_prior, matrix)
 
 
-def pack_experiment(directory: Path, task: Task) -> tuple[PackedModel, int]:
-    """Pack the trained model in `directory` into its model.press: what was packed, and the bytes of the file."""
+def pack_experiment(directory: Path, task: Task, origin: tuple[Path, Path] | None = None) -> tuple[PackedModel, int]:
+    """Pack the trained model in `directory` into its model.press: what was packed, and the bytes of the file.
+
+    `origin`: GMM system and training set of the task; with them go the front end, and a copy of the graph.
+    """
     model = load_model(directory)
     if model.sizes.num_pdfs != task.num_pdfs:
         raise UserError(f"{directory}: trained for {model.sizes.num_pdfs} tied states, {task.path} has {task.num_pdfs}")
     meta = {"experiment": directory.name, "phones": task.phones, "decode": asdict(model.config.decode)}
+    meta |= _chosen_weight(directory)
+    front = None
+    if origin is not None:
+        front, meta["mfcc"] = make_front(*origin, task)
+        copy_graph(origin[0] / "graph", directory / "graph")
     try:
-        packed = pack_model(model, task.pdf_counts, meta)
+        packed = pack_model(model, task.pdf_counts, meta, front)
     except UserError as error:
         raise UserError(f"{directory}: {error}") from None
     return packed, write_model(directory / PACKED, packed)
+
+
+def _chosen_weight(directory: Path) -> dict[str, float]:
+    """The LM weight that stage 5 chose on dev, if it has run."""
+    stats = directory / "decode_dev/stats.yaml"
+    return {"lm_weight": float(yaml.safe_load(stats.read_text("utf-8"))["lm_weight"])} if stats.exists() else {}
+
+
+def _origin(task: Task, system: Path | None, train: Path | None) -> tuple[Path, Path] | None:
+    """GMM system and training set, as given or as found."""
+    if (system is None) != (train is None):
+        raise UserError("give both --front and --train, or neither")
+    origin = (system, train) if system and train else find_system(task)
+    if origin is None:
+        print("no front end: system and training set of the task are not where run.sh has them (--front, --train)")
+    return origin
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", type=Path, required=True, help="the task that the model was trained on")
+    parser.add_argument("--front", type=Path, help="GMM system that its features come from, e.g. exp/tri3")
+    parser.add_argument("--train", type=Path, help="training set with MFCC, e.g. data/train")
     parser.add_argument("experiment", type=Path, help="exp/x, with a trained model in it")
     args = parser.parse_args()
-    packed, size = pack_experiment(args.experiment, Task.load(args.task))
+    task = Task.load(args.task)
+    packed, size = pack_experiment(args.experiment, task, _origin(task, args.front, args.train))
     content = -(-packed.content_bits // 8)
     kept = sum(m.kept for layer in packed.layers for m in (layer.input_matrix, layer.recurrent_matrix))
     kept += packed.head.matrix.kept
     above = 100 * (size / content - 1)
     print(f"{args.experiment / PACKED}: {size} bytes, {above:.2f} % above the {content} of its contents")
     print(f"{kept} weights kept in {len(packed.layers)} layers of {GATES} gates and a head of {packed.outputs} outputs")
+    if packed.front:
+        print(f"{-(-packed.front.content_bits // 8)} bytes are the front end; {args.experiment}/graph has its graph")
 
 
 if __name__ == "__main__":

@@ -27,13 +27,14 @@ def mfcc(samples: np.ndarray, rate: int, conf: MfccConfig = DEFAULT, utt: str = 
     if conf.dither:
         noise = np.random.default_rng(zlib.crc32(utt.encode())).standard_normal(len(samples), np.float32)
         samples = samples + np.float32(conf.dither) * noise
-    computer = knf.OnlineMfcc(_native(conf))
+    computer = knf.OnlineMfcc(native_options(conf))
     computer.accept_waveform(conf.sample_frequency, samples)
     computer.input_finished()
     return np.stack([computer.get_frame(t) for t in range(computer.num_frames_ready)])
 
 
-def _native(conf: MfccConfig) -> knf.MfccOptions:
+def native_options(conf: MfccConfig) -> knf.MfccOptions:
+    """The same options for kaldi-native-fbank; it is never to dither."""
     options = knf.MfccOptions()
     frame, mel = options.frame_opts, options.mel_opts
     frame.samp_freq = conf.sample_frequency

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -52,9 +53,14 @@ _WINDOWS = ("hamming", "hanning", "povey", "rectangular", "sine", "blackman")
 
 def load_config(path: Path | str) -> MfccConfig:
     """Read an options file; an unknown option, a wrong value or an option given twice is a UserError."""
+    return parse_config(read_lines(path), path)
+
+
+def parse_config(lines: Iterable[str], path: Path | str) -> MfccConfig:
+    """As `load_config`, from the lines of a file; `path` begins every error."""
     types = {field.name.replace("_", "-"): field.type for field in fields(MfccConfig)}
     given: dict[str, float | int | bool | str] = {}
-    for number, line in enumerate(read_lines(path), 1):
+    for number, line in enumerate(lines, 1):
         line = line.split("#")[0].strip()
         if not line:
             continue
@@ -70,6 +76,13 @@ def load_config(path: Path | str) -> MfccConfig:
             raise UserError(f"{where}: --{name} is given twice")
         given[key] = _value(value if equals else "true", str(types[name]), f"{where}: --{name}")
     return _sane(MfccConfig(**given), path)
+
+
+def config_lines(config: MfccConfig) -> list[str]:
+    """The options that are not the defaults, as `parse_config` reads them."""
+    default = MfccConfig()
+    changed = [f.name for f in fields(config) if getattr(config, f.name) != getattr(default, f.name)]
+    return [f"--{name.replace('_', '-')}={str(getattr(config, name)).lower()}" for name in changed]
 
 
 def _value(text: str, kind: str, where: str) -> float | int | bool | str:

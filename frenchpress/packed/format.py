@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from frenchpress.packed.index import Level, decode_index, encode_index
 from frenchpress.packed.model import (
     GATES,
     Outline,
+    PackedFront,
     PackedHead,
     PackedInput,
     PackedLstm,
@@ -32,6 +33,8 @@ _HEADER = struct.Struct("<8sHHII")
 _CHECKED_FROM = _HEADER.size
 _MAX_WEIGHTS = 1 << 26
 _MAX_BITS, _MAX_ACT_BITS, _MAX_SHIFT, _MAX_LEVELS = 8, 16, 56, 16
+_MAX_LAYERS, _MAX_PHONES, _MAX_LABELS = 61, 256, 1 << 20
+_LABEL = np.dtype([("pdf", "<u2"), ("phone", "u1"), ("flags", "u1")])
 
 _Ints = NDArray[np.int32]
 
@@ -55,6 +58,8 @@ def model_bytes(model: PackedModel) -> bytes:
     sections = [(b"META", meta), (b"FEAT", _input_bytes(model.input))]
     sections += [(b"LSTM", _lstm_bytes(layer)) for layer in model.layers]
     sections.append((b"HEAD", _head_bytes(model.head)))
+    if model.front is not None:
+        sections.append((b"FRNT", _front_bytes(model.front)))
     body = b"".join(tag + struct.pack("<I", len(data)) + data + bytes(-len(data) % 4) for tag, data in sections)
     length = _HEADER.size + len(body)
     return _HEADER.pack(MAGIC, VERSION, len(sections), length, zlib.crc32(body)) + body
@@ -82,6 +87,14 @@ def _head_bytes(head: PackedHead) -> bytes:
     )
     numbers = (head.multiplier, head.bias, head.log_prior)
     return start + b"".join(_ints(n) for n in numbers) + _matrix_bytes(head.matrix)
+
+
+def _front_bytes(front: PackedFront) -> bytes:
+    (dim, _), labels = front.matrix.shape, np.empty(len(front.label_pdf), _LABEL)
+    labels["pdf"], labels["phone"], labels["flags"] = front.label_pdf, front.label_phone, front.label_flags
+    start = struct.pack("<HHBBHI", dim, len(front.mean), front.left, front.right, len(front.weight), len(labels))
+    numbers = (front.mean, front.matrix, front.weight, front.means, front.variances)
+    return start + b"".join(_floats(n) for n in numbers) + labels.tobytes()
 
 
 def _matrix_bytes(m: PackedMatrix) -> bytes:
@@ -145,11 +158,10 @@ def read_model(path: Path | str) -> PackedModel:
 def parse_model(data: bytes, name: str = "packed model") -> PackedModel:
     """The model in the bytes of a file. Nothing in it is executed, and nothing is read outside of it."""
     try:
-        sections = _sections(memoryview(data))
-        meta = _section(sections[0], _meta)
-        given = _section(sections[1], _input)
-        layers = tuple(_section(s, _lstm) for s in sections[2:-1])
-        model = PackedModel(given, layers, _section(sections[-1], _head), meta)
+        found = _sections(memoryview(data))
+        outline = _outline(found)
+        layers = tuple(_section(s, _lstm) for s in found.layers)
+        model = PackedModel(outline.input, layers, _section(found.head, _head), outline.meta, outline.front)
         _check_chain(model)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
@@ -159,15 +171,33 @@ def parse_model(data: bytes, name: str = "packed model") -> PackedModel:
 def parse_outline(data: bytes, name: str = "packed model") -> Outline:
     """The outline of the model in the bytes of a file, whose weights are not looked at; UserError when damaged."""
     try:
-        sections = _sections(memoryview(data))
-        meta, given = _section(sections[0], _meta), _section(sections[1], _input)
-        _, log_prior = _head_numbers(_Bytes(sections[-1][1]))
+        return _outline(_sections(memoryview(data)))
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    return Outline(given, log_prior, meta)
 
 
-def _sections(data: memoryview) -> list[tuple[bytes, memoryview]]:
+_Piece = tuple[bytes, memoryview]
+
+
+class _Sections(NamedTuple):
+    """Tag and body of each section; `front` is empty or has one."""
+
+    meta: _Piece
+    input: _Piece
+    layers: list[_Piece]
+    head: _Piece
+    front: list[_Piece]
+
+
+def _outline(found: _Sections) -> Outline:
+    _, log_prior = _head_numbers(_Bytes(found.head[1]))
+    front = _section(found.front[0], _front) if found.front else None
+    outline = Outline(_section(found.input, _input), log_prior, _section(found.meta, _meta), front)
+    _check_front(outline)
+    return outline
+
+
+def _sections(data: memoryview) -> _Sections:
     if data[: len(MAGIC)] != MAGIC or len(data) < _HEADER.size:
         raise UserError("not a packed model (python -m frenchpress.export.pack makes one)")
     _, version, count, length, crc = _HEADER.unpack_from(data)
@@ -175,21 +205,21 @@ def _sections(data: memoryview) -> list[tuple[bytes, memoryview]]:
         raise UserError(f"version {version} of the format, this program reads {VERSION}")
     if length != len(data) or crc != zlib.crc32(data[_CHECKED_FROM:]):
         raise UserError("damaged: its length or checksum is wrong")
-    if not 4 <= count <= 64:
-        raise UserError(f"{count} sections")
     body, found = _Bytes(data[_CHECKED_FROM:]), []
-    for _ in range(count):
+    for _ in range(_within(count, 4, _MAX_LAYERS + 4, "number of sections")):
         tag, size = body.unpack("<4sI")
         found.append((tag, body.take(size)))
         body.take(-size % 4)
     body.finish()
     tags = [tag for tag, _ in found]
-    if tags[:2] != [b"META", b"FEAT"] or tags[-1] != b"HEAD" or set(tags[2:-1]) != {b"LSTM"}:
-        raise UserError(f"sections {b' '.join(tags)!r}, expected META FEAT LSTM ... HEAD")
-    return found
+    head = count - (2 if tags[-1] == b"FRNT" else 1)
+    if tags[:2] != [b"META", b"FEAT"] or tags[head] != b"HEAD" or set(tags[2:head]) != {b"LSTM"}:
+        raise UserError(f"sections {b' '.join(tags)!r}, expected META FEAT LSTM ... HEAD, and maybe FRNT")
+    _within(head - 2, 1, _MAX_LAYERS, "number of layers")
+    return _Sections(found[0], found[1], found[2:head], found[head], found[head + 1 :])
 
 
-def _section(section: tuple[bytes, memoryview], parse: Callable[[_Bytes], T]) -> T:
+def _section(section: _Piece, parse: Callable[[_Bytes], T]) -> T:
     piece = _Bytes(section[1])
     try:
         result = parse(piece)
@@ -285,6 +315,30 @@ def _head(piece: _Bytes) -> PackedHead:
     return PackedHead(bits, requantizer, shift, multiplier, bias, prior, matrix)
 
 
+def _front(piece: _Bytes) -> PackedFront:
+    dim, ceps, left, right, phones, labels = piece.unpack("<HHBBHI")
+    _within(dim, 1, 65535, "features")
+    _within(ceps, 1, 65535, "cepstra")
+    _within(phones, 1, _MAX_PHONES, "phones")
+    _within(labels, 1, _MAX_LABELS, "labels")
+    width = (left + 1 + right) * ceps
+    mean, matrix, weight = piece.floats(ceps), piece.floats(dim * width), piece.floats(phones)
+    means, variances = piece.floats(phones * dim), piece.floats(phones * dim)
+    if not all(np.isfinite(n).all() for n in (mean, matrix, weight, means, variances)):
+        raise UserError("a number is not finite")
+    if (weight < 0).any() or (variances <= 0).any():
+        raise UserError("a weight below 0, or a variance not above it")
+    table = np.frombuffer(piece.take(labels * _LABEL.itemsize), _LABEL)
+    pdf, phone, flags = (table[name].astype(np.int32) for name in ("pdf", "phone", "flags"))
+    if phone.max() >= phones or flags.max() > 3:
+        raise UserError("a label of a phone that is not there, or with unknown flags")
+    shape = (phones, dim)
+    return PackedFront(
+        left, right, mean, matrix.reshape(dim, width), weight, means.reshape(shape), variances.reshape(shape),
+        pdf, phone, flags,
+    )  # fmt: skip
+
+
 def _check_rows(matrix: PackedMatrix, act_bits: int, multiplier: NDArray[np.int32], shift: int) -> None:
     """Nothing may overflow: accumulators 31 bits, products of them with multipliers 61."""
     _within(shift, 1, _MAX_SHIFT, "shift")
@@ -339,3 +393,14 @@ def _check_chain(model: PackedModel) -> None:
             raise UserError(f"layer {number}: {given}-bit inputs, but {bits}-bit ones come in")
         if layer is not None:
             width, bits = layer.cells, layer.output_bits
+
+
+def _check_front(model: Outline) -> None:
+    """The front end gives what the network takes, and its labels read outputs that are there."""
+    front = model.front
+    if front is None:
+        return
+    if len(front.matrix) != model.input.dim:
+        raise UserError(f"front end of {len(front.matrix)} features, but the network takes {model.input.dim}")
+    if front.label_pdf.max() >= model.outputs:
+        raise UserError(f"a label reads output {front.label_pdf.max()} of {model.outputs}")

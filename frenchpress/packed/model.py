@@ -130,16 +130,50 @@ class PackedHead:
 UNSEEN = -(2**31)
 
 
+ENDS_PHONE, SELF_LOOP = 1, 2
+"""Flags of a graph label: the arc ends its phone; the arc stays in its state."""
+
+
+@dataclass(frozen=True)
+class PackedFront:
+    """What makes features of cepstra, and phones of the labels of a decoding graph. The network does without it.
+
+    Features: cepstra less a running mean that begins as `mean` float32 [ceps], `left` + 1 + `right` frames side by
+    side, through `matrix` float32 [dim, (left + 1 + right) * ceps]. Phones as adaptation knows them, on the features
+    of training: `weight` float32 [phones] (share of frames, 0 for silence), `means` and `variances` float32
+    [phones, dim]. Input label k + 1 of the graph reads output `label_pdf[k]` and is of phone `label_phone[k]`, with
+    flags `label_flags[k]`; all int32 [labels].
+    """
+
+    left: int
+    right: int
+    mean: NDArray[np.float32]
+    matrix: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    means: NDArray[np.float32]
+    variances: NDArray[np.float32]
+    label_pdf: Integers
+    label_phone: Integers
+    label_flags: Integers
+
+    @property
+    def content_bits(self) -> int:
+        """32 for every number, and for every label with what it stands for."""
+        numbers = (self.mean, self.matrix, self.weight, self.means, self.variances, self.label_pdf)
+        return 32 * sum(n.size for n in numbers)
+
+
 @dataclass(frozen=True)
 class Outline:
     """What a program must know of a model to feed it and to use its logits: all but the numbers it computes with.
 
-    `log_prior` and `meta`: as in PackedHead and PackedModel.
+    `log_prior`, `meta` and `front`: as in PackedHead and PackedModel.
     """
 
     input: PackedInput
     log_prior: Integers
     meta: dict[str, Any] = field(default_factory=dict)
+    front: PackedFront | None = None
 
     @property
     def outputs(self) -> int:
@@ -155,6 +189,7 @@ class PackedModel:
     layers: tuple[PackedLstm, ...]
     head: PackedHead
     meta: dict[str, Any] = field(default_factory=dict)
+    front: PackedFront | None = None
 
     @property
     def outputs(self) -> int:
@@ -164,11 +199,12 @@ class PackedModel:
     @property
     def outline(self) -> Outline:
         """The model without its weights."""
-        return Outline(self.input, self.head.log_prior, self.meta)
+        return Outline(self.input, self.head.log_prior, self.meta, self.front)
 
     @property
     def content_bits(self) -> int:
-        """Bits of everything the network computes with: weights, index, and 32 for every other number."""
+        """Bits of everything that is computed with: weights, index, and 32 for every other number."""
         matrices = [m for layer in self.layers for m in (layer.input_matrix, layer.recurrent_matrix)]
         others = 2 * self.input.dim + sum(3 * len(layer.bias) for layer in self.layers) + 3 * self.outputs
-        return sum(m.content_bits for m in (*matrices, self.head.matrix)) + 32 * others
+        front = self.front.content_bits if self.front else 0
+        return sum(m.content_bits for m in (*matrices, self.head.matrix)) + 32 * others + front

@@ -96,6 +96,20 @@ def test_every_lm_weight_gets_its_cheapest_path(tmp_path):
         assert ["ab"[label - 1] for label in found.alignment] == found.words
 
 
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+def test_frames_as_they_come_find_the_same_path(kaldi, piece):
+    decoder, _, loglikes, _ = kaldi
+    utt, scores = next(iter(loglikes.items()))
+    whole, search = decoder.decode(scores, 0.1), decoder.stream(0.1)
+    for k in range(0, len(scores), piece):
+        search.push(scores[k : k + piece], utt)
+        assert search.frames == min(k + piece, len(scores))
+    assert len(search.path(False)) == search.frames
+    assert np.array_equal(search.path(True), whole.alignment)
+    with pytest.raises(UserError, match="utt7: log-likelihoods are not finite"):
+        search.push(np.full_like(scores[:1], np.nan), "utt7")
+
+
 @pytest.mark.parametrize("limits", [{"max_active": 20}, {"beam": 3.0, "min_active": 2}])
 def test_narrow_searches_miss_the_best_path(kaldi, limits):
     decoder, transitions, loglikes, golden = kaldi

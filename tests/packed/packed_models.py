@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from frenchpress.packed.build import fixed_bias, fixed_point, out_multiplier, requantizer
-from frenchpress.packed.model import UNSEEN, PackedHead, PackedInput, PackedLstm, PackedMatrix, PackedModel
+from frenchpress.packed.model import UNSEEN, PackedFront, PackedHead, PackedInput, PackedLstm, PackedMatrix, PackedModel
 
 
 def random_mask(rng, rows, columns, levels):
@@ -30,9 +30,23 @@ def random_matrix(rng, gates, rows, columns, bits, levels=(), shared=True):
     return PackedMatrix(gates, bits, values.astype(np.int32), levels, masks)
 
 
+def random_front(rng, dim, outputs, ceps=3, context=(1, 1), phones=4, labels=9):
+    """A front end for `dim` features; its labels read any of `outputs` outputs."""
+    width = (sum(context) + 1) * ceps
+
+    def draw(*shape):
+        return rng.normal(0, 1, shape).astype(np.float32)
+
+    return PackedFront(
+        *context, draw(ceps), draw(dim, width), np.abs(draw(phones)), draw(phones, dim), np.exp(draw(phones, dim)),
+        *(rng.integers(0, top, labels).astype(np.int32) for top in (outputs, phones, 4)),
+    )  # fmt: skip
+
+
 def random_model(
-    seed=0, dim=5, context=(2, 1), cells=(7, 6), outputs=11, bits=8, act_bits=(16, 16, 16), levels=(), shared=True
-):
+    seed=0, dim=5, context=(2, 1), cells=(7, 6), outputs=11, bits=8, act_bits=(16, 16, 16), levels=(), shared=True,
+    front=False,
+):  # fmt: skip
     """`act_bits`: of the features, of the outputs of all layers, of the inputs of the head."""
     rng = np.random.default_rng(seed)
     step = [1.0 / (2 ** (b - 1) - 1) for b in act_bits]
@@ -61,4 +75,5 @@ def random_model(
     )  # fmt: skip
     mean, gain = rng.normal(0, 1, dim), rng.uniform(0.5, 2, dim) / (8 * step[0])
     given = PackedInput(*context, act_bits[0], mean.astype(np.float32), gain.astype(np.float32))
-    return PackedModel(given, tuple(layers), head, {"phones": ["SIL", "a"], "name": "é"})
+    meta = {"phones": ["SIL", "a"], "name": "é"}
+    return PackedModel(given, tuple(layers), head, meta, random_front(rng, dim, outputs) if front else None)

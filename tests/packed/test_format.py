@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,6 +36,14 @@ def test_comes_back_whole(levels, bits):
     for shared in (True, False):
         model = random_model(bits, bits=bits, levels=levels, shared=shared)
         assert same(parse_model(model_bytes(model)), model)
+
+
+def test_front_end_comes_back_and_is_counted():
+    model = random_model(1, front=True)
+    assert same(parse_model(model_bytes(model)), model)
+    bare = random_model(1)
+    extra = len(model_bytes(model)) - len(model_bytes(bare))
+    assert model.content_bits - bare.content_bits == 32 * (3 + 5 * 9 + 4 + 2 * 4 * 5 + 9) == 8 * (extra - 8 - 12)
 
 
 def test_file_and_its_bytes(tmp_path):
@@ -115,3 +124,41 @@ def test_a_row_that_could_overflow_is_refused():
     model.layers[0].recurrent_matrix.values[3] = -128
     with pytest.raises(UserError, match="past 32 bits; use fewer"):
         parse_model(model_bytes(model))
+
+
+def with_front(change: bytes, at: int) -> bytes:
+    """A file whose FRNT section has `change` at byte `at`."""
+    data = model_bytes(random_model(front=True))
+    place = data.rindex(b"FRNT") + 8 + at
+    return sealed(data[:place] + change + data[place + len(change) :])
+
+
+FRONT_NUMBERS = 12 + 4 * (3 + 5 * 9)
+
+
+@pytest.mark.parametrize(
+    "change,at,message",
+    [
+        (b"\0\0", 2, "section FRNT: cepstra 0 is outside"),
+        (b"\xff\xff", 2, "section FRNT: .* bytes are needed"),
+        (b"\xff", 4, "section FRNT: .* bytes are needed"),
+        (b"\xff\xff\xff\xff", 8, "section FRNT: labels 4294967295 is outside"),
+        (b"\x08", 8, "section FRNT: 4 bytes too many"),
+        (struct.pack("<f", np.nan), 12, "section FRNT: a number is not finite"),
+        (struct.pack("<f", -1), FRONT_NUMBERS, "a weight below 0"),
+        (struct.pack("<f", 0), FRONT_NUMBERS + 4 * (4 + 20), "a variance not above it"),
+        (b"\x0b\0", FRONT_NUMBERS + 4 * (4 + 40), "a label reads output 11 of 11"),
+        (b"\x04", FRONT_NUMBERS + 4 * (4 + 40) + 2, "a label of a phone that is not there"),
+        (b"\x04", FRONT_NUMBERS + 4 * (4 + 40) + 3, "with unknown flags"),
+    ],
+)
+def test_bad_front_ends_are_refused(change, at, message):
+    with pytest.raises(UserError, match=message):
+        parse_model(with_front(change, at))
+
+
+def test_front_end_of_another_network_is_refused():
+    model = random_model(dim=5)
+    other = random_model(dim=4, front=True).front
+    with pytest.raises(UserError, match="front end of 4 features, but the network takes 5"):
+        parse_model(model_bytes(replace(model, front=other)))

@@ -1,5 +1,6 @@
 """The C runtime gives the bits of the numpy reference, whole or streaming, at every instruction set."""
 
+import ctypes
 import struct
 import zlib
 
@@ -192,6 +193,36 @@ def accepts(data):
 def sealed(data):
     """`data` with the right checksum again."""
     return bytes(data[:16]) + struct.pack("<I", zlib.crc32(data[20:])) + bytes(data[20:])
+
+
+def sections_moved(data, order):
+    """The file with its sections in another order, or some of them twice, sealed again."""
+    pieces, at = [], 20
+    while at < len(data):
+        size = 8 + -(-struct.unpack_from("<I", data, at + 4)[0] // 4) * 4
+        pieces.append(data[at : at + size])
+        at += size
+    body = b"".join(pieces[k] for k in order)
+    return data[:10] + struct.pack("<HII", len(order), 20 + len(body), zlib.crc32(body)) + body
+
+
+def c_reads(data):
+    """What the C reader alone says of a file: None when it takes it, else its words."""
+    error, library = ctypes.create_string_buffer(160), runtime.library()
+    handle = library.fp_model_read(data, len(data), error, len(error))
+    library.fp_model_free(handle)
+    return None if handle else error.value.decode()
+
+
+def test_a_front_end_changes_no_bit_and_has_its_place(compiled):
+    model = random_model(6, front=True)
+    feats, data = features(model, 12), model_bytes(model)
+    assert np.array_equal(Runtime(data).logits(feats), Runtime(model_bytes(random_model(6))).logits(feats))
+    assert c_reads(data) is None and c_reads(sections_moved(data, range(6))) is None
+    for order in ([0, 1, 2, 3, 4, 5, 5], [0, 1, 2, 3, 5, 4], [0, 1, 2, 3, 5], [5, 0, 1, 2, 3, 4]):
+        assert c_reads(sections_moved(data, order))
+        with pytest.raises(UserError):
+            Runtime(sections_moved(data, order))
 
 
 def test_without_the_library_numpy_serves(monkeypatch):

@@ -336,6 +336,8 @@ static int read_head(reader *r, fp_model *m, int inputs, int32_t given_top) {
            read_matrix(r, &m->head, 1, m->outputs, inputs, m->head_top);
 }
 
+static int is_next(const reader *r, const char *tag) { return r->end - r->at >= 4 && !memcmp(r->at, tag, 4); }
+
 /* The next section, which must be `tag`: `piece` is its body. */
 static int section(reader *r, const char *tag, reader *piece) {
     const uint8_t *p = take(r, 8), *body;
@@ -356,17 +358,23 @@ static int read_all(reader *r, fp_model *m, size_t size) {
     if (u16(p + 8) != VERSION) return fail(r, "version %u of the format, this program reads %d", u16(p + 8), VERSION);
     if (u32(p + 12) != size || u32(p + 16) != crc32_of(p + 20, size - 20))
         return fail(r, "damaged: its length or checksum is wrong");
-    m->layers = (int32_t)u16(p + 10) - 3;
-    if (m->layers < 1 || m->layers > MAX_LAYERS) return m->layers = 0, fail(r, "%u sections", u16(p + 10));
+    const int32_t sections = (int32_t)u16(p + 10);
+    if (sections < 4 || sections > MAX_LAYERS + 4) return fail(r, "%d sections", sections);
     if (!section(r, "META", &piece) || !section(r, "FEAT", &piece) || !read_input(&piece, m) || !ended(&piece)) return 0;
     int width = (m->left + 1 + m->right) * m->dim;
     int32_t top = m->input_top;
-    for (int i = 0; i < m->layers; i++) {
-        lstm_layer *l = &m->layer[i];
+    do {
+        if (m->layers == MAX_LAYERS) return fail(r, "more than %d layers", MAX_LAYERS);
+        lstm_layer *l = &m->layer[m->layers++];
         if (!section(r, "LSTM", &piece) || !read_lstm(&piece, l, width, top) || !ended(&piece)) return 0;
         width = l->cells, top = l->output_top;
-    }
-    return section(r, "HEAD", &piece) && read_head(&piece, m, width, top) && ended(&piece) && ended(r);
+    } while (is_next(r, "LSTM"));
+    if (!section(r, "HEAD", &piece) || !read_head(&piece, m, width, top) || !ended(&piece)) return 0;
+    /* The front end is not the network's business: its frame is checked, what is in it is not looked at. */
+    const int front = is_next(r, "FRNT");
+    if (front && !section(r, "FRNT", &piece)) return 0;
+    if (sections != m->layers + 3 + front) return fail(r, "%d sections, its header says %d", m->layers + 3 + front, sections);
+    return ended(r);
 }
 
 /* An entry holds sigmoid(i / 128) - 1/2 with 20 fraction bits and, in the low 12 bits, what the next one has more. */

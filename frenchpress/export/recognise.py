@@ -1,0 +1,166 @@
+"""Recognise phones in audio with a packed model:
+
+    python -m frenchpress.export.recognise exp/w8a16_hcgs16x/model.press a.wav b.wav
+    arecord -q -t raw -f S16_LE -r 16000 | python -m frenchpress.export.recognise exp/w8a16_hcgs16x/model.press -
+
+Prints a line for each phone: file, start and end in seconds, phone; silences are among the phones. A file is one
+utterance: one channel, at the model's rate; WAV, FLAC or SPHERE. `-` is standard input, WAV or raw 16-bit samples,
+worked on as it arrives: a phone is printed 1 to 2 seconds after it was spoken, once it lies a second behind the search
+on the best path so far. That is nearly always, but not by proof, what the best path has at the end; files get the same
+treatment and the same phones. There is no search for the ends of utterances: memory grows with the audio.
+
+The real-time factor (time of processing over time of audio; loading the model and waiting for audio left out) goes to
+standard error.
+
+The model was trained on features adapted to each speaker; here the speaker is not known beforehand, and more phones are
+wrong than the recipe's PER says. docs/recognise.md has the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frenchpress.common import UserError, run_main
+from frenchpress.decode.search import Decoder
+from frenchpress.export.adapt import Adapter
+from frenchpress.export.front import GRAPH_FILES
+from frenchpress.export.recogniser import Recogniser, Segment, Settings
+from frenchpress.feats.online import RunningMean
+from frenchpress.kaldi.audio import read_audio
+from frenchpress.kaldi.audio_stream import stream_samples
+from frenchpress.kaldi.io import read_mats
+from frenchpress.packed.runtime import LEVELS, Runtime
+
+STANDARD_INPUT = "-"
+ADAPT = ("utterance", "files", "none")
+
+
+@dataclass
+class Session:
+    """A model ready to hear one utterance after the other. `busy` and `heard`: seconds of work and of audio."""
+
+    runtime: Runtime
+    decoder: Decoder
+    settings: Settings
+    adapt: str = "utterance"
+    transform: NDArray[np.float64] | None = None
+    busy: float = 0.0
+    heard: float = 0.0
+    _speaker: tuple[RunningMean, Adapter] | None = field(default=None, repr=False)
+
+    @classmethod
+    def load(cls, model: Path, graph: Path, lm_weight: float | None = None) -> Session:
+        """Model and graph from files; UserError when one is missing, damaged or does not fit the other."""
+        runtime = Runtime.load(model)
+        settings = Settings.of(runtime, lm_weight, str(model))
+        for name in GRAPH_FILES:
+            if not (graph / name).exists():
+                raise UserError(f"{graph / name}: no such file; pack the model with its front end, or give --graph")
+        pdfs = np.concatenate([[0], runtime.model.front.label_pdf])
+        limits = {"beam": settings.beam, "max_active": settings.max_active}
+        decoder = Decoder(graph / "HCLG.fst", pdfs, graph / "words.txt", **limits)
+        return cls(runtime, decoder, settings)
+
+    def recognise(self, pieces: Iterable[NDArray[np.float32]]) -> Iterator[Segment]:
+        """The phones of one utterance, each as soon as it is settled; pieces float32 [n] of 16-bit range."""
+        front = self.runtime.model.front
+        if self._speaker is None or self.adapt != "files":
+            self._speaker = RunningMean(front.mean), Adapter(front, self.transform, self.adapt == "none")
+        recogniser = Recogniser(self.runtime, self.decoder, self.settings, *self._speaker)
+        for samples in pieces:
+            self.heard += len(samples) / self.settings.mfcc.sample_frequency
+            begin = time.perf_counter()
+            found = recogniser.push(samples)
+            self.busy += time.perf_counter() - begin
+            yield from found
+        begin = time.perf_counter()
+        found = recogniser.finish()
+        self.busy += time.perf_counter() - begin
+        yield from found
+
+    def lines(self, name: str, pieces: Iterable[NDArray[np.float32]]) -> Iterator[str]:
+        """`name`, start and end in seconds, phone; UserErrors begin with `name`."""
+        shift = self.settings.mfcc.frame_shift / 1000
+        try:
+            for s in self.recognise(pieces):
+                yield f"{name} {s.start * shift:.2f} {s.end * shift:.2f} {self.settings.phones[s.phone]}"
+        except UserError as error:
+            raise UserError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
+
+    def summary(self) -> str:
+        """How fast it was."""
+        level = self.runtime.level
+        return (
+            f"{self.heard:.2f} s of audio in {self.busy:.2f} s, real-time factor {self.busy / self.heard:.3f} "
+            f"({'numpy' if level is None else LEVELS[level]})"
+        )
+
+
+def audio(name: str, rate: int) -> Iterator[NDArray[np.float32]]:
+    """The samples of a file in one piece, or those of standard input as they arrive."""
+    if name == STANDARD_INPUT:
+        yield from stream_samples(sys.stdin.buffer, rate, "standard input")
+    else:
+        yield read_audio(str(Path(name).absolute()), Path.cwd(), rate, name)
+
+
+def speaker_transform(path: Path, speaker: str, dim: int) -> NDArray[np.float64]:
+    """The fMLLR transform [dim, dim + 1] of a speaker from an archive such as exp/tri3/trans_dev."""
+    found = dict(read_mats(path))
+    if speaker not in found:
+        example = f", {min(found)} among them" if found else ""
+        raise UserError(f"{path}: no transform of {speaker}; it has {len(found)} speakers{example}")
+    if found[speaker].shape != (dim, dim + 1):
+        raise UserError(f"{path}: {speaker}: {found[speaker].shape}, expected {(dim, dim + 1)}")
+    return found[speaker].astype(np.float64)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--graph", type=Path, help="directory of HCLG.fst and words.txt (graph/ beside MODEL)")
+    parser.add_argument("--lm-weight", type=float, help="of graph against acoustic costs (the one chosen on dev)")
+    parser.add_argument(
+        "--adapt",
+        choices=ADAPT,
+        default="utterance",
+        help="to the speaker: from what was heard of each utterance, from all files so far as one speaker's, or not",
+    )
+    parser.add_argument("--transform", type=Path, help="archive of fMLLR per speaker (exp/tri3/trans_dev): no --adapt")
+    parser.add_argument("--speaker", help="whose transform of it to take")
+    parser.add_argument("model", type=Path, help="model.press of frenchpress.export.pack")
+    parser.add_argument("audio", nargs="+", metavar="WAV", help="audio files; - for standard input")
+    args = parser.parse_args()
+    if (args.transform is None) != (args.speaker is None):
+        raise UserError("give both --transform and --speaker, or neither")
+    if args.lm_weight is not None and not 0 < args.lm_weight < 1000:
+        raise UserError(f"--lm-weight is {args.lm_weight}, expected above 0 and below 1000")
+    if args.audio.count(STANDARD_INPUT) > 1:
+        raise UserError("standard input (-) can be read only once")
+    return args
+
+
+def main() -> None:
+    """Command line."""
+    args = _arguments()
+    session = Session.load(args.model, args.graph or args.model.parent / "graph", args.lm_weight)
+    session.adapt = args.adapt
+    if args.transform:
+        dim = session.runtime.model.input.dim
+        session.transform = speaker_transform(args.transform, args.speaker, dim)
+    rate = int(session.settings.mfcc.sample_frequency)
+    for name in args.audio:
+        for line in session.lines(name, audio(name, rate)):
+            print(line, flush=True)
+    print(session.summary(), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_main(main)
