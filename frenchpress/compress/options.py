@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Any, get_args, get_type_hints
 
@@ -170,7 +170,7 @@ def read_method_options(kind: type, values: dict[str, Any], where: str) -> Any:
 
     `where` begins the error: `quantizer_options: lsq`.
     """
-    hints = get_type_hints(kind)
+    hints = {f.name: get_type_hints(kind)[f.name] for f in fields(kind)}
     for name, value in values.items():
         if name not in hints:
             legal = f"it takes {', '.join(hints)}" if hints else "it takes no options"

@@ -149,6 +149,9 @@ METHODS = {
     "row": {"keep": "1/4", "after_epoch": 1},
     "column": {"keep": "1/4", "after_epoch": 1},
     "bank": {"bank": 10, "keep": "1/5", "after_epoch": 1},
+    "pattern": {"block": 4, "nonzeros": 4, "count": 6, "dictionary": "kmeans", "after_epoch": 1},
+    "coo": {"block": [4, 8], "nonzeros": 3, "after_epoch": 1},
+    "pattern_coo": {"block": 4, "nonzeros": 5, "count": 4, "after_epoch": 1},
 }
 
 

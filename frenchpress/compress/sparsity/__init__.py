@@ -9,6 +9,7 @@ from frenchpress.compress.options import LayerPress
 from frenchpress.compress.sparsity.base import MaskMethod
 from frenchpress.compress.sparsity.blocks import DynamicMask, GuidedMask, HierarchyMask
 from frenchpress.compress.sparsity.magnitude import BankMask, BlockMask, ColumnMask, MagnitudeMask, RowMask
+from frenchpress.compress.sparsity.patterns import CooMask, PatternCooMask, PatternMask
 from frenchpress.compress.sparsity.plan import MaskPlan, read_plan
 from frenchpress.compress.sparsity.timing import Timing
 
@@ -23,6 +24,9 @@ MASKS: dict[str, type[MaskMethod]] = {
     "row": RowMask,
     "column": ColumnMask,
     "bank": BankMask,
+    "pattern": PatternMask,
+    "coo": CooMask,
+    "pattern_coo": PatternCooMask,
 }
 
 

@@ -63,6 +63,9 @@ class MaskMethod:
         """The same method at another density (gradual ones)."""
         raise NotImplementedError
 
+    def check(self, shape: tuple[int, int]) -> None:
+        """UserError where the options do not fit a matrix of `shape`."""
+
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
     ) -> Tensor:
@@ -85,9 +88,7 @@ def read_block(value: object, what: str) -> Block:
 def check_block(block: Block, shape: tuple[int, int], what: str) -> None:
     """UserError where a block is larger than the matrix."""
     if block[0] > shape[0] or block[1] > shape[1]:
-        raise UserError(
-            f"{what}: {block[0]} x {block[1]} is larger than the matrix of {shape[0]} x {shape[1]} (of one gate)"
-        )
+        raise UserError(f"{what}: {block[0]} x {block[1]} is larger than the matrix of {shape[0]} x {shape[1]}")
 
 
 def keep_largest(score: Tensor, kept: int) -> Tensor:

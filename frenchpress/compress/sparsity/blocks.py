@@ -71,11 +71,15 @@ class HierarchyMask(MaskMethod):
         """The finest blocks: they are what is kept whole."""
         return self.blocks[-1]
 
+    def check(self, shape: tuple[int, int]) -> None:
+        """The coarse block must fit in."""
+        check_block(self.blocks[0], shape, "blocks")
+
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
     ) -> Tensor:
         """Every row of blocks of every level keeps the same number."""
-        check_block(self.blocks[0], shape, "blocks")
+        self.check(shape)
         mask = torch.zeros(shape, dtype=torch.bool)
         fill_hierarchy(mask, score, self.blocks, self.keep, self._choose(generator))
         return mask
@@ -157,10 +161,15 @@ class DynamicMask(MaskMethod):
         """The block: kept or not."""
         return self.block
 
+    def check(self, shape: tuple[int, int]) -> None:
+        """The block must fit in."""
+        check_block(self.block, shape, "block")
+
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
     ) -> Tensor:
         """The mask to start from."""
+        self.check(shape)
         return HierarchyMask(blocks=[self.block], keep=[self.keep]).make(shape, generator)
 
     def step(

@@ -83,12 +83,16 @@ class BlockMask(_OneFraction):
         """The block."""
         return self.block
 
+    def check(self, shape: tuple[int, int]) -> None:
+        """The block must fit in."""
+        check_block(self.block, shape, "block")
+
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
     ) -> Tensor:
         """Exactly `keep` of the blocks, those at the edge counted as one each."""
         assert score is not None
-        check_block(self.block, shape, "block")
+        self.check(shape)
         means = block_means(score, self.block)
         kept = keep_largest(means.flatten(), kept_of(means.numel(), self.keep)).view(means.shape)
         return spread(kept, self.block, shape)
@@ -150,12 +154,16 @@ class BankMask(_OneFraction):
         if self.bank < 2:
             raise UserError(f"bank: {self.bank} is no bank; use 2 weights or more")
 
+    def check(self, shape: tuple[int, int]) -> None:
+        """A bank must fit in."""
+        check_block((1, self.bank), shape, "bank")
+
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
     ) -> Tensor:
         """Every bank keeps the same number, the last one of a row, if shorter, its own share."""
         assert score is not None
-        check_block((1, self.bank), shape, "bank")
+        self.check(shape)
         banks, rest = cut(score, (1, self.bank), fill=-1.0), shape[1] % self.bank
         kept = keep_largest(banks, kept_of(self.bank, self.keep))
         if rest:

@@ -34,9 +34,9 @@ class MaskPlan:
         UserError where the options do not fit the shape, whenever the mask is to be chosen.
         """
         one = (shape[0] // gates, shape[1])
+        self.method.check(one)
         if not self.method.by_weight:
             return torch.cat([self.method.make(one, generator) for _ in range(self.parts(gates))])
-        self.method.make(one, torch.Generator(), torch.zeros(one))
         return torch.ones(self.parts(gates) * one[0], one[1], dtype=torch.bool)
 
     def choose(self, weight: Tensor, gates: int, generator: torch.Generator, progress: float = 1.0) -> Tensor:
