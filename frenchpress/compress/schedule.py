@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from frenchpress.common import UserError
 from frenchpress.compress.penalty import group_lasso
-from frenchpress.compress.sparsity import DynamicMask
+from frenchpress.compress.sparsity import DynamicMask, MaskPlan
+from frenchpress.compress.units import Units, is_cell_plan
 from frenchpress.compress.weight import PressedWeight
 
 
@@ -21,8 +22,9 @@ class MaskSchedule:
     The trainer calls `before_step` before each forward pass and `after_backward` before each update of the weights.
     """
 
-    def __init__(self, model: nn.Module, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, model: nn.Module, seed: int = 0, units: Sequence[Units] = ()) -> None:
+        """`units` of `model` that are removed as such."""
+        self.seed, self._units = seed, units
         found = [(name, m) for name, m in model.named_modules() if isinstance(m, PressedWeight)]
         timed = [(i, name, m) for i, (name, m) in enumerate(found) if m.plan is not None and m.plan.timing is not None]
         # The place among all matrices, so that what is done to one leaves what another draws alone.
@@ -45,14 +47,16 @@ class MaskSchedule:
             if isinstance(matrix.plan.method, DynamicMask):
                 matrix.probing = True
             else:
-                chosen = matrix.plan.choose(matrix.weight, matrix.gates, self._generator(index), self._progress(matrix))
-                matrix.mask.copy_(chosen)
+                self._choose(index, matrix, self._progress(matrix.plan))
+        for unit in self._units:
+            if unit.plan.timing.due(epoch, step):
+                unit.choose(self._progress(unit.plan))
 
     def after_backward(self) -> None:
         """Drop and regrow where the gradients were looked at."""
         for index, matrix in self._due():
             if matrix.probing:
-                _regrow(matrix, self._progress(matrix), self._generator(index))
+                _regrow(matrix, self._progress(matrix.plan), self._generator(index))
                 matrix.probing = False
 
     def settled(self, epoch: int) -> bool:
@@ -76,14 +80,20 @@ class MaskSchedule:
         """Bring all masks to their densities at once, to see what they come to."""
         for index, matrix in zip(self._places, self._timed):
             if not matrix.plan.method.regrows:
-                matrix.mask.copy_(matrix.plan.choose(matrix.weight, matrix.gates, self._generator(index)))
+                self._choose(index, matrix, 1.0)
+        for unit in self._units:
+            unit.choose(1.0)
+
+    def _choose(self, index: int, matrix: PressedWeight, progress: float) -> None:
+        if not is_cell_plan(matrix.plan):
+            matrix.mask.copy_(matrix.plan.choose(matrix.weight, matrix.gates, self._generator(index), progress))
 
     def _due(self) -> Iterator[tuple[int, PressedWeight]]:
         epoch, step, _ = self._where
         return ((i, m) for i, m in zip(self._places, self._timed) if m.plan.timing.due(epoch, step))
 
-    def _progress(self, matrix: PressedWeight) -> float:
-        return matrix.plan.timing.progress(*self._where)
+    def _progress(self, plan: MaskPlan) -> float:
+        return plan.timing.progress(*self._where)
 
     def _generator(self, index: int) -> torch.Generator:
         """Of one matrix at one time, so that a run that goes on after an interruption draws the same."""

@@ -91,7 +91,7 @@ def matrix_size(name: str, matrix: PressedWeight) -> MatrixSize:
         if hcgs is not None:
             index = sum(hcgs_index_bits(one, hcgs.blocks) for one in masks)
         else:
-            code, index = cheapest_index([one.numpy() for one in masks], matrix.plan.method)
+            code, index = cheapest_index([one.numpy() for one in masks], (matrix.plan or matrix.reads).method)
     return MatrixSize(
         name,
         rows,

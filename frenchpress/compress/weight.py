@@ -11,7 +11,7 @@ from frenchpress.compress.activations import ActQuantizer
 from frenchpress.compress.masks import gate_mask
 from frenchpress.compress.options import LayerPress
 from frenchpress.compress.quantizers import Quantizer, quantizer_of
-from frenchpress.compress.sparsity import mask_plan_of
+from frenchpress.compress.sparsity import MaskPlan, mask_plan_of
 from frenchpress.compress.structure import BlockStructure, compact, gate_structure
 
 # Above this share of multiplications the batched product of kept blocks is no faster than the dense one.
@@ -23,8 +23,8 @@ class PressedWeight(nn.Module):
 
     `gates`: number of matrices stacked by rows (4 for an LSTM), which may share one mask. The mask is a buffer:
     a checkpoint carries it, and what is derived from it follows when it changes. `plan`: how a mask other than
-    `hcgs` is made, and when. While `probing`, the numbers are the same, but removed weights have a gradient too. The
-    parameter is left uninitialised.
+    `hcgs` is made, and when; `reads`: that of the units behind its columns, where these are removed too. While
+    `probing`, the numbers are the same, but removed weights have a gradient too. The parameter is left uninitialised.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class PressedWeight(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape))
         self.quantizer = quantizer_of(press)
         self.plan, self.probing = mask_plan_of(press), False
+        self.reads: MaskPlan | None = None
         mask = None if press.hcgs is None else gate_mask(shape, press.hcgs, gates, generator)
         if self.plan is not None:
             mask = self.plan.first_mask(shape, gates, generator)
@@ -64,9 +65,17 @@ class PressedWeight(nn.Module):
     @property
     def asked_density(self) -> float:
         """The density that the options name."""
+        columns = 1.0 if self.reads is None else self.reads.method.asked_density
         if self.plan is not None:
-            return self.plan.method.asked_density
-        return 1.0 if self.press.hcgs is None else self.press.hcgs.asked_density
+            return self.plan.method.asked_density * columns
+        return columns if self.press.hcgs is None else self.press.hcgs.asked_density
+
+    def read_units(self, plan: MaskPlan) -> None:
+        """Let columns be removed as `plan` does the units that they read; gives the matrix a mask if it has none."""
+        self.reads = plan
+        if self.mask is None:
+            rows = self.weight.shape[0] // self.gates
+            self.mask = torch.ones(rows, self.weight.shape[1], dtype=torch.bool)
 
     @property
     def hierarchy(self) -> tuple[tuple[int, Fraction], ...]:

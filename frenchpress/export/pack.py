@@ -106,8 +106,8 @@ def _masks(matrix: PressedWeight) -> tuple[tuple[Level, ...], tuple[NDArray[np.b
         return (), ()
     if not matrix.hierarchy:
         raise UserError(
-            f"mask {matrix.plan.name}: a packed model has dense matrices and hierarchies of square blocks; "
-            "use hcgs, guided or dynamic"
+            f"mask {(matrix.plan or matrix.reads).name}: a packed model has dense matrices and hierarchies of square "
+            "blocks; use hcgs, guided or dynamic"
         )
     levels = tuple(Level(side, keep.numerator, keep.denominator) for side, keep in matrix.hierarchy)
     return levels, tuple(mask.numpy() for mask in matrix.mask.split(matrix.shape[0] // matrix.gates))

@@ -25,7 +25,7 @@ def build_model(path: Path | str, config: Config, sizes: Sizes) -> AcousticModel
 def check_line(path: Path | str, sizes: Sizes) -> str:
     """One line on the model of a sound `.cfg`, with its masks as they are to be in the end."""
     model = build_model(path, load_config(path), sizes)
-    MaskSchedule(model).finish()
+    MaskSchedule(model, units=model.units).finish()
     size = size_report(model)
     return (
         f"{path}: {size['kept']} of {size['macs_dense']} weights kept, {size['stored_bytes'] / 1024:.0f} KiB, "

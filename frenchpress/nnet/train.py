@@ -72,7 +72,7 @@ class Run:
     masks: MaskSchedule = field(init=False)
 
     def __post_init__(self) -> None:
-        self.masks = MaskSchedule(self.model, self.config.seed)
+        self.masks = MaskSchedule(self.model, self.config.seed, self.model.units)
 
     @property
     def result(self) -> AcousticModel:

@@ -25,6 +25,10 @@ compress:
     recurrent: {mask: {method: dynamic, block: 4, keep: 1/2, drop: 0.5, start_epoch: 0, end_epoch: 2, every: 3}}
   lstm1: {weight_bits: 8, act_bits: 16, mask: {method: magnitude, keep: 1/4, after_epoch: 1, every: 1}}
   "head_*": {weight_bits: 6, act_bits: 8, mask: {method: bank, bank: 8, keep: 1/4, after_epoch: 2}}
+  head_mono:
+    weight_bits: 4
+    act_bits: 8
+    mask: {method: pattern, dictionary: kmeans, place: random, block: 2, nonzeros: 1, count: 3, after_epoch: 1, every: 4}
 train: {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 20}, average: 0.9}
 """
 
@@ -135,3 +139,56 @@ def test_what_is_wrong_is_one_clear_line_and_starts_nothing(monkeypatch, whole, 
         run(monkeypatch, whole / "masks.cfg", made_task, tmp_path / "x", "--set", override)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "x").exists()
+
+
+CELLS = """
+model: {context: [1, 1], lstm: {cells: 16}}
+compress:
+  "lstm*": {weight_bits: 8, act_bits: 16, mask: {method: cell, keep: 1/4, start_epoch: 1, end_epoch: 2, every: 3}}
+train: {epochs: 3, batch: 4, threads: 1, device: cpu, average: 0.9}
+"""
+
+
+def test_cells_go_from_every_matrix_that_makes_or_reads_them(monkeypatch, made_task, tmp_path):
+    (tmp_path / "cells.cfg").write_text(CELLS)
+    run(monkeypatch, tmp_path / "cells.cfg", made_task, tmp_path / "x")
+    model = load_model(tmp_path / "x")
+    kept = []
+    for layer in model.lstm.values():
+        rows = layer.recurrent_matrix.mask.any(1)
+        assert int(rows.sum()) == 4 and torch.equal(rows, layer.input_matrix.mask.any(1))
+        assert torch.equal(layer.recurrent_matrix.mask, rows[:, None] & rows)
+        kept.append(rows)
+    first, second = model.lstm.values()
+    assert first.input_matrix.mask.sum() == 4 * first.inputs
+    assert torch.equal(second.input_matrix.mask, kept[1][:, None] & kept[0])
+    for head in (model.head_cd, model.head_mono):
+        assert torch.equal(head.matrix.mask, kept[1].repeat(head.outputs, 1))
+    sizes = yaml.safe_load((tmp_path / "x" / "size.yaml").read_text())["matrices"]
+    assert [s["density"] for s in sizes] == [s["asked_density"] for s in sizes] == [1 / 4, *[1 / 16] * 3, 1 / 4, 1 / 4]
+    # What a removed cell would have said changes nothing.
+    feats = torch.randn(9, 40)
+    before = model.log_posteriors(feats)
+    with torch.no_grad():
+        second.norm.bias.view(4, 16)[:, ~kept[1]] += 1.0
+    assert torch.equal(model.log_posteriors(feats), before)
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("compress.head_cd.mask={method: cell, keep: 0.5, after_epoch: 1}", "head_cd: mask: cell: only an LSTM layer"),
+        ("compress.head_cd.hcgs={blocks: [4], keep: [0.5]}", "lstm1: mask: cell: two masks for one matrix"),
+        ("compress.lstm*.recurrent.mask.keep=0.5", "recurrent: mask.method: None"),
+        (
+            "compress.lstm*.recurrent.mask={method: cell, keep: 0.5, after_epoch: 1}",
+            "lstm0: mask: cell: removes rows of both matrices",
+        ),
+        ("compress.lstm*.mask.share_gates=false", "lstm0: mask: cell: share_gates: a cell has all its gates or none"),
+    ],
+)
+def test_cells_that_cannot_go(monkeypatch, made_task, tmp_path, override, words):
+    (tmp_path / "cells.cfg").write_text(CELLS)
+    with pytest.raises(UserError, match=words) as error:
+        run(monkeypatch, tmp_path / "cells.cfg", made_task, tmp_path / "x", "--set", override)
+    assert "\n" not in str(error.value) and not (tmp_path / "x").exists()

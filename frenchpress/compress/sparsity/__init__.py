@@ -8,12 +8,19 @@ from __future__ import annotations
 from frenchpress.compress.options import LayerPress
 from frenchpress.compress.sparsity.base import MaskMethod
 from frenchpress.compress.sparsity.blocks import DynamicMask, GuidedMask, HierarchyMask
-from frenchpress.compress.sparsity.magnitude import BankMask, BlockMask, ColumnMask, MagnitudeMask, RowMask
+from frenchpress.compress.sparsity.magnitude import (
+    BankMask,
+    BlockMask,
+    CellMask,
+    ColumnMask,
+    MagnitudeMask,
+    RowMask,
+)
 from frenchpress.compress.sparsity.patterns import CooMask, PatternCooMask, PatternMask
 from frenchpress.compress.sparsity.plan import MaskPlan, read_plan
 from frenchpress.compress.sparsity.timing import Timing
 
-__all__ = ["MASKS", "DynamicMask", "MaskMethod", "MaskPlan", "Timing", "mask_plan_of"]
+__all__ = ["MASKS", "CellMask", "DynamicMask", "MaskMethod", "MaskPlan", "Timing", "mask_plan_of"]
 
 MASKS: dict[str, type[MaskMethod]] = {
     "hcgs": HierarchyMask,
@@ -23,6 +30,7 @@ MASKS: dict[str, type[MaskMethod]] = {
     "block": BlockMask,
     "row": RowMask,
     "column": ColumnMask,
+    "cell": CellMask,
     "bank": BankMask,
     "pattern": PatternMask,
     "coo": CooMask,
