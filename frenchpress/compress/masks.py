@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import torch
@@ -11,6 +11,11 @@ from torch import Tensor
 
 from frenchpress.common import UserError
 from frenchpress.compress.options import HcgsOptions
+
+Block = tuple[int, int]
+"""Height and width."""
+Choose = Callable[[int, int, "Tensor | None"], list[int]]
+"""(number of blocks, how many to keep, their scores [blocks]) -> numbers of those kept."""
 
 
 def kept_of(count: int, keep: Fraction) -> int:
@@ -47,19 +52,41 @@ def hcgs_mask(
     options = HcgsOptions(tuple(blocks), tuple(keep))  # type: ignore[arg-type]
     _check(shape, options)
     mask = torch.zeros(shape, dtype=torch.bool)
-    _fill(mask, options.blocks, options.keep, generator)
+    fill_hierarchy(mask, None, [(side, side) for side in options.blocks], options.keep, drawn(generator))
     return mask
 
 
-def _fill(mask: Tensor, blocks: tuple[int, ...], keep: tuple[Fraction, ...], generator: torch.Generator | None) -> None:
-    block, columns = blocks[0], _ceil_div(mask.shape[1], blocks[0])
-    for row in range(0, mask.shape[0], block):
-        for column in torch.randperm(columns, generator=generator)[: kept_of(columns, keep[0])].tolist():
-            inner = mask[row : row + block, column * block : (column + 1) * block]
+def drawn(generator: torch.Generator | None) -> Choose:
+    """Choose blocks at random without replacement."""
+    return lambda count, kept, _: torch.randperm(count, generator=generator)[:kept].tolist()
+
+
+def largest(count: int, kept: int, scores: Tensor | None) -> list[int]:
+    """Choose the blocks with the largest scores, the first ones among equals."""
+    assert scores is not None
+    return torch.sort(scores, descending=True, stable=True).indices[:kept].tolist()
+
+
+def fill_hierarchy(
+    mask: Tensor, score: Tensor | None, blocks: Sequence[Block], keep: Sequence[Fraction], choose: Choose
+) -> None:
+    """Set what a hierarchy of blocks keeps in `mask`, bool [out, in], False before.
+
+    `choose` says which of the blocks of a row are kept, from the mean of `score` [out, in] over each.
+    """
+    (height, width), columns = blocks[0], _ceil_div(mask.shape[1], blocks[0][1])
+    kept = kept_of(columns, keep[0])
+    for top in range(0, mask.shape[0], height):
+        part = None if score is None else score[top : top + height]
+        means = None if part is None else torch.stack([block.mean() for block in part.split(width, dim=1)])
+        for column in choose(columns, kept, means):
+            across = slice(column * width, (column + 1) * width)
+            inner = mask[top : top + height, across]
             if len(blocks) == 1:
                 inner.fill_(True)
             else:
-                _fill(inner, blocks[1:], keep[1:], generator)
+                inside = None if part is None else part[:, across]
+                fill_hierarchy(inner, inside, blocks[1:], keep[1:], choose)
 
 
 def gate_mask(

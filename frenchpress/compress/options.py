@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Any, get_args, get_type_hints
 
@@ -88,6 +88,7 @@ class MatrixPress:
     act_quantizer: str | None = _rarely()
     quantizer_options: dict[str, Any] | None = _rarely()
     act_options: dict[str, Any] | None = _rarely()
+    mask: dict[str, Any] | None = _rarely()
 
     def __post_init__(self) -> None:
         for name in ("weight_bits", "act_bits"):
@@ -109,7 +110,8 @@ class LayerPress:
 
     `quantizer`: name in the weight quantizer registry. `act_quantizer`: name in that of activations, `fixed` (static
     scale) or `dynamic` (maximum of the tensor at each call) or a learned one. Names, and the options that go with
-    them, are checked as the layer is built. For an LSTM layer alone: `cell_bits` of the cell state, which is
+    them, are checked as the layer is built. `mask`: another mask in place of `hcgs`, its method and what that takes
+    (frenchpress.compress.sparsity). For an LSTM layer alone: `cell_bits` of the cell state, which is
     quantized as `act_quantizer` says; `input` and `recurrent` say what differs for the matrix that multiplies the
     layer's inputs, and these, and for the one that multiplies its outputs, and these.
     """
@@ -121,6 +123,7 @@ class LayerPress:
     hcgs: HcgsOptions | None = None
     quantizer_options: dict[str, Any] | None = _rarely()
     act_options: dict[str, Any] | None = _rarely()
+    mask: dict[str, Any] | None = _rarely()
     cell_bits: int | None = _rarely()
     input: MatrixPress | None = _rarely()
     recurrent: MatrixPress | None = _rarely()
@@ -130,6 +133,8 @@ class LayerPress:
         check_bits(self.act_bits, "act_bits")
         if self.cell_bits is not None:
             check_bits(self.cell_bits, "cell_bits")
+        if self.hcgs is not None and self.mask is not None:
+            raise UserError("mask: hcgs makes one already; one mask for a matrix, so leave one out (hcgs: null)")
 
     def of_matrix(self, name: str) -> LayerPress:
         """What comes to the matrix `input` or `recurrent` of an LSTM layer."""
@@ -165,7 +170,7 @@ def read_method_options(kind: type, values: dict[str, Any], where: str) -> Any:
 
     `where` begins the error: `quantizer_options: lsq`.
     """
-    hints = get_type_hints(kind)
+    hints = {f.name: get_type_hints(kind)[f.name] for f in fields(kind)}
     for name, value in values.items():
         if name not in hints:
             legal = f"it takes {', '.join(hints)}" if hints else "it takes no options"

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from frenchpress.compress.masks import hcgs_index_bits
+from frenchpress.compress.sparsity.cost import cheapest_index
 from frenchpress.compress.weight import PressedWeight, learned_ranges
 
 
@@ -16,7 +17,8 @@ class MatrixSize:
     """Size of one matrix. Bits are totals over the matrix except `weight_bits`, which is per kept weight.
 
     `asked_density` is the one that the options name, `density` the realised one. A mask that several gates
-    share is indexed once. One multiply-accumulate per frame belongs to each weight.
+    share is indexed once. `index_code`: the code that the index is counted in where that was a choice. One
+    multiply-accumulate per frame belongs to each weight.
     """
 
     name: str
@@ -27,6 +29,7 @@ class MatrixSize:
     weight_bits: int
     index_bits: int
     scale_bits: int
+    index_code: str | None = None
 
     @property
     def total(self) -> int:
@@ -64,6 +67,7 @@ class MatrixSize:
             "weight_bits": self.weight_bits,
             "value_bits": self.value_bits,
             "index_bits": self.index_bits,
+            **({} if self.index_code is None else {"index_code": self.index_code}),
             "scale_bits": self.scale_bits,
             "stored_bytes": _bytes(self.stored_bits),
             "dense_bytes": _bytes(self.dense_bits),
@@ -80,20 +84,24 @@ def matrix_size(name: str, matrix: PressedWeight) -> MatrixSize:
     """Size of a pressed matrix as it stands."""
     rows, columns = matrix.shape
     hcgs, mask, quantizer = matrix.press.hcgs, matrix.mask, matrix.quantizer
-    kept, index = rows * columns, 0
-    if mask is not None and hcgs is not None:
+    kept, index, code = rows * columns, 0, None
+    if mask is not None:
         kept = int(mask.sum()) * (rows // mask.shape[0])
         masks = mask.cpu().split(rows // matrix.gates)
-        index = sum(hcgs_index_bits(one, hcgs.blocks) for one in masks)
+        if hcgs is not None:
+            index = sum(hcgs_index_bits(one, hcgs.blocks) for one in masks)
+        else:
+            code, index = cheapest_index([one.numpy() for one in masks], (matrix.plan or matrix.reads).method)
     return MatrixSize(
         name,
         rows,
         columns,
         kept,
-        1.0 if hcgs is None else hcgs.asked_density,
+        matrix.asked_density,
         quantizer.stored_bits,
         index,
         quantizer.scales_stored(rows) * quantizer.scale_bits,
+        code,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from frenchpress.compress.activations import ActQuantizer
 from frenchpress.compress.masks import gate_mask
 from frenchpress.compress.options import LayerPress
 from frenchpress.compress.quantizers import Quantizer, quantizer_of
+from frenchpress.compress.sparsity import MaskPlan, mask_plan_of
 from frenchpress.compress.structure import BlockStructure, compact, gate_structure
 
 # Above this share of multiplications the batched product of kept blocks is no faster than the dense one.
@@ -19,8 +22,9 @@ class PressedWeight(nn.Module):
     """Weight matrix [out, in] with an optional mask and a quantizer, evaluated once per forward pass.
 
     `gates`: number of matrices stacked by rows (4 for an LSTM), which may share one mask. The mask is a buffer:
-    a checkpoint carries it, and what is derived from it follows when it changes. The parameter is left
-    uninitialised.
+    a checkpoint carries it, and what is derived from it follows when it changes. `plan`: how a mask other than
+    `hcgs` is made, and when; `reads`: that of the units behind its columns, where these are removed too. While
+    `probing`, the numbers are the same, but removed weights have a gradient too. The parameter is left uninitialised.
     """
 
     def __init__(
@@ -34,7 +38,11 @@ class PressedWeight(nn.Module):
         self.press, self.gates = press, gates
         self.weight = nn.Parameter(torch.empty(shape))
         self.quantizer = quantizer_of(press)
+        self.plan, self.probing = mask_plan_of(press), False
+        self.reads: MaskPlan | None = None
         mask = None if press.hcgs is None else gate_mask(shape, press.hcgs, gates, generator)
+        if self.plan is not None:
+            mask = self.plan.first_mask(shape, gates, generator)
         self.register_buffer("mask", mask)
         self._cache: tuple[object, BlockStructure] | None = None
 
@@ -55,13 +63,43 @@ class PressedWeight(nn.Module):
         return 1.0 if self.mask is None else float(self.mask.float().mean())
 
     @property
+    def asked_density(self) -> float:
+        """The density that the options name."""
+        columns = 1.0 if self.reads is None else self.reads.method.asked_density
+        if self.plan is not None:
+            return self.plan.method.asked_density * columns
+        return columns if self.press.hcgs is None else self.press.hcgs.asked_density
+
+    def read_units(self, plan: MaskPlan) -> None:
+        """Let columns be removed as `plan` does the units that they read; gives the matrix a mask if it has none."""
+        self.reads = plan
+        if self.mask is None:
+            rows = self.weight.shape[0] // self.gates
+            self.mask = torch.ones(rows, self.weight.shape[1], dtype=torch.bool)
+
+    @property
+    def hierarchy(self) -> tuple[tuple[int, Fraction], ...]:
+        """`(side, keep)` of each level of a mask of square blocks, coarse first; empty for any other and for none."""
+        if self.plan is not None:
+            return self.plan.method.hierarchy
+        return () if self.press.hcgs is None else tuple(zip(self.press.hcgs.blocks, self.press.hcgs.keep))
+
+    @property
+    def _side(self) -> int | None:
+        """Of the square blocks that the mask keeps, whole or in part."""
+        if self.plan is not None:
+            return self.plan.method.side
+        return None if self.press.hcgs is None else self.press.hcgs.blocks[0]
+
+    @property
     def structure(self) -> BlockStructure | None:
         """Kept blocks of the coarse level, or None where the dense product is the faster one."""
-        if self.mask is None or self.press.hcgs is None:
+        side = self._side
+        if self.mask is None or side is None or self.probing:
             return None
         key = (self.mask.data_ptr(), self.mask._version, self.mask.device)
         if self._cache is None or self._cache[0] != key:
-            found = gate_structure(self.mask, self.press.hcgs.blocks[0], self.gates, self.weight.shape[0])
+            found = gate_structure(self.mask, side, self.gates, self.weight.shape[0])
             self._cache = (key, found)
         found = self._cache[1]
         return found if found.computed_fraction <= _WORTH_BLOCKS else None
@@ -71,7 +109,8 @@ class PressedWeight(nn.Module):
         mask = self.full_mask()
         if mask is None:
             return self.quantizer(self.weight)
-        return self.quantizer(self.weight * mask) * mask
+        seen = self.quantizer(self.weight * mask) * mask
+        return seen + (self.weight - self.weight.detach()) * ~mask if self.probing else seen
 
     def compact(self, structure: BlockStructure) -> Tensor:
         """The same weights as `forward`, kept blocks only: [R, gates * block, kept * block]."""

@@ -110,10 +110,14 @@ def _matrix(matrix: PressedWeight) -> tuple[PackedMatrix, Floats]:
 
 
 def _masks(matrix: PressedWeight) -> tuple[tuple[Level, ...], tuple[NDArray[np.bool_], ...]]:
-    hcgs = matrix.press.hcgs
-    if matrix.mask is None or hcgs is None:
+    if matrix.mask is None:
         return (), ()
-    levels = tuple(Level(block, keep.numerator, keep.denominator) for block, keep in zip(hcgs.blocks, hcgs.keep))
+    if not matrix.hierarchy:
+        raise UserError(
+            f"mask {(matrix.plan or matrix.reads).name}: a packed model has dense matrices and hierarchies of square "
+            "blocks; use hcgs, guided or dynamic"
+        )
+    levels = tuple(Level(side, keep.numerator, keep.denominator) for side, keep in matrix.hierarchy)
     return levels, tuple(mask.numpy() for mask in matrix.mask.split(matrix.shape[0] // matrix.gates))
 
 

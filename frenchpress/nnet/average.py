@@ -36,5 +36,5 @@ class AveragedModel:
         for mean, new in zip(self.model.state_dict().values(), model.state_dict().values()):
             if mean.is_floating_point():
                 mean.lerp_(new, weight)
-            elif mean.numel() == 1:  # counters; masks stay as they are
+            elif mean.numel() == 1 or mean.dtype == torch.bool:  # counters and masks
                 mean.copy_(new)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from frenchpress.common import UserError, run_main
+from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.compress.size import size_report
 from frenchpress.config import Config, load_config
 from frenchpress.nnet.model import AcousticModel, Sizes
@@ -14,14 +15,18 @@ from frenchpress.nnet.model import AcousticModel, Sizes
 def build_model(path: Path | str, config: Config, sizes: Sizes) -> AcousticModel:
     """The untrained model of `config`; UserError, with the file's name, where something does not fit."""
     try:
-        return AcousticModel(config, sizes)
+        model = AcousticModel(config, sizes)
+        MaskSchedule(model).check(config.train.epochs)
+        return model
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
 def check_line(path: Path | str, sizes: Sizes) -> str:
-    """One line on the model of a sound `.cfg`."""
-    size = size_report(build_model(path, load_config(path), sizes))
+    """One line on the model of a sound `.cfg`, with its masks as they are to be in the end."""
+    model = build_model(path, load_config(path), sizes)
+    MaskSchedule(model, units=model.units).finish()
+    size = size_report(model)
     return (
         f"{path}: {size['kept']} of {size['macs_dense']} weights kept, {size['stored_bytes'] / 1024:.0f} KiB, "
         f"compression {size['compression_ratio']:.1f}x, {size['macs_kept']} multiply-accumulates per frame"

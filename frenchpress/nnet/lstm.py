@@ -98,8 +98,9 @@ def _part(
     name: str, shape: tuple[int, int], press: LayerPress, limit: float | None, generator: torch.Generator | None
 ) -> tuple[PressedWeight, ActQuantizer]:
     """One of the layer's matrices and the quantizer of what it multiplies; an error in its own entry names it."""
-    own, press = getattr(press, name), press.of_matrix(name)
+    own = getattr(press, name)
     try:
+        press = press.of_matrix(name)
         matrix, act = PressedWeight(shape, press, GATES, generator), act_quantizer_of(press, limit)
         if own is not None and (own.act_quantizer or own.act_options):
             refuse_unused_act(press, act)

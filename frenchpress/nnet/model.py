@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from frenchpress.common import UserError
+from frenchpress.compress.units import Units, is_cell_plan, link
 from frenchpress.config import Config, config_from_dict, layer_presses
+from frenchpress.config.load import HEADS
 from frenchpress.nnet.data import Frames, splice
 from frenchpress.nnet.linear import PressedLinear
 from frenchpress.nnet.lstm import QuantLSTMLayer
@@ -64,6 +66,19 @@ class AcousticModel(nn.Module):
             with _blaming(name):
                 generator = _generator(config.seed, lstm.layers + i)
                 setattr(self, name, PressedLinear(lstm.cells, outputs, presses[name], limit, generator))
+        self.units = self._link_units()
+
+    def _link_units(self) -> list[Units]:
+        """The LSTM cells that are removed as such, with the matrices that make and read them."""
+        heads, layers, found = [self.head_cd.matrix, self.head_mono.matrix], list(self.lstm.items()), []
+        for name, head in zip(HEADS, heads):
+            if is_cell_plan(head.plan):
+                raise UserError(f"compress: {name}: mask: cell: only an LSTM layer has cells; use row or column")
+        for i, (name, layer) in enumerate(layers):
+            after = [layers[i + 1][1].input_matrix] if i + 1 < len(layers) else heads
+            with _blaming(name):
+                found.append(link([layer.input_matrix, layer.recurrent_matrix], [layer.recurrent_matrix, *after]))
+        return [units for units in found if units is not None]
 
     def normalise_inputs(self, frames: Frames) -> None:
         """Bring every input to mean 0, deviation 1 over `frames`; kept with the model."""

@@ -117,7 +117,7 @@ class _Packing:
     """Where the tiles of one matrix find their values, for one state of its mask."""
 
     def __init__(self, matrix: PressedWeight) -> None:
-        mask = matrix.full_mask()
+        mask = None if matrix.probing else matrix.full_mask()
         self.dense = mask is None
         self.tiles = Tiles(torch.ones(matrix.shape, dtype=torch.bool) if mask is None else mask)
         self.index = self.tiles.gather
@@ -140,7 +140,8 @@ class _Packing:
 
 def _packed(matrix: PressedWeight) -> tuple[Tiles, Tensor]:
     """Tiles of a matrix (made anew when its mask has changed) and its values as they are now."""
-    key = None if matrix.mask is None else (matrix.mask.data_ptr(), matrix.mask._version)
+    mask = None if matrix.probing else matrix.mask
+    key = None if mask is None else (mask.data_ptr(), mask._version)
     cached = matrix.__dict__.get("_tiles")
     if cached is None or cached[0] != key:
         cached = (key, _Packing(matrix))

@@ -25,13 +25,14 @@ from tqdm import tqdm
 
 from frenchpress.common import UserError, digest, locked_dir, mark_done, run_main
 from frenchpress.compress import learned_ranges
+from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.compress.size import size_report
 from frenchpress.config import Config, TrainConfig, config_to_dict, load_config
 from frenchpress.nnet import checkpoint
 from frenchpress.nnet.average import AveragedModel
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.data import Batch, Frames, epoch_order, in_order
-from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, read_weights
+from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, load_model, read_weights
 from frenchpress.nnet.native_lstm import kernel_line
 from frenchpress.nnet.task import Task
 
@@ -69,6 +70,10 @@ class Run:
     checkpoint_seconds: float
     progress: Progress = field(default_factory=Progress)
     average: AveragedModel | None = None
+    masks: MaskSchedule = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.masks = MaskSchedule(self.model, self.config.seed, self.model.units)
 
     @property
     def result(self) -> AcousticModel:
@@ -100,6 +105,7 @@ def train_epoch(run: Run) -> None:
     saved = started = time.monotonic()
     for rows in batches[progress.step :]:
         batch = run.train.batch(rows, model.context)
+        run.masks.before_step(progress.epoch, progress.step, len(batches))
         step(run, batch)
         now = time.monotonic()
         progress.seconds, started = progress.seconds + now - started, now
@@ -120,8 +126,10 @@ def step(run: Run, batch: Batch) -> None:
             f"{run.out}: the loss is {loss.item()} at {where}, on {' '.join(batch.utts)}; "
             "look at these utterances, or lower train.lr, or set train.clip"
         )
+    penalty = run.masks.penalty()
     run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    (loss if penalty is None else loss + penalty).backward()
+    run.masks.after_backward()
     if config.clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     run.optimizer.step()
@@ -177,14 +185,17 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
             "frames_per_second": round(progress.frames / max(progress.seconds, 1e-9), 1),
         }
     )
-    if error_cd < progress.best:
+    # A model that is denser than asked for is no result, and its error no measure for the next one's.
+    settled, thinned = run.masks.settled(progress.epoch), run.masks.thinned(progress.epoch)
+    if settled and error_cd < progress.best:
         checkpoint.write_tensors(run.out / checkpoint.BEST, {"model": run.result.state_dict()})
-    gain = (progress.error - error_cd) / progress.error if math.isfinite(progress.error) else 1.0
+    comparable = math.isfinite(progress.error) and not thinned
+    gain = (progress.error - error_cd) / progress.error if comparable else 1.0
     run.progress = Progress(
         epoch=progress.epoch + 1,
         rate=progress.rate * (config.halving.factor if gain < config.halving.threshold else 1.0),
         error=error_cd,
-        best=min(progress.best, error_cd),
+        best=min(progress.best, error_cd) if settled else progress.best,
         history=progress.history,
     )
     save(run)
@@ -276,7 +287,7 @@ def write_summary(run: Run, arguments: argparse.Namespace, device: torch.device)
     """Write what was run with what, and how long it took."""
     history = run.progress.history
     seconds = sum(e["seconds"] for e in history)
-    best = min(history, key=lambda e: e["dev_frame_error_cd"])
+    best = min((e for e in history if run.masks.settled(e["epoch"] - 1)), key=lambda e: e["dev_frame_error_cd"])
     summary: dict[str, Any] = {
         "command": " ".join(sys.argv),
         "config": str(arguments.config),
@@ -354,7 +365,7 @@ def main() -> None:
         if config.train.average:
             run.average = AveragedModel(model, config.train.average)
         train(run)
-        checkpoint.write_yaml(out / "size.yaml", size_report(model))
+        checkpoint.write_yaml(out / "size.yaml", size_report(load_model(out)))
         write_summary(run, arguments, device)
         mark_done(out, checkpoint.stamp(config, identity))
         (out / checkpoint.BEST).unlink()

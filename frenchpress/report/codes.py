@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError, atomic_path, run_main
-from frenchpress.compress import HcgsOptions, PressedWeight
+from frenchpress.compress import PressedWeight
 from frenchpress.compress.codes import (
     INDEX_CODES,
     VALUE_CODES,
@@ -94,7 +94,7 @@ def compare(name: str, matrix: PressedWeight) -> MatrixCodes:
     sizes, refused = [], {}
     for code in INDEX_CODES:
         try:
-            fitted = _index_code(code, matrix.press.hcgs, stacked).fit(mask)
+            fitted = _index_code(code, _sides(matrix), stacked).fit(mask)
             sizes.append(_measure(integers, mask, fitted, quantizer.stored_bits, scales))
         except UserError as error:
             refused[code] = str(error)
@@ -104,7 +104,7 @@ def compare(name: str, matrix: PressedWeight) -> MatrixCodes:
         kept.size,
         scales,
         mask_bound(mask) / 8,
-        _structure_bound(mask, matrix.press.hcgs, stacked),
+        _structure_bound(mask, _sides(matrix), stacked),
         value_entropy(kept) / 8,
         sizes,
         refused,
@@ -115,17 +115,22 @@ def _float_line(name: str) -> str:
     return f"{name}: float weights have no integers to encode; press them with weight_bits below 32"
 
 
-def _index_code(name: str, hcgs: HcgsOptions | None, stacked: int) -> IndexCode:
+def _sides(matrix: PressedWeight) -> tuple[int, ...]:
+    """Of the blocks of each level; none where the mask is no hierarchy of square blocks."""
+    return tuple(side for side, _ in matrix.hierarchy)
+
+
+def _index_code(name: str, sides: tuple[int, ...], stacked: int) -> IndexCode:
     if name != "hcgs":
         return make_index_code(name)
-    if hcgs is None:
+    if not sides:
         raise UserError("index code hcgs: the matrix was not made with HCGS")
-    return make_index_code(name, blocks=hcgs.blocks, stacked=stacked)
+    return make_index_code(name, blocks=sides, stacked=stacked)
 
 
-def _structure_bound(mask: NDArray[np.bool_], hcgs: HcgsOptions | None, stacked: int) -> float | None:
+def _structure_bound(mask: NDArray[np.bool_], sides: tuple[int, ...], stacked: int) -> float | None:
     """Bytes of the choices that HCGS had; None for other matrices."""
-    return None if hcgs is None else sum(hcgs_bound(part, hcgs.blocks) for part in np.split(mask, stacked)) / 8
+    return sum(hcgs_bound(part, sides) for part in np.split(mask, stacked)) / 8 if sides else None
 
 
 def _measure(integers: NDArray[np.int64], mask: NDArray[np.bool_], code: IndexCode, bits: int, scales: int) -> CodeSize:

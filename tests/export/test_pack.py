@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from frenchpress.common import UserError
+from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.config import config_from_dict
 from frenchpress.export.decode_packed import log_posteriors
 from frenchpress.export.pack import pack_model
@@ -28,6 +29,8 @@ PRESSES = {
     "w1a16": {"weight_bits": 1, "act_bits": 16, "hcgs": HCGS},
     "lsq": {"weight_bits": 4, "act_bits": 16, "quantizer": "lsq"},
     "pact": {"weight_bits": 8, "act_bits": 12, "act_quantizer": "pact"},
+    "guided": {**W8A16, "mask": {"method": "guided", **HCGS, "share_gates": False, "after_epoch": 1}},
+    "dynamic": {**W8A16, "mask": {"method": "dynamic", "block": 4, "keep": "1/2", "start_epoch": 0, "end_epoch": 1}},
     "ceil": {"weight_bits": 6, "act_bits": 16, "quantizer": "ceil"},
 }
 
@@ -40,6 +43,7 @@ def make(press, layers=2, batch_norm=True, dropout=0.0, cells=16):
     model = AcousticModel(
         config_from_dict({"model": {"context": [2, 1], "lstm": lstm}, "compress": compress}, "test"), SIZES
     )
+    MaskSchedule(model).finish()
     model.input_mean.copy_(torch.randn(6).repeat(4))
     model.input_scale.copy_((torch.rand(6) + 0.5).repeat(4))
     with torch.no_grad():
@@ -97,6 +101,7 @@ def test_priors_are_those_of_training():
         ({**W8A16, "act_quantizer": "dynamic"}, "lstm0: act_quantizer dynamic: its scale depends on the batch"),
         ({"head_cd": {}, "default": W8A16}, "head_cd: act_bits 32"),
         ({"lstm*": {**W8A16, "cell_bits": 8}, "default": W8A16}, "lstm0: cell_bits: a packed model keeps"),
+        ({**W8A16, "mask": {"method": "magnitude", "keep": 0.5, "after_epoch": 1}}, "lstm0: mask magnitude: a packed"),
         ({**W8A16, "weight_bits": 5, "quantizer": "pot"}, "lstm0: quantizer pot: its integers"),
     ],
 )

@@ -1,0 +1,43 @@
+"""Masks beyond `hcgs:`: methods by name, when they are chosen, and what they cost.
+
+A method is a frozen dataclass, its options, with `make(shape, generator, score) -> mask`, and a line below.
+"""
+
+from __future__ import annotations
+
+from frenchpress.compress.options import LayerPress
+from frenchpress.compress.sparsity.base import MaskMethod
+from frenchpress.compress.sparsity.blocks import DynamicMask, GuidedMask, HierarchyMask
+from frenchpress.compress.sparsity.magnitude import (
+    BankMask,
+    BlockMask,
+    CellMask,
+    ColumnMask,
+    MagnitudeMask,
+    RowMask,
+)
+from frenchpress.compress.sparsity.patterns import CooMask, PatternCooMask, PatternMask
+from frenchpress.compress.sparsity.plan import MaskPlan, read_plan
+from frenchpress.compress.sparsity.timing import Timing
+
+__all__ = ["MASKS", "CellMask", "DynamicMask", "MaskMethod", "MaskPlan", "Timing", "mask_plan_of"]
+
+MASKS: dict[str, type[MaskMethod]] = {
+    "hcgs": HierarchyMask,
+    "guided": GuidedMask,
+    "dynamic": DynamicMask,
+    "magnitude": MagnitudeMask,
+    "block": BlockMask,
+    "row": RowMask,
+    "column": ColumnMask,
+    "cell": CellMask,
+    "bank": BankMask,
+    "pattern": PatternMask,
+    "coo": CooMask,
+    "pattern_coo": PatternCooMask,
+}
+
+
+def mask_plan_of(press: LayerPress) -> MaskPlan | None:
+    """What the `mask:` section of a layer asks for, None without one; UserError where it cannot be."""
+    return None if press.mask is None else read_plan(press.mask, MASKS)

@@ -1,0 +1,203 @@
+"""Hierarchies of blocks: random (HCGS, CGS), guided by magnitude, and dropped and regrown while training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from frenchpress.common import UserError
+from frenchpress.compress.masks import Block, Choose, drawn, fill_hierarchy, largest
+from frenchpress.compress.options import parse_fraction
+from frenchpress.compress.sparsity.base import MaskMethod, block_means, check_block, read_block, spread
+
+
+@dataclass(frozen=True, kw_only=True)
+class HierarchyMask(MaskMethod):
+    """Coarse-grain sparsity of one level (CGS) or more (HCGS), at random (Kadetotad et al., JSSC 2020, sec. II).
+
+    `blocks`: of each level a side or [height, width]; `keep`: of each level the fraction of the blocks of a row of
+    blocks. With square blocks and the same seed it is the mask of `hcgs_mask`.
+    """
+
+    blocks: list | tuple
+    keep: list | tuple
+
+    def __post_init__(self) -> None:
+        if not self.blocks or len(self.blocks) != len(self.keep):
+            raise UserError(
+                f"blocks: {len(self.blocks)} sizes, {len(self.keep)} keep fractions; one each per level, "
+                "blocks: [32, 2], keep: [4/16, 4/16]"
+            )
+        blocks = tuple(read_block(block, "blocks") for block in self.blocks)
+        for outer, inner in zip(blocks, blocks[1:]):
+            if inner[0] > outer[0] or inner[1] > outer[1]:
+                raise UserError(f"blocks: {list(inner)} lies inside {list(outer)} and must not be larger than it")
+        object.__setattr__(self, "blocks", blocks)
+        object.__setattr__(self, "keep", tuple(parse_fraction(k) for k in self.keep))
+
+    @property
+    def by_weight(self) -> bool:
+        """Not: it is drawn."""
+        return False
+
+    @property
+    def asked_density(self) -> float:
+        """The product of the kept fractions."""
+        return float(math.prod(self.keep))
+
+    @property
+    def hierarchy(self) -> tuple[tuple[int, Fraction], ...]:
+        """`(side, keep)` of each level where all blocks are square."""
+        square = all(height == width for height, width in self.blocks)
+        return tuple((block[0], keep) for block, keep in zip(self.blocks, self.keep)) if square else ()
+
+    @property
+    def side(self) -> int | None:
+        """Of the coarse blocks."""
+        return _square(self.blocks[0])
+
+    @property
+    def pattern_size(self) -> Block:
+        """The finest block: kept or not."""
+        return self.blocks[-1]
+
+    def group(self, shape: tuple[int, int]) -> Block:
+        """The finest blocks: they are what is kept whole."""
+        return self.blocks[-1]
+
+    def check(self, shape: tuple[int, int]) -> None:
+        """The coarse block must fit in."""
+        check_block(self.blocks[0], shape, "blocks")
+
+    def make(
+        self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
+    ) -> Tensor:
+        """Every row of blocks of every level keeps the same number."""
+        self.check(shape)
+        mask = torch.zeros(shape, dtype=torch.bool)
+        fill_hierarchy(mask, score, self.blocks, self.keep, self._choose(generator))
+        return mask
+
+    def _choose(self, generator: torch.Generator | None) -> Choose:
+        return drawn(generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedMask(HierarchyMask):
+    """The same structure, keeping at each level the blocks with the largest mean magnitude.
+
+    On the way to its density each level keeps keep^e with one e for all, so that their product is as asked for.
+    """
+
+    gradual: ClassVar[bool] = True
+
+    @property
+    def by_weight(self) -> bool:
+        """It is chosen by magnitude."""
+        return True
+
+    def at(self, density: float) -> GuidedMask:
+        """With the fractions of each level brought up to `density`."""
+        whole = math.log(self.asked_density)
+        exponent = 0.0 if whole == 0 else math.log(density) / whole
+        return replace(self, keep=[min(Fraction(1), Fraction(float(k) ** exponent)) for k in self.keep])
+
+    def _choose(self, generator: torch.Generator | None) -> Choose:
+        return largest
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicMask(MaskMethod):
+    """Blocks that change while training at constant density (after RigL, Evci et al. 2020, sec. 3, and SET).
+
+    Starts as one-level CGS: each row of blocks keeps `keep` of them. At each update every row drops the fraction `drop`
+    (falling along half a cosine to 0) of its kept blocks, those with the smallest mean magnitude, and grows as many of
+    the others: those with the largest mean gradient (`grow: gradient`), or at random (`random`; Mocanu et al. 2018).
+    New weights start at zero. A block that was just dropped does not come back at once.
+    """
+
+    block: int | list | tuple
+    keep: Fraction | float | str
+    drop: float = 0.3
+    grow: str = "gradient"
+    regrows: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "block", read_block(self.block, "block"))
+        object.__setattr__(self, "keep", parse_fraction(self.keep))
+        if not 0 < self.drop < 1:
+            raise UserError(f"drop: {self.drop} is out of range; it must be above 0 and below 1")
+        if self.grow not in ("gradient", "random"):
+            raise UserError(f"grow: {self.grow!r} is not known; use gradient or random")
+
+    @property
+    def by_weight(self) -> bool:
+        """It starts at random."""
+        return False
+
+    @property
+    def asked_density(self) -> float:
+        """The kept fraction."""
+        return float(self.keep)
+
+    @property
+    def hierarchy(self) -> tuple[tuple[int, Fraction], ...]:
+        """One level, where the blocks are square."""
+        return ((self.block[0], self.keep),) if self.side else ()
+
+    @property
+    def side(self) -> int | None:
+        """Of the blocks."""
+        return _square(self.block)
+
+    @property
+    def pattern_size(self) -> Block:
+        """The block: kept or not."""
+        return self.block
+
+    def check(self, shape: tuple[int, int]) -> None:
+        """The block must fit in."""
+        check_block(self.block, shape, "block")
+
+    def make(
+        self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
+    ) -> Tensor:
+        """The mask to start from."""
+        self.check(shape)
+        return HierarchyMask(blocks=[self.block], keep=[self.keep]).make(shape, generator)
+
+    def step(
+        self, mask: Tensor, score: Tensor, growth: Tensor, share: float, generator: torch.Generator | None
+    ) -> Tensor:
+        """The next mask: bool [out, in]. `score`, `growth`: magnitudes of weights and of gradients, float [out, in].
+
+        `share` of `drop` is dropped; `generator` draws for `grow: random`.
+        """
+        kept = cut_present(mask, self.block)
+        count, columns = int(kept[0].sum()), kept.shape[1]
+        moved = min(math.floor(self.drop * share * count + 0.5), columns - count)
+        if not moved:
+            return mask
+        weak = block_means(score, self.block).masked_fill(~kept, math.inf)
+        drop = torch.sort(weak, dim=1, stable=True).indices[:, :moved]
+        if self.grow == "random":
+            strong = torch.rand(kept.shape, generator=generator)
+        else:
+            strong = block_means(growth, self.block)
+        grow = torch.sort(strong.masked_fill(kept, -1.0), dim=1, descending=True, stable=True).indices[:, :moved]
+        return spread(kept.scatter(1, drop, False).scatter(1, grow, True), self.block, tuple(mask.shape))
+
+
+def cut_present(mask: Tensor, block: Block) -> Tensor:
+    """Bool [down, across]: which blocks of a mask have a kept weight."""
+    return block_means(mask.float(), block) > 0
+
+
+def _square(block: Sequence[int]) -> int | None:
+    return block[0] if block[0] == block[1] else None

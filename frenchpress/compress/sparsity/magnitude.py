@@ -1,0 +1,185 @@
+"""Pruning by magnitude: single weights, blocks, rows, columns, banks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from frenchpress.common import UserError
+from frenchpress.compress.masks import Block, kept_of
+from frenchpress.compress.options import parse_fraction
+from frenchpress.compress.sparsity.base import (
+    MaskMethod,
+    block_means,
+    check_block,
+    cut,
+    join,
+    keep_largest,
+    read_block,
+    spread,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OneFraction(MaskMethod):
+    """A method with one kept fraction."""
+
+    keep: Fraction | float | str
+    gradual: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", parse_fraction(self.keep))
+
+    @property
+    def asked_density(self) -> float:
+        """The kept fraction."""
+        return float(self.keep)
+
+    def at(self, density: float) -> Any:
+        """With `density` in place of `keep`."""
+        return replace(self, keep=Fraction(density))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MagnitudeMask(_OneFraction):
+    """The `keep` weights of a matrix with the largest magnitudes (Han et al. 2015, arXiv 1506.02626)."""
+
+    share_gates: bool = False
+
+    def make(
+        self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
+    ) -> Tensor:
+        """Exactly `keep * out * in` of them, rounded half up."""
+        assert score is not None
+        kept = torch.topk(score.flatten(), kept_of(score.numel(), self.keep), sorted=False).indices
+        return torch.zeros(score.numel(), dtype=torch.bool).index_fill_(0, kept, True).view(shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockMask(_OneFraction):
+    """The `keep` blocks of a matrix with the largest mean magnitudes, wherever they lie (Narang et al. 2017)."""
+
+    block: int | list | tuple
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "block", read_block(self.block, "block"))
+
+    @property
+    def side(self) -> int | None:
+        """Of the blocks, where they are square."""
+        return self.block[0] if self.block[0] == self.block[1] else None
+
+    @property
+    def pattern_size(self) -> Block:
+        """The block: kept or not."""
+        return self.block
+
+    def group(self, shape: tuple[int, int]) -> Block:
+        """The block."""
+        return self.block
+
+    def check(self, shape: tuple[int, int]) -> None:
+        """The block must fit in."""
+        check_block(self.block, shape, "block")
+
+    def make(
+        self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
+    ) -> Tensor:
+        """Exactly `keep` of the blocks, those at the edge counted as one each."""
+        assert score is not None
+        self.check(shape)
+        means = block_means(score, self.block)
+        kept = keep_largest(means.flatten(), kept_of(means.numel(), self.keep)).view(means.shape)
+        return spread(kept, self.block, shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowMask(_OneFraction):
+    """The `keep` rows with the largest mean magnitudes; of an LSTM, what goes into a cell."""
+
+    @property
+    def pattern_size(self) -> Block:
+        """Pieces of rows, all kept or all removed."""
+        return (1, 64)
+
+    def group(self, shape: tuple[int, int]) -> Block:
+        """A row."""
+        return (1, shape[1])
+
+    def make(
+        self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
+    ) -> Tensor:
+        """Whole rows."""
+        assert score is not None
+        return keep_largest(score.mean(1), kept_of(shape[0], self.keep))[:, None].repeat(1, shape[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellMask(RowMask):
+    """The `keep` cells of an LSTM layer with the largest mean magnitude of all that goes into them.
+
+    A removed cell loses its rows in both matrices of the layer, and its column in every matrix that reads it, which
+    leaves a smaller dense layer. Which cells these are is decided over both matrices (`units`).
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.share_gates:
+            raise UserError("share_gates: a cell has all its gates or none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnMask(_OneFraction):
+    """The `keep` columns with the largest mean magnitudes; a removed one is an input that nothing reads."""
+
+    @property
+    def pattern_size(self) -> Block:
+        """Pieces of columns, all kept or all removed."""
+        return (64, 1)
+
+    def group(self, shape: tuple[int, int]) -> Block:
+        """A column."""
+        return (shape[0], 1)
+
+    def make(
+        self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
+    ) -> Tensor:
+        """Whole columns."""
+        assert score is not None
+        return keep_largest(score.mean(0), kept_of(shape[1], self.keep)).repeat(shape[0], 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankMask(_OneFraction):
+    """Bank-balanced sparsity (BBS; Cao et al., FPGA 2019): each row is cut into banks of `bank` weights, each of which
+    keeps its `keep` largest.
+    """
+
+    bank: int
+    share_gates: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bank < 2:
+            raise UserError(f"bank: {self.bank} is no bank; use 2 weights or more")
+
+    def check(self, shape: tuple[int, int]) -> None:
+        """A bank must fit in."""
+        check_block((1, self.bank), shape, "bank")
+
+    def make(
+        self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
+    ) -> Tensor:
+        """Every bank keeps the same number, the last one of a row, if shorter, its own share."""
+        assert score is not None
+        self.check(shape)
+        banks, rest = cut(score, (1, self.bank), fill=-1.0), shape[1] % self.bank
+        kept = keep_largest(banks, kept_of(self.bank, self.keep))
+        if rest:
+            kept[:, -1] = keep_largest(banks[:, -1], kept_of(rest, self.keep))
+        return join(kept, (1, self.bank), shape)

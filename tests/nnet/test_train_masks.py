@@ -1,0 +1,195 @@
+"""Training with masks that change: interrupted runs repeat to the byte, the average and the best model follow."""
+
+import json
+import sys
+
+import pytest
+import torch
+import yaml
+
+from frenchpress.common import UserError
+from frenchpress.compress import LayerPress, PressedWeight
+from frenchpress.kernels.native import library
+from frenchpress.nnet import native_lstm
+from frenchpress.nnet import train as module
+from frenchpress.nnet.lstm import QuantLSTMLayer
+from frenchpress.nnet.model import load_model
+
+CONFIG = """
+model: {context: [1, 1], lstm: {cells: 16, dropout: 0.1}}
+compress:
+  lstm0:
+    weight_bits: 8
+    act_bits: 16
+    mask: {method: guided, blocks: [8, 2], keep: [1/2, 1/2], start_epoch: 1, end_epoch: 2, every: 2, lasso: 1e-3}
+    recurrent: {mask: {method: dynamic, block: 4, keep: 1/2, drop: 0.5, start_epoch: 0, end_epoch: 2, every: 3}}
+  lstm1: {weight_bits: 8, act_bits: 16, mask: {method: magnitude, keep: 1/4, after_epoch: 1, every: 1}}
+  "head_*": {weight_bits: 6, act_bits: 8, mask: {method: bank, bank: 8, keep: 1/4, after_epoch: 2}}
+  head_mono:
+    weight_bits: 4
+    act_bits: 8
+    mask:
+      {method: pattern, dictionary: kmeans, place: random, block: 2, nonzeros: 1, count: 3, after_epoch: 1, every: 4}
+train: {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 20}, average: 0.9}
+"""
+
+
+def run(monkeypatch, config, task, out, *more):
+    monkeypatch.setattr(sys, "argv", [str(p) for p in ("train", "--config", config, "--task", task, *more, out)])
+    threads = torch.get_num_threads()
+    try:
+        module.main()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def whole(made_task, tmp_path_factory):
+    """A run that nothing disturbs, made once."""
+    place = tmp_path_factory.mktemp("masks")
+    (place / "masks.cfg").write_text(CONFIG)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        run(monkeypatch, place / "masks.cfg", made_task, place / "x")
+    return place
+
+
+@pytest.mark.parametrize("every", [2, 5])
+def test_stopped_after_every_few_steps_ends_with_the_same_bytes(monkeypatch, whole, made_task, tmp_path, every):
+    step, done = module.step, 0
+
+    def stopping(*arguments):
+        nonlocal done
+        step(*arguments)
+        done += 1
+        if done % every:
+            module.save(arguments[0])
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "step", stopping)
+    for _ in range(100):
+        try:
+            run(monkeypatch, whole / "masks.cfg", made_task, tmp_path / "broken")
+            break
+        except KeyboardInterrupt:
+            pass
+    assert done > 10
+    assert (tmp_path / "broken" / "final.pt").read_bytes() == (whole / "x" / "final.pt").read_bytes()
+
+
+def test_the_model_that_is_kept_has_its_masks(whole):
+    model = load_model(whole / "x")
+    matrices = {name: m for name, m in model.named_modules() if isinstance(m, PressedWeight)}
+    assert len(matrices) == 6
+    for matrix in matrices.values():
+        assert 0 < matrix.density <= matrix.asked_density * 1.2
+        assert not matrix()[~matrix.full_mask()].any()
+    sizes = yaml.safe_load((whole / "x" / "size.yaml").read_text())["matrices"]
+    assert {s["name"]: s["kept"] for s in sizes} == {n: int(m.full_mask().sum()) for n, m in matrices.items()}
+    assert all(s["index_bits"] > 0 and s["index_code"] for s in sizes)
+    assert yaml.safe_load((whole / "x" / "train.yaml").read_text())["chosen_epoch"] == 3
+
+
+def test_only_an_epoch_at_the_density_asked_for_can_be_best(monkeypatch, whole, made_task, tmp_path):
+    errors = iter([0.1, 0.2, 0.9])
+    monkeypatch.setattr(module, "evaluate", lambda *_: (1.0, next(errors), 0.1))
+    run(monkeypatch, whole / "masks.cfg", made_task, tmp_path / "x")
+    assert yaml.safe_load((tmp_path / "x" / "train.yaml").read_text())["chosen_epoch"] == 3
+    assert load_model(tmp_path / "x").head_cd.matrix.density == 0.25
+    epochs = [json.loads(line) for line in (tmp_path / "x" / "metrics.jsonl").read_text().splitlines()]
+    assert len({e["lr_lstm"] for e in epochs}) == 1
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_probing_gives_every_weight_its_gradient(monkeypatch, compiled):
+    if compiled and library() is None:
+        pytest.skip("the compiled kernels were not built")
+    if not compiled:
+        monkeypatch.setattr(native_lstm, "_on_cpu", lambda x: False)
+    said = {"method": "dynamic", "block": 4, "keep": "1/4", "start_epoch": 0, "end_epoch": 1}
+    layer = QuantLSTMLayer(12, 8, LayerPress(mask=said), generator=torch.Generator().manual_seed(0))
+    x, matrix = torch.randn(8, 5, 12), layer.recurrent_matrix
+    plain = layer(x)
+    for matrix in (layer.input_matrix, layer.recurrent_matrix):
+        matrix.probing = True
+    y = layer(x)
+    torch.testing.assert_close(y, plain)
+    y.square().sum().backward()
+    for matrix in (layer.input_matrix, layer.recurrent_matrix):
+        assert matrix.weight.grad[~matrix.full_mask()].any()
+        matrix.probing = False
+    torch.testing.assert_close(layer(x), plain)
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("compress.lstm1.mask.keep=0", "lstm1: mask: magnitude: keep: 0 is out of range"),
+        ("compress.lstm1.mask.method=magic", "lstm1: mask.method: 'magic' is not known"),
+        (
+            "compress.lstm1.mask.after_epoch=3",
+            "input_matrix: mask: magnitude: is as asked for after epoch 3 of 3",
+        ),
+        ("compress.lstm1.hcgs.blocks=[8, 2]", "compress.lstm1.mask: hcgs makes one already"),
+        ("compress.lstm0.recurrent.mask.block=32", "recurrent: block.*: 32 x 32 is larger than the matrix of 16 x 16"),
+        ("compress.lstm5.mask.keep=0.5", "compress.lstm5: matches no layer"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_line_and_starts_nothing(monkeypatch, whole, made_task, tmp_path, override, words):
+    with pytest.raises(UserError, match=words) as error:
+        run(monkeypatch, whole / "masks.cfg", made_task, tmp_path / "x", "--set", override)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "x").exists()
+
+
+CELLS = """
+model: {context: [1, 1], lstm: {cells: 16}}
+compress:
+  "lstm*": {weight_bits: 8, act_bits: 16, mask: {method: cell, keep: 1/4, start_epoch: 1, end_epoch: 2, every: 3}}
+train: {epochs: 3, batch: 4, threads: 1, device: cpu, average: 0.9}
+"""
+
+
+def test_cells_go_from_every_matrix_that_makes_or_reads_them(monkeypatch, made_task, tmp_path):
+    (tmp_path / "cells.cfg").write_text(CELLS)
+    run(monkeypatch, tmp_path / "cells.cfg", made_task, tmp_path / "x")
+    model = load_model(tmp_path / "x")
+    kept = []
+    for layer in model.lstm.values():
+        rows = layer.recurrent_matrix.mask.any(1)
+        assert int(rows.sum()) == 4 and torch.equal(rows, layer.input_matrix.mask.any(1))
+        assert torch.equal(layer.recurrent_matrix.mask, rows[:, None] & rows)
+        kept.append(rows)
+    first, second = model.lstm.values()
+    assert first.input_matrix.mask.sum() == 4 * first.inputs
+    assert torch.equal(second.input_matrix.mask, kept[1][:, None] & kept[0])
+    for head in (model.head_cd, model.head_mono):
+        assert torch.equal(head.matrix.mask, kept[1].repeat(head.outputs, 1))
+    sizes = yaml.safe_load((tmp_path / "x" / "size.yaml").read_text())["matrices"]
+    assert [s["density"] for s in sizes] == [s["asked_density"] for s in sizes] == [1 / 4, *[1 / 16] * 3, 1 / 4, 1 / 4]
+    # What a removed cell would have said changes nothing.
+    feats = torch.randn(9, 40)
+    before = model.log_posteriors(feats)
+    with torch.no_grad():
+        second.norm.bias.view(4, 16)[:, ~kept[1]] += 1.0
+    assert torch.equal(model.log_posteriors(feats), before)
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("compress.head_cd.mask={method: cell, keep: 0.5, after_epoch: 1}", "head_cd: mask: cell: only an LSTM layer"),
+        ("compress.head_cd.hcgs={blocks: [4], keep: [0.5]}", "lstm1: mask: cell: two masks for one matrix"),
+        ("compress.lstm*.recurrent.mask.keep=0.5", "recurrent: mask.method: None"),
+        (
+            "compress.lstm*.recurrent.mask={method: cell, keep: 0.5, after_epoch: 1}",
+            "lstm0: mask: cell: removes rows of both matrices",
+        ),
+        ("compress.lstm*.mask.share_gates=false", "lstm0: mask: cell: share_gates: a cell has all its gates or none"),
+    ],
+)
+def test_cells_that_cannot_go(monkeypatch, made_task, tmp_path, override, words):
+    (tmp_path / "cells.cfg").write_text(CELLS)
+    with pytest.raises(UserError, match=words) as error:
+        run(monkeypatch, tmp_path / "cells.cfg", made_task, tmp_path / "x", "--set", override)
+    assert "\n" not in str(error.value) and not (tmp_path / "x").exists()
