@@ -6,6 +6,7 @@
 #   ./run.sh --corpus timit --corpus-dir /data/TIMIT    LDC93S1 as it comes
 #   ./run.sh --corpus kaldi-data --corpus-dir DIR       Kaldi-style train/ dev/ test/
 #   ./run.sh --kaldi-s5 egs/timit/s5                    features, alignments and graph of an existing Kaldi experiment
+#   ./run.sh --recipe recipes/bits                      a study, on what stages 0 to 3 have prepared
 #
 # Stages: 0 data directories, validated   1 MFCC and CMVN   2 GMM: mono, tri1, tri2 (LDA+MLLT), tri3 (SAT)
 #         3 fMLLR features, alignments, graph   4 training, per .cfg   5 decoding and scoring   6 exp/RESULTS.md
@@ -26,6 +27,12 @@
 #   --gauss N           Gaussians of tri1-tri3 (by corpus: timit 15000, kaldi-data 8000, synth tiny 600, small 4000)
 #   --reference FILE    YAML of reference PERs (system: [dev, test]) to print beside the GMM rows
 #   --allow-pipes       let wav.scp entries be shell pipes, and run them
+# Of a study, in place of stages:
+#   --recipe DIR        the study (recipes/published_points, recipes/bits); results go to EXP/<its name>
+#   --task DIR          features, targets and graph (EXP/task)
+#   --only "A B*"       these of its experiments, names or patterns (all)
+#   --epochs N, --set "K=V K=V"   keys to override in all of its experiments; the table says so
+#   --results DIR       where RESULTS.md and figures are written (the study's directory)
 set -euo pipefail
 
 stage=0
@@ -43,6 +50,12 @@ leaves=
 gauss=
 reference=
 allow_pipes=false
+recipe=
+task=
+only=
+epochs=
+set=
+results=
 
 cd "$(dirname "$0")"
 . steps/parse_options.sh
@@ -63,6 +76,11 @@ case $corpus-$synth_size in
   synth-*) die "--synth-size is '$synth_size', expected tiny, small or timit" ;;
   *) die "--corpus is '$corpus', expected synth, timit or kaldi-data" ;;
 esac
+if [ -n "$recipe" ]; then
+  exec steps/run_study.sh --nj "$nj" --seeds "$seeds" --only "$only" --epochs "$epochs" --set "$set" \
+    --results "$results" "$recipe" "${task:-$exp/task}" "$exp/$(basename "$recipe")"
+fi
+for n in task only epochs set results; do [ -z "${!n}" ] || die "--$n is of a study; it needs --recipe DIR"; done
 if [ "$corpus" != synth ] && [ -z "$corpus_dir" ] && [ -z "$kaldi_s5" ] && [ "$stage" = 0 ]; then
   die "--corpus $corpus needs --corpus-dir DIR"
 fi

@@ -19,4 +19,4 @@ for f in "$task/meta.yaml" "$task/graph/HCLG.fst" "$out/final.pt"; do
 done
 
 . "$(dirname "$0")/../path.sh"
-python -m frenchpress.nnet.decode --nj "$nj" --task "$task" "$out"
+exec python -m frenchpress.nnet.decode --nj "$nj" --task "$task" "$out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,14 @@ class Document:
                 return self.origins[path[:length]]
         return "configuration"
 
+    def section(self, *path: str) -> Document:
+        """What stands under `path`, if anything, as a document of its own that still knows the places of its keys."""
+        values: Any = self.values
+        for key in path:
+            values = values.get(key, {})
+        below = {p[len(path) :]: o for p, o in self.origins.items() if p[: len(path)] == path and len(p) > len(path)}
+        return Document(values, below)
+
     def overlay(self, other: Document) -> None:
         """Merge `other` over this, key by key; lists, numbers and null replace what was there."""
         _merge(self.values, other.values)
@@ -43,7 +52,7 @@ def _merge(under: dict[str, Any], over: dict[str, Any]) -> None:
         if isinstance(value, dict) and isinstance(under.get(key), dict):
             _merge(under[key], value)
         else:
-            under[key] = value
+            under[key] = copy.deepcopy(value)  # what is merged over it next must not change `over`
 
 
 def read_document(path: Path | str) -> Document:
@@ -59,7 +68,7 @@ def read_document(path: Path | str) -> Document:
             circle = " -> ".join(str(p) for p in [*chain, following])
             raise UserError(f"{layers[-1].origin(('base',))}: base: circular: {circle}")
         chain.append(following)
-        layers.append(_read_one(following))
+        layers.append(read_one(following))
         following = _base_of(layers[-1], following)
     document = Document()
     for layer in reversed(layers):
@@ -82,7 +91,8 @@ def _base_of(layer: Document, path: Path) -> Path | None:
     return found
 
 
-def _read_one(path: Path) -> Document:
+def read_one(path: Path) -> Document:
+    """The file at `path` alone; in it `base` is a key like any other."""
     text = "\n".join(read_lines(path)) + "\n"
     document = Document(origins={(): str(path)})
     root = _compose(text, str(path))

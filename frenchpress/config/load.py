@@ -21,11 +21,11 @@ HEADS = ("head_cd", "head_mono")
 DEFAULT = "default"
 
 
-def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
-    """The configuration in `path`, with `overrides` (`train.epochs=2`) laid over it; UserError if bad."""
+def load_config(path: Path | str, overrides: Sequence[str | Document] = ()) -> Config:
+    """The configuration in `path`, with `overrides` (`train.epochs=2`, or trees) laid over it; UserError if bad."""
     document = read_document(path)
-    for text in overrides:
-        document.overlay(parse_override(text))
+    for override in overrides:
+        document.overlay(parse_override(override) if isinstance(override, str) else override)
     config: Config = fill(Config, document.values, document)
     _check_patterns(config, document)
     return config

@@ -9,7 +9,9 @@ candidate at every LM weight.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -23,6 +25,8 @@ from numpy.typing import NDArray
 
 from frenchpress.common import UserError, read_lines
 from frenchpress.graph.fst import read_fst
+
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h: the signal to be sent when the parent dies
 
 
 @dataclass(frozen=True)
@@ -223,6 +227,8 @@ class _Worker:
     @classmethod
     def start(cls, decoder: Decoder, acoustic_scales: Sequence[float], lm_weights: Sequence[float]) -> None:
         cls.options = (decoder, acoustic_scales, lm_weights)
+        # Waiting for work, it would not notice that its parent was killed, and would keep the parent's locks for ever.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     @classmethod
     def decode(cls, utt: str, loglikes: NDArray[np.float32]) -> dict[float, Decoded]:

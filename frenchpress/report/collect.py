@@ -56,7 +56,7 @@ def collect(exp: Path) -> tuple[list[System], list[System]]:
     if not exp.is_dir():
         raise UserError(f"{exp}: no such directory")
     places = sorted(p for p in exp.iterdir() if p.is_dir() and not p.name.startswith("."))
-    experiments = [_experiment(p) for p in places if (p / "config.yaml").is_file()]
+    experiments = [read_experiment(p) for p in places if (p / "config.yaml").is_file()]
     # Directories of alignments have a final.mdl too.
     gmms = [
         _gmm(p)
@@ -76,7 +76,7 @@ def collect(exp: Path) -> tuple[list[System], list[System]]:
 def read_reference(path: Path) -> dict[str, tuple[float, float]]:
     """Reference rates, YAML lines `system: [dev, test]`."""
     result = {}
-    for name, pair in _read_yaml(path).items():
+    for name, pair in read_yaml(path).items():
         if not isinstance(pair, list) or len(pair) != 2 or not all(_is_number(x) for x in pair):
             raise UserError(f"{path}: {name}: expected [dev PER, test PER], found {pair}")
         result[str(name)] = (float(pair[0]), float(pair[1]))
@@ -88,8 +88,9 @@ def _gmm(place: Path) -> System:
     return System(place.name, dev, test, "" if dev and test else "not decoded yet")
 
 
-def _experiment(place: Path) -> System:
-    config = _read_yaml(place / "config.yaml")
+def read_experiment(place: Path) -> System:
+    """What the experiment in `place`, which has a config.yaml, has come to; UserError for a file that is damaged."""
+    config = read_yaml(place / "config.yaml")
     seed = config.pop("seed", None)
     config.pop("decode", None)
     dev, test = (_measured(place / f"decode_{split}/stats.yaml") for split in ("dev", "test"))
@@ -124,7 +125,7 @@ def _state(place: Path, decoded: bool) -> str:
 def _measured(path: Path) -> Measured | None:
     if not path.is_file():
         return None
-    stats = _read_yaml(path)
+    stats = read_yaml(path)
     try:
         low, high = stats["interval"]
         oracle = stats["oracle"]["per"] if stats.get("oracle") else None
@@ -134,7 +135,7 @@ def _measured(path: Path) -> Measured | None:
 
 
 def _numbers(path: Path) -> dict[str, float]:
-    values = _read_yaml(path) if path.is_file() else {}
+    values = read_yaml(path) if path.is_file() else {}
     return {key: value for key, value in values.items() if _is_number(value)}
 
 
@@ -142,7 +143,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file of `key: value` lines; UserError for anything else."""
     try:
         values = yaml.safe_load("\n".join(read_lines(path)))
     except yaml.YAMLError as error:

@@ -1,6 +1,8 @@
 """Search: against Kaldi's lattice decoder on its own graph and scores, and on a graph small enough to enumerate."""
 
 import itertools
+import subprocess
+import sys
 
 import kaldifst
 import numpy as np
@@ -165,3 +167,19 @@ def test_bad_symbol_table(tmp_path, text, message):
     (tmp_path / "words.txt").write_text(text)
     with pytest.raises(UserError, match=message):
         read_symbols(tmp_path / "words.txt")
+
+
+def test_workers_do_not_outlive_a_parent_that_is_killed():
+    code = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from frenchpress.decode.search import _Worker
+with ProcessPoolExecutor(1, multiprocessing.get_context("fork"), _Worker.start, (None, [], [])) as pool:
+    print(pool.submit(os.getpid).result(), flush=True)
+    time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline()
+        parent.kill()
+        # The pipe ends when nobody holds it any more; a worker that lived on would.
+        assert parent.communicate(timeout=60)[0] == ""

@@ -3,40 +3,21 @@
 import shutil
 import sys
 
-import kaldifst
 import numpy as np
 import pytest
 import torch
 import yaml
+from small_task import PHONES, STATES, add_graph
 
-from frenchpress.common import UserError, mark_done
+from frenchpress.common import UserError
 from frenchpress.config import DecodeConfig, config_from_dict, config_to_yaml
-from frenchpress.graph.fst import write_fst
 from frenchpress.nnet import decode
 from frenchpress.nnet.checkpoint import write_tensors
 from frenchpress.nnet.decode import NEVER, decode_experiment, log_likelihoods, log_priors
 from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.nnet.task import Task
 
-PHONES, STATES = 4, 12
 OPTIONS = DecodeConfig(acoustic_scales=(0.1, 0.5), lm_weights=(1.0, 2.0, 10.0))
-
-
-def phone_loop():
-    """Any sequence of phones: three states each, label state + 1; the phone's word on the way in."""
-    fst = kaldifst.StdVectorFst()
-    hub = fst.add_state()
-    fst.start = hub
-    fst.set_final(hub, 0.0)
-    for phone in range(PHONES):
-        last = hub
-        for label in (3 * phone + 1, 3 * phone + 2, 3 * phone + 3):
-            state = fst.add_state()
-            fst.add_arc(last, kaldifst.StdArc(label, phone + 1 if last == hub else 0, 1.0, state))
-            fst.add_arc(state, kaldifst.StdArc(label, 0, 0.5, state))
-            last = state
-        fst.add_arc(last, kaldifst.StdArc(0, 0, 0.5, hub))
-    return fst
 
 
 @pytest.fixture
@@ -46,9 +27,7 @@ def task(made_task, tmp_path):
     for split in ("train", "dev", "test"):  # the archives were moved
         scp = path / split / "feats.scp"
         scp.write_text(scp.read_text().replace(str(made_task), str(path)))
-    write_fst(path / "graph/HCLG.fst", phone_loop())
-    (path / "graph/words.txt").write_text("<eps> 0\n" + "".join(f"p{p} {p + 1}\n" for p in range(PHONES)))
-    mark_done(path, {"made": "with a graph"})
+    add_graph(path)
     return Task.load(path)
 
 

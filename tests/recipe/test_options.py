@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
         (["--kaldi-s5", "no/such/dir"], "no/such/dir: no such directory"),
         (["--nj", "0"], "expected a number of processes"),
         (["extra"], "unexpected argument 'extra'"),
+        (["--epochs", "2"], "--epochs is of a study; it needs --recipe DIR"),
+        (["--recipe", "recipes/none"], "recipes/none/study.yaml: no such file"),
+        (["--recipe", "recipes/bits"], "stages 0 to 3 of run.sh make the task"),
     ],
 )
 def test_bad_option_is_one_line(tmp_path, arguments, said):

@@ -1,0 +1,101 @@
+"""Check a study and say what is left to run: `python -m frenchpress.report.study_plan --task exp/task recipes/X exp/X`.
+
+Writes the resolved configuration of every run to <exp-dir>/conf/<experiment>-seed<N>.cfg and prints, for the runs that
+are not finished, `<experiment>-seed<N>`. Seeds are the outer loop: stopped early, a study has all its points once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from frenchpress.common import UserError, atomic_path, digest, is_done, read_lines, run_main
+from frenchpress.config import Config, config_to_dict, config_to_yaml
+from frenchpress.nnet.check import build_model
+from frenchpress.nnet.checkpoint import CONFIG, stamp
+from frenchpress.nnet.model import Sizes
+from frenchpress.nnet.task import Task
+from frenchpress.report.collect import read_experiment
+from frenchpress.report.study import Study, load_study
+
+
+def planned(study: Study, only: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
+    """Experiment and seed of every run, in order; experiments of one configuration run once. No `seeds`: its own."""
+    shared = study.runs()
+    wanted = [(shared[name], list(seeds) or list(study.experiments[name].seeds)) for name in study.chosen(only)]
+    rounds = range(max(len(mine) for _, mine in wanted))
+    return list(dict.fromkeys((name, mine[i]) for i in rounds for name, mine in wanted if i < len(mine)))
+
+
+def finished(place: Path, config: Config, task: str) -> bool:
+    """Has the run in `place` been trained and decoded as `config` says, on the task of digest `task`?"""
+    if not is_done(place, stamp(config, task)):
+        return False
+    try:
+        begun = yaml.safe_load("\n".join(read_lines(place / CONFIG)))
+        return not read_experiment(place).state and begun.get("decode") == config_to_dict(config)["decode"]
+    except (UserError, yaml.YAMLError):  # a damaged file is for the run itself to complain of
+        return False
+
+
+def write_config(path: Path, config: Config, study: Study, overrides: Sequence[str]) -> None:
+    """Write `config` as a `.cfg`, if that is not what is there."""
+    also = f", with {' '.join(overrides)}" if overrides else ""
+    text = f"# {path.stem} of {study.path}, resolved{also}\n{config_to_yaml(config)}"
+    if not path.is_file() or path.read_text("utf-8") != text:
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, "utf-8")
+
+
+def check_models(study: Study, configs: dict[str, Config], sizes: Sizes) -> None:
+    """UserError for a configuration whose model cannot be built: a block too large, an option no method has."""
+    for name, config in configs.items():
+        build_model(f"{study.experiments[name].place}: experiment {name}", config, sizes)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Check a study, write its configurations, print what is left to run.")
+    parser.add_argument("--task", type=Path, required=True, help="directory of features, targets and graph")
+    parser.add_argument("--seeds", default="", help="'1 2 3' in place of the study's own")
+    parser.add_argument("--only", default="", help="experiments, names or patterns, with spaces between")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all, e.g. train.epochs=2")
+    parser.add_argument("recipe", type=Path, help="recipes/X")
+    parser.add_argument("exp", type=Path, help="exp/X")
+    return parser.parse_args()
+
+
+def read_seeds(text: str) -> list[int]:
+    """Seeds as given on the command line."""
+    words = text.split()
+    if not all(word.isdecimal() and len(word) < 19 for word in words) or len(set(words)) < len(words):
+        raise UserError(f"--seeds is '{text}', expected different whole numbers")
+    return [int(word) for word in words]
+
+
+def main() -> None:
+    """Command line."""
+    args = parse_arguments()
+    study, task, identity = load_study(args.recipe), Task.load(args.task), digest(args.task)
+    configs = study.configs(args.set)
+    plan = planned(study, args.only.split(), read_seeds(args.seeds))
+    left = []
+    for name, seed in plan:
+        config = replace(configs[name], seed=seed)
+        if not finished(args.exp / f"{name}-seed{seed}", config, identity):
+            left.append((name, seed, config))
+    todo = {name: config for name, _, config in left}
+    check_models(study, todo, Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
+    for name, seed, config in left:
+        write_config(args.exp / "conf" / f"{name}-seed{seed}.cfg", config, study, args.set)
+        print(f"{name}-seed{seed}")
+    print(f"{args.recipe}: {len(plan)} runs, {len(plan) - len(left)} finished before", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,104 @@
+"""What a study has come to: `python -m frenchpress.report.study_results recipes/X exp/X` writes recipes/X/RESULTS.md.
+
+Whatever has been run so far is in it, and what has not is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from frenchpress.common import run_main
+from frenchpress.report.study import Study, load_study
+from frenchpress.report.study_figures import figures
+from frenchpress.report.study_rows import Row, Run, by_group, read_runs, sections, without_result
+from frenchpress.report.study_table import point_table, rank_table, twin_table
+from frenchpress.report.table import scored_on, write
+
+RESULTS, READING = "RESULTS.md", "reading.md"
+LEGEND = """\
+How to read a row
+
+- **PER**: phone error rate in percent, in scored phones; acoustic and LM weight were chosen on dev, test was scored
+  once. Several seeds: mean ± sample standard deviation (seeds). One: the 95 % interval of a bootstrap over utterances.
+- **to float**: what was lost against the float model of the same side, in points, and in percent of that model's PER;
+  published against published, ours against ours, seed by seed.
+- **density**: kept weights over all weights, as realised. **fewer weights**: its inverse, the published "16x", which
+  counts neither bits nor index.
+- **compression**: bits of the dense float32 matrices over bits stored, index and scales included. **stored**: bytes of
+  the whole model.
+- In the figures bars are one standard deviation over seeds to either side; one seed has none."""
+
+
+def section_text(settings: tuple[str, ...], rows: Sequence[Row], pictures: Sequence[str]) -> list[list[str]]:
+    """Paragraphs on the runs that were made in one way."""
+    named = {row.experiment.name: row for row in rows}
+    parts = [["## Results, settings as the study says"]]
+    if settings:
+        parts = [["## Results of other settings"], ["**Not the study as written:**", "", *(f"- {s}" for s in settings)]]
+    groups = by_group(rows)
+    for group, mine in groups.items():
+        parts += [[f"### {group or 'Others'}"]] * (len(groups) > 1) + [point_table(mine, named)]
+    runs = {run.name + str(run.seed): run for row in rows for run in row.runs}.values()
+    devices = Counter(run.device or "unknown" for run in runs)
+    on = ", ".join(f"{device} ({count})" for device, count in sorted(devices.items()))
+    systems = [run.system for run in runs if run.system]
+    parts.append(["Scored:", "", *scored_on(systems), "", f"Runs, by what they were trained on: {on}."])
+    for title, table in (("Variants", twin_table(rows, named)), ("Rank correlation", rank_table(rows, named))):
+        parts += [[f"### {title}"], table] if table else []
+    return parts + [[f"![{name}]({name})"] for name in pictures]
+
+
+def notes(study: Study, runs: dict[str, list[Run]]) -> list[str]:
+    """What has to be known of single points."""
+    said: dict[str, list[str]] = {}
+    for name, experiment in study.experiments.items():
+        if experiment.note:
+            said.setdefault(experiment.note, []).append(name)
+        if runs[name][0].name != name:
+            said.setdefault(f"same configuration, and so the same runs, as {runs[name][0].name}", []).append(name)
+    return [f"- {', '.join(names)}: {note}" for note, names in said.items()]
+
+
+def results_text(study: Study, runs: dict[str, list[Run]], pictures: dict[tuple[str, ...], list[str]]) -> str:
+    """All of RESULTS.md; `pictures` names the figures of each section."""
+    parts = [[f"# {study.title}"], [study.asks]]
+    reading = study.path.parent / READING
+    if reading.is_file():
+        parts += [["## Reading"], [reading.read_text("utf-8").strip()]]
+    found = sections(study, runs)
+    for settings, rows in found.items():
+        parts += section_text(settings, rows, pictures.get(settings, []))
+    if missing := without_result(runs):
+        parts += [["## Without a result"], [f"- {why}: {', '.join(names)}" for why, names in missing.items()]]
+    if study.left_out:
+        parts += [["## Left out"], [f"- {name}: {why}" for name, why in study.left_out.items()]]
+    if told := notes(study, runs):
+        parts += [["## Notes"], told]
+    if found:
+        parts.append([LEGEND])
+    return "\n\n".join("\n".join(part) for part in parts if any(part)) + "\n"
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Write RESULTS.md and the figures of a study.")
+    parser.add_argument("--out", type=Path, help="where they are written (the recipe's directory)")
+    parser.add_argument("recipe", type=Path, help="recipes/X")
+    parser.add_argument("exp", type=Path, help="exp/X")
+    args = parser.parse_args()
+    study, out = load_study(args.recipe), args.out or args.recipe
+    runs = read_runs(study, args.exp)
+    pictures: dict[tuple[str, ...], list[str]] = {}
+    for number, (settings, rows) in enumerate(sections(study, runs).items(), 1):
+        for name, svg in figures(study.title, rows).items():
+            own = name if number == 1 else name.replace(".svg", f"_{number}.svg")
+            write(out / own, svg)
+            pictures.setdefault(settings, []).append(own)
+    write(out / RESULTS, results_text(study, runs, pictures))
+
+
+if __name__ == "__main__":
+    run_main(main)

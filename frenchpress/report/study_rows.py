@@ -1,0 +1,168 @@
+"""What the runs of a study have come to, taken together by design point."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from frenchpress.common import UserError, read_lines
+from frenchpress.config import Config, config_differences, config_to_dict
+from frenchpress.report.collect import System, read_experiment, read_yaml
+from frenchpress.report.study import Experiment, Study
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of an experiment. `problem`: why it has no result. `settings`: where it departs from the study."""
+
+    name: str
+    seed: int
+    problem: str
+    system: System | None = None
+    settings: tuple[str, ...] = ()
+    task: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A design point with its decoded runs; there is at least one."""
+
+    experiment: Experiment
+    runs: tuple[Run, ...]
+
+    def rates(self, split: str) -> dict[int, float]:
+        """PER of `dev` or `test` by seed."""
+        return {run.seed: getattr(run.system, split).per for run in self.runs}
+
+    def mean(self, split: str = "test") -> float:
+        """Mean PER over seeds."""
+        return statistics.mean(self.rates(split).values())
+
+    def deviation(self, split: str = "test") -> float | None:
+        """Sample standard deviation over seeds, where there are several."""
+        return spread(list(self.rates(split).values()))
+
+    @property
+    def published(self) -> float | None:
+        """The published PER."""
+        return None if self.experiment.published is None else self.experiment.published.per
+
+    def size(self, key: str) -> float | None:
+        """A figure of size.yaml; that of the first run, since seeds hardly change it."""
+        return self.runs[0].system.sizes.get(key) if self.runs[0].system else None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """By how much a PER lies above another: points, their deviation over seeds, and percent of the other."""
+
+    points: float
+    deviation: float | None
+    percent: float
+
+    def __str__(self) -> str:
+        more = "" if self.deviation is None else f" ± {self.deviation:.2f}"
+        return f"{self.points:+.2f}{more} ({self.percent:+.1f} %)"
+
+
+def loss(row: Row, other: Row | None) -> Loss | None:
+    """How much test PER lies above that of `other`, seed by seed; None where they have no seed in common."""
+    if other is None:
+        return None
+    ours, theirs = row.rates("test"), other.rates("test")
+    seeds = [seed for seed in ours if seed in theirs]
+    below = sum(theirs[seed] for seed in seeds)
+    if not seeds or not below:
+        return None
+    above = [ours[seed] - theirs[seed] for seed in seeds]
+    return Loss(statistics.mean(above), spread(above), 100 * sum(above) / below)
+
+
+def published_loss(row: Row) -> Loss | None:
+    """How much the published PER lies above that of the published float model."""
+    said = row.experiment.published
+    if said is None or not said.per or not said.float_per:
+        return None
+    return Loss(said.per - said.float_per, None, 100 * (said.per / said.float_per - 1))
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Sample standard deviation, where there are two values or more."""
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def by_group(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows by group, groups and rows in the order in which they come."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.experiment.group, []).append(row)
+    return groups
+
+
+def read_runs(study: Study, exp: Path) -> dict[str, list[Run]]:
+    """The runs of every experiment, those of the study's seeds and those found besides, by seed."""
+    shared, configs = study.runs(), study.configs()
+    result = {}
+    for name, experiment in study.experiments.items():
+        found = [re.fullmatch(re.escape(shared[name]) + r"-seed(\d+)", p.name) for p in exp.glob("*-seed*")]
+        seeds = {*experiment.seeds, *(int(f[1]) for f in found if f)}
+        result[name] = [_read_run(exp, shared[name], seed, configs[name]) for seed in sorted(seeds)]
+    return result
+
+
+def _read_run(exp: Path, name: str, seed: int, config: Config) -> Run:
+    place = exp / f"{name}-seed{seed}"
+    failed = exp / "log" / f"{place.name}.failed"
+    why = f"failed: {(read_lines(failed) or ['no reason given'])[0]}" if failed.is_file() else ""
+    if not (place / "config.yaml").is_file():
+        return Run(name, seed, why or "not run")
+    try:
+        system = read_experiment(place)
+        settings, task = _settings(place / "config.yaml", replace(config, seed=seed))
+        device = read_yaml(place / "train.yaml").get("device", "") if (place / "train.yaml").is_file() else ""
+    except UserError as error:
+        return Run(name, seed, str(error))
+    return Run(name, seed, system.state and (why or system.state), system, settings, task, str(device))
+
+
+def _settings(path: Path, config: Config) -> tuple[tuple[str, ...], str]:
+    """Where the configuration at `path` departs from `config`, and the digest of the task that it was run on."""
+    differences = config_differences(read_yaml(path), config_to_dict(config))
+    settings = tuple(f"{key} = {then} (the study says {now})" for key, then, now in differences)
+    return settings, read_lines(path)[0].removeprefix("# task ")
+
+
+def sections(study: Study, runs: dict[str, list[Run]]) -> dict[tuple[str, ...], list[Row]]:
+    """Rows of decoded runs by how they depart from the study, those that do not first; a mean never mixes two ways."""
+    tasks = {run.task for mine in runs.values() for run in mine if run.task}
+    result: dict[tuple[str, ...], dict[str, list[Run]]] = {}
+    for name, mine in runs.items():
+        for run in mine:
+            if run.problem:
+                continue
+            settings = run.settings
+            if len(tasks) > 1:
+                settings += (f"on task {run.task[:8]}; other runs are on other tasks",)
+            result.setdefault(settings, {}).setdefault(name, []).append(run)
+    ordered = sorted(result.items(), key=lambda item: (len(item[0]), -len(item[1]), item[0]))
+    return {
+        settings: [Row(study.experiments[name], tuple(mine)) for name, mine in by_name.items()]
+        for settings, by_name in ordered
+    }
+
+
+def without_result(runs: dict[str, list[Run]]) -> dict[str, list[str]]:
+    """Why there is no result, and of what: experiments without any, begun runs of the others."""
+    result: dict[str, list[str]] = {}
+    for name, mine in runs.items():
+        if all(run.problem == "not run" for run in mine):
+            result.setdefault("not run", []).append(name)
+            continue
+        for run in mine:
+            if run.problem and (run.problem != "not run" or all(other.problem for other in mine)):
+                result.setdefault(run.problem, []).append(f"{name}, seed {run.seed}")
+    return result

@@ -1,0 +1,96 @@
+"""The tables of a study: design points, variants beside what they vary, and rank correlation with published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from frenchpress.report.rank import kendall, spearman
+from frenchpress.report.study_rows import Loss, Row, by_group, loss, published_loss
+from frenchpress.report.table import markdown
+
+Named = dict[str, Row]
+
+_SIZES = {
+    "density": lambda x: f"{100 * x:.2f} %",
+    "weight_ratio": lambda x: f"{x:.2f}x",
+    "compression_ratio": lambda x: f"{x:.2f}x",
+    "stored_bytes": lambda x: f"{x / 1e6:.3f} MB",
+}
+
+
+def point_table(rows: Sequence[Row], named: Named) -> list[str]:
+    """Markdown lines: a design point per row; columns of published figures where there are any."""
+    published = any(row.published is not None for row in rows)
+    head = ["point", *(["published", "to float"] if published else []), "PER dev", "PER test", "to float"]
+    head += ["density", "fewer weights", "compression", "stored", "epochs", "seeds"]
+    cells = []
+    for row in rows:
+        theirs = _published_cells(row) if published else []
+        ours = [_rate(row, "dev"), _rate(row, "test"), _cell(to_float(row, named))]
+        sizes = ["-" if row.size(key) is None else show(row.size(key)) for key, show in _SIZES.items()]
+        cells.append([row.experiment.name, *theirs, *ours, *sizes, _epochs(row), _seeds(row)])
+    return markdown(head, cells)
+
+
+def to_float(row: Row, named: Named) -> Loss | None:
+    """What a row lost against its baseline."""
+    return loss(row, named.get(row.experiment.baseline or ""))
+
+
+def _published_cells(row: Row) -> list[str]:
+    return ["-" if row.published is None else f"{row.published:.2f}", _cell(published_loss(row))]
+
+
+def _cell(found: Loss | None) -> str:
+    return "-" if found is None else str(found)
+
+
+def _rate(row: Row, split: str) -> str:
+    deviation = row.deviation(split)
+    if deviation is not None:
+        return f"{row.mean(split):.2f} ± {deviation:.2f} ({len(row.runs)})"
+    low, high = getattr(row.runs[0].system, split).interval
+    return f"{row.mean(split):.2f} [{low:.1f}, {high:.1f}]"
+
+
+def _epochs(row: Row) -> str:
+    return "/".join(sorted({f"{run.system.training.get('epochs', 0):.0f}" for run in row.runs if run.system}))
+
+
+def _seeds(row: Row) -> str:
+    return " ".join(str(run.seed) for run in row.runs)
+
+
+def twin_table(rows: Sequence[Row], named: Named) -> list[str]:
+    """Markdown lines: variants beside what they are variants of; none without variants."""
+    head = ["point", "variant", "published", "to float", "ours to float", "variant to float", "variant less point"]
+    cells = []
+    for row in rows:
+        twin = named.get(row.experiment.twin or "")
+        if twin is not None:
+            losses = (to_float(twin, named), to_float(row, named), loss(row, twin))
+            names = [twin.experiment.name, row.experiment.name]
+            cells.append([*names, *_published_cells(twin), *map(_cell, losses)])
+    return markdown(head, cells) if cells else []
+
+
+def rank_table(rows: Sequence[Row], named: Named) -> list[str]:
+    """Markdown lines: is our order of design points the published one? In all and by group, from three points up."""
+    pairs = [row for row in rows if row.published is not None]
+    kinds = {"all, variants left out": [row for row in pairs if not row.experiment.twin]}
+    kinds |= {group: mine for group, mine in by_group(pairs).items() if len(mine) < len(pairs)}
+    cells = []
+    for kind, mine in kinds.items():
+        losses = [(published_loss(row), to_float(row, named)) for row in mine]
+        columns = {
+            "PER": [(row.published or 0.0, row.mean()) for row in mine],
+            "to float": [(theirs.points, ours.points) for theirs, ours in losses if theirs and ours],
+        }
+        cells += [[kind, name, *_correlations(both)] for name, both in columns.items() if len(both) > 2]
+    return markdown(["published against ours", "of", "n", "Spearman", "Kendall"], cells) if cells else []
+
+
+def _correlations(both: Sequence[tuple[float, float]]) -> list[str]:
+    one, other = zip(*both)
+    found = (spearman(one, other), kendall(one, other))
+    return [str(len(both)), *("-" if value is None else f"{value:.3f}" for value in found)]

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Run a study: train and decode its experiments one after another, and write its table and figures after each.
+#
+#   steps/run_study.sh [options] <recipe-dir> <task-dir> <exp-dir>
+#   e.g.: steps/run_study.sh --seeds "1 2 3" recipes/bits exp/task exp/bits
+#
+#   --seeds "S T"      seeds of every experiment (those of the study)
+#   --only "A B*"      run these experiments alone, names or patterns (all)
+#   --epochs N         short for --set train.epochs=N
+#   --set "K=V K=V"    keys of every configuration to override; the table says so
+#   --nj J             processes that decode side by side (1)
+#   --results DIR      where RESULTS.md and figures are written (the recipe's directory)
+# Writes <exp-dir>/<experiment>-seed<N>, <exp-dir>/conf and <exp-dir>/log. An experiment that fails does not stop the
+# rest: it is listed at the end, and the exit status is 1. Stopped at any moment, the same command goes on where it was.
+set -euo pipefail
+
+seeds=
+only=
+epochs=
+set=
+nj=1
+results=
+
+. "$(dirname "$0")/parse_options.sh"
+[ $# -eq 3 ] || { fp_usage >&2; exit 1; }
+recipe=${1%/} task=$2 exp=$3
+
+[ -f "$recipe/study.yaml" ] || { echo "error: $0: $recipe/study.yaml: no such file" >&2; exit 1; }
+for f in "$task/meta.yaml" "$task/graph/HCLG.fst"; do
+  [ -f "$f" ] || { echo "error: $0: $f: no such file; stages 0 to 3 of run.sh make the task" >&2; exit 1; }
+done
+[ -z "$epochs" ] || set="$set train.epochs=$epochs"
+
+. "$(dirname "$0")/../path.sh"
+steps=$(dirname "$0")
+mkdir -p "$exp/log"
+exec 9> "$exp/.run.lock"
+flock -n 9 || { echo "error: $0: $exp: another run is writing here; wait for it, or use another directory" >&2; exit 1; }
+
+options=()
+read -ra pairs <<< "$set"
+for pair in "${pairs[@]}"; do options+=(--set "$pair"); done
+plan=$(python -m frenchpress.report.study_plan --task "$task" --seeds "$seeds" --only "$only" "${options[@]}" \
+  "$recipe" "$exp")
+mapfile -t runs < <(printf '%s' "$plan")
+
+# In the background and waited for, so that a signal stops what is running at once and not hours later.
+child=
+stop() {
+  trap '' INT TERM HUP
+  [ -z "$child" ] || kill "$child" 2>/dev/null || true
+  wait
+  echo "$0: stopped: the same command goes on from here" >&2
+  exit 130
+}
+trap stop INT TERM HUP
+attend() {
+  local log=$exp/log/$1.log status=0; shift
+  "$@" >> "$log" 2>&1 & child=$!
+  wait "$child" || status=$?
+  child=
+  return "$status"
+}
+attempt() {
+  attend "$1" python -m frenchpress.nnet.train --config "$exp/conf/$1.cfg" --task "$task" "$exp/$1" &&
+    attend "$1" "$steps/decode.sh" --nj "$nj" "$task" "$exp/$1"
+}
+table() { attend table python -m frenchpress.report.study_results --out "${results:-$recipe}" "$recipe" "$exp"; }
+
+failed=()
+number=0
+for run in "${runs[@]}"; do
+  number=$((number + 1))
+  printf '%s  %d of %d: %s\n' "$(date +%H:%M:%S)" "$number" "${#runs[@]}" "$run"
+  if attempt "$run"; then
+    rm -f "$exp/log/$run.failed"
+    sed 's/^/    /' "$exp/$run/PER"
+  else
+    { grep . "$exp/log/$run.log" || echo "no output"; } | tail -n 1 > "$exp/log/$run.failed"
+    failed+=("$run: $(cat "$exp/log/$run.failed")")
+    echo "    ${failed[-1]}" >&2
+  fi
+  table || failed+=("the table after $run")
+done
+[ "${#runs[@]}" -gt 0 ] || table || failed+=("the table")
+
+echo "${results:-$recipe}/RESULTS.md"
+if [ "${#failed[@]}" -gt 0 ]; then
+  echo "error: $0: ${#failed[@]} failed of ${#runs[@]} runs; what they said is in $exp/log" >&2
+  printf '  %s\n' "${failed[@]}" >&2
+  exit 1
+fi

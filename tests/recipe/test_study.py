@@ -1,0 +1,109 @@
+"""`./run.sh --recipe` as its users call it, on a small made task: failures, going on, being stopped."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from small_task import add_graph, make_task
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = """
+model: {context: [1, 1], lstm: {cells: 16}}
+compress: {default: {weight_bits: 32}}
+train: {epochs: 2, batch: 4, threads: 1, device: cpu, sequence_length: {start: 20}, average: 0.9}
+decode: {acoustic_scales: [0.5], lm_weights: [1.0, 2.0]}
+"""
+STUDY = """
+title: A small study
+seeds: [1]
+base: small.cfg
+baseline: float
+experiments:
+  w8: {overrides: {compress: {default: {weight_bits: 8}}}}
+  float: {}
+"""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    root = make_task(tmp_path_factory.mktemp("task") / "task")
+    add_graph(root)
+    return root
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    directory = tmp_path / "recipes/small"
+    directory.mkdir(parents=True)
+    (directory / "small.cfg").write_text(SMALL)
+    (directory / "study.yaml").write_text(STUDY)
+    return directory
+
+
+def command(recipe, task, *more):
+    exp = recipe.parents[1] / "exp"
+    return ["./run.sh", "--recipe", str(recipe), "--task", str(task), "--exp", str(exp), "--nj", "1", *more]
+
+
+def run(recipe, task, *more):
+    return subprocess.run(command(recipe, task, *more), cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_one_failure_does_not_stop_the_rest_and_the_same_command_goes_on(recipe, task):
+    exp = recipe.parents[1] / "exp/small"
+    exp.mkdir(parents=True)
+    (exp / "w8-seed1").write_text("no directory")
+    done = run(recipe, task)
+    assert done.returncode == 1
+    assert "1 failed of 2 runs" in done.stderr and "w8-seed1: FileExistsError" in done.stderr
+    text = (recipe / "RESULTS.md").read_text()
+    assert "failed: FileExistsError" in text and "| float " in text
+    model = (exp / "float-seed1/final.pt").read_bytes()
+
+    (exp / "w8-seed1").unlink()
+    mended = run(recipe, task)
+    assert mended.returncode == 0, mended.stderr
+    assert "1 of 1: w8-seed1" in mended.stdout and "2 runs, 1 finished before" in mended.stderr
+    text = (recipe / "RESULTS.md").read_text()
+    assert "Without a result" not in text and "| w8 " in text
+    assert (exp / "float-seed1/final.pt").read_bytes() == model
+
+
+def test_stopped_by_a_signal_it_goes_on(recipe, task):
+    exp = recipe.parents[1] / "exp/small"
+    more = ("--only", "float", "--epochs", "300")
+    with subprocess.Popen(
+        command(recipe, task, *more), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as first:
+        deadline = time.monotonic() + 120
+        while not (exp / "float-seed1/metrics.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        second = run(recipe, task, *more)
+        assert second.returncode == 1 and "another run is writing here" in second.stderr
+        os.kill(first.pid, signal.SIGTERM)
+        assert first.wait(timeout=30) == 130
+        assert "the same command goes on from here" in first.stderr.read()
+    assert not (exp / "float-seed1/final.pt").exists()
+    # What was running is gone, and with it its lock.
+    third = run(recipe, task, "--only", "w8", "--set", "train.epochs=1 train.batch=8")
+    assert third.returncode == 0, third.stderr
+    text = (recipe / "RESULTS.md").read_text()
+    assert "- train.epochs = 1 (the study says 2)" in text and "- train.batch = 8 (the study says 4)" in text
+    assert "training not finished: float, seed 1" in text
+
+
+def test_bad_input_is_one_line_before_anything_starts(recipe, task):
+    for more, said in (
+        (["--only", "w9"], "no experiment w9; did you mean w8?"),
+        (["--set", "compress.default.hcgs={blocks:[64],keep:[1/2]}"], "hcgs.blocks: a block of 64 is larger"),
+    ):
+        done = run(recipe, task, *more)
+        assert done.returncode == 1
+        assert said in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (recipe / "RESULTS.md").exists()
+    assert not list((recipe.parents[1] / "exp/small").glob("*-seed*"))

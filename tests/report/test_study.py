@@ -1,0 +1,143 @@
+"""Studies as they are read: grids, variants, shared runs, and one line for whatever is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from frenchpress.common import UserError
+from frenchpress.nnet.check import build_model
+from frenchpress.nnet.model import Sizes
+from frenchpress.report.study import load_study
+from frenchpress.report.study_plan import planned, read_seeds
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDY = """
+title: A study
+seeds: [1, 2]
+base: small.cfg
+baseline: float
+experiments:
+  float: {group: Float}
+  "w{w}-{q}":
+    grid: {w: [8, 2], q: [lsq, ceil]}
+    group: "{q}"
+    overrides: {compress: {default: {weight_bits: "{w}", quantizer: "{q}"}}}
+  eight:
+    overrides: {compress: {default: {weight_bits: 8, quantizer: lsq}}}
+    published: {per: 18.2, float_per: 16.4}
+variants:
+  hcgs:
+    of: ["w8-*", eight]
+    group: "{group} hcgs"
+    overrides: {compress: {default: {hcgs: {blocks: [8, 2], keep: [1/2, 1/2]}}}}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Writes a study.yaml and returns its directory."""
+    (tmp_path / "small.cfg").write_text("model: {lstm: {cells: 16}}\ncompress: {default: {weight_bits: 32}}\n")
+
+    def write(text):
+        (tmp_path / "study.yaml").write_text(text)
+        return tmp_path
+
+    return write
+
+
+def test_grids_and_variants_in_order(recipe):
+    study = load_study(recipe(STUDY))
+    names = ["float", "w8-lsq", "w8-ceil", "w2-lsq", "w2-ceil", "eight", "w8-lsq-hcgs", "w8-ceil-hcgs", "eight-hcgs"]
+    assert list(study.experiments) == names
+    assert [study.experiments[n].group for n in ("w2-ceil", "w8-lsq-hcgs", "eight")] == ["ceil", "lsq hcgs", ""]
+    assert study.experiments["eight-hcgs"].twin == "eight"
+    assert study.experiments["eight-hcgs"].published.per == 18.2
+
+
+def test_overrides_are_laid_over_the_base_and_do_not_leak(recipe):
+    configs = load_study(recipe(STUDY)).configs(["train.epochs=1"])
+    presses = {name: config.compress["default"] for name, config in configs.items()}
+    assert (presses["w2-ceil"].weight_bits, presses["w2-ceil"].quantizer) == (2, "ceil")
+    assert presses["w8-lsq-hcgs"].hcgs.blocks == (8, 2)
+    assert presses["w8-lsq"].hcgs is None and presses["float"].weight_bits == 32
+    assert all(config.train.epochs == 1 and config.model.lstm.cells == 16 for config in configs.values())
+
+
+def test_one_configuration_runs_once_and_seeds_are_the_outer_loop(recipe):
+    study = load_study(recipe(STUDY))
+    assert study.runs()["eight"] == "w8-lsq" and study.runs()["eight-hcgs"] == "w8-lsq-hcgs"
+    plan = planned(study, [], [])
+    assert plan[:3] == [("float", 1), ("w8-lsq", 1), ("w8-ceil", 1)]
+    assert plan[7:9] == [("float", 2), ("w8-lsq", 2)] and len(plan) == 14
+    assert planned(study, ["eight", "fl*"], [7]) == [("float", 7), ("w8-lsq", 7)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("title: A study", "titel: A study", r"study.yaml:2: titel: unknown key; did you mean title\?"),
+        ("title: A study", "", "needs a title"),
+        ("base: small.cfg\n", "", r"study.yaml:6: experiments.float: needs `base`, the .cfg"),
+        ("base: small.cfg", "base: none.cfg", r"none.cfg: no such file \(experiment float\)"),
+        ("baseline: float", "baseline: flaot", r"baseline: no experiment flaot; did you mean float\?"),
+        ("seeds: [1, 2]", "seeds: [1, 1]", r"seeds: \[1, 1\] has one twice"),
+        ("seeds: [1, 2]", "seeds: [-1]", "-1 is out of range"),
+        ("per: 18.2", "per: high", "expected a number, got 'high'"),
+        ("{per: 18.2, float_per: 16.4}", "{float_per: 16.4}", "needs `per`"),
+        ("quantizer: lsq}", "quantiser: lsq}", r"study.yaml:13: .*quantiser: unknown key; .* \(experiment eight\)"),
+        ("weight_bits: 8,", "weight_bits: 40,", "40 is not a number of bits"),
+        ("w{w}-{q}", "w{w}", "two experiments are named w8"),
+        ("w{w}-{q}", "w{x}-{w}-{q}", "names a directory"),
+        ("  eight:", "  eight-seed3:", "names a directory"),
+        ("  eight:", "  ../eight:", "names a directory"),
+        ("  eight:", "  float:", "duplicate key experiments.float"),
+        ("w: [8, 2]", "w: 8", r"grid.w: expected a list of words or numbers"),
+        ("w: [8, 2]", "w: []", r"grid.w: expected a list of words or numbers"),
+        ('"w8-*"', '"w9-*"', r"variants.hcgs.of: no experiment w9-\*"),
+        ('of: ["w8-*", eight]', "note: x", "needs `of`"),
+        ("overrides: {compress: {default: {weight_bits: 8,", "overrides: {seed: 3, compress: {default: {", "`seeds`"),
+        ('group: "{q}"', "published: {per: 3}", "of one point and not of a grid"),
+        ("title: A study", "title: A study\nbase: x.cfg", "duplicate key base"),
+    ],
+)
+def test_bad_studies_are_one_line(recipe, old, new, said):
+    assert old in STUDY
+    with pytest.raises(UserError, match=said) as error:
+        load_study(recipe(STUDY.replace(old, new))).configs()
+    assert "\n" not in str(error.value)
+
+
+def test_what_the_command_line_names_must_be_there(recipe):
+    study = load_study(recipe(STUDY))
+    with pytest.raises(UserError, match=r"no experiment eigth; did you mean eight\?"):
+        planned(study, ["eigth"], [])
+    with pytest.raises(UserError, match="--set train.epoch=1: train.epoch: unknown key; did you mean epochs"):
+        study.configs(["train.epoch=1"])
+    with pytest.raises(UserError, match="--set train.epochs=many: train.epochs: expected a whole number"):
+        study.configs(["train.epochs=many"])
+    with pytest.raises(UserError, match="--set seed=3: seed: a study says `seeds`"):
+        study.configs(["seed=3"])
+    for text in ("1 x", "-1", "1 1", "9" * 30):
+        with pytest.raises(UserError, match="--seeds is"):
+            read_seeds(text)
+
+
+def test_no_study(tmp_path):
+    with pytest.raises(UserError, match=r"study.yaml: no such file"):
+        load_study(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "experiments", "runs"), [("published_points", 29, 27), ("bits", 64, 64)])
+def test_studies_that_come_with_the_project(name, experiments, runs):
+    study = load_study(ROOT / "recipes" / name)
+    assert len(study.experiments) == experiments
+    assert len(set(study.runs().values())) == runs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["published_points", "bits"])
+def test_their_models_can_be_built(name):
+    study = load_study(ROOT / "recipes" / name)
+    # A quarter of the cells keeps it quick; the blocks still fit.
+    for experiment, config in study.configs(["model.lstm.cells=128"]).items():
+        build_model(experiment, config, Sizes(40, 200, 48))

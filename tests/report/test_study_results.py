@@ -1,0 +1,178 @@
+"""RESULTS.md of made results directories: means, losses, ranks, and honesty on what is missing or was run otherwise."""
+
+import sys
+
+import pytest
+import yaml
+
+from frenchpress.common import digest, mark_done
+from frenchpress.config import config_to_dict
+from frenchpress.report import study_results
+from frenchpress.report.study import load_study
+from frenchpress.report.study_rows import read_runs, sections, without_result
+
+STUDY = """
+title: A study
+asks: How much?
+seeds: [1, 2]
+base: small.cfg
+baseline: float
+experiments:
+  float: {published: {per: 16.0, float_per: 16.0}}
+  w8: {overrides: {compress: {default: {weight_bits: 8}}}, published: {per: 16.8, float_per: 16.0}, note: eight bits}
+  w4: {overrides: {compress: {default: {weight_bits: 4}}}, published: {per: 20.0, float_per: 16.0}}
+  w2: {overrides: {compress: {default: {weight_bits: 2}}}, published: {per: 30.0, float_per: 16.0}}
+  again: {overrides: {compress: {default: {weight_bits: 8}}}}
+variants:
+  hcgs: {of: [w8], group: hcgs, overrides: {compress: {default: {hcgs: {blocks: [8, 2], keep: [1/2, 1/2]}}}}}
+left_out: {pattern: no such mask}
+"""
+SIZES = {"density": 0.5, "weight_ratio": 2.0, "compression_ratio": 7.5, "stored_bytes": 300_000}
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    directory = tmp_path / "recipe"
+    directory.mkdir()
+    (directory / "small.cfg").write_text("compress: {default: {weight_bits: 32}}\n")
+    (directory / "study.yaml").write_text(STUDY)
+    return directory
+
+
+def made(recipe, exp, name, seed, test=None, task="abc", **train):
+    """A run as it looks after training, and after decoding if there is a rate."""
+    config = config_to_dict(load_study(recipe).configs()[name]) | {"seed": seed}
+    config["train"] |= train
+    place = exp / f"{name}-seed{seed}"
+    place.mkdir(parents=True)
+    (place / "config.yaml").write_text(f"# task {task}\n" + yaml.safe_dump(config))
+    (place / "final.pt").write_bytes(place.name.encode())
+    (place / "size.yaml").write_text(yaml.safe_dump(SIZES))
+    (place / "train.yaml").write_text(
+        yaml.safe_dump({"seconds": 60, "epochs": config["train"]["epochs"], "device": "cpu"})
+    )
+    for split, per in (("dev", test and test - 2), ("test", test)):
+        if test is not None:
+            (place / f"decode_{split}").mkdir()
+            stats = {"per": per, "interval": [per - 1, per + 1], "utterances": 96, "phones": 3893}
+            (place / f"decode_{split}/stats.yaml").write_text(yaml.safe_dump(stats))
+            mark_done(place / f"decode_{split}", {"model": digest(place / "final.pt")})
+
+
+@pytest.fixture
+def exp(recipe, tmp_path):
+    exp = tmp_path / "exp"
+    for seed, base in ((1, 20.0), (2, 22.0)):
+        made(recipe, exp, "float", seed, base)
+        made(recipe, exp, "w8", seed, base + 1)
+    made(recipe, exp, "w4", 1, 24.0)
+    return exp
+
+
+def results(recipe, exp, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["study_results", str(recipe), str(exp)])
+    study_results.main()
+    return (recipe / "RESULTS.md").read_text()
+
+
+def row(text, name):
+    found = [line for line in text.splitlines() if line.startswith(f"| {name} ")]
+    return [cell.strip() for cell in found[0].strip("|").split("|")]
+
+
+def test_means_losses_and_sizes(recipe, exp, monkeypatch):
+    text = results(recipe, exp, monkeypatch)
+    assert row(text, "w8") == [
+        "w8",
+        "16.80",
+        "+0.80 (+5.0 %)",
+        "20.00 ± 1.41 (2)",
+        "22.00 ± 1.41 (2)",
+        "+1.00 ± 0.00 (+4.8 %)",
+        "50.00 %",
+        "2.00x",
+        "7.50x",
+        "0.300 MB",
+        "8",
+        "1 2",
+    ]
+    # One seed has an interval in place of a deviation, and is set against the baseline of that seed.
+    assert row(text, "w4")[4:6] == ["24.00 [23.0, 25.0]", "+4.00 (+20.0 %)"]
+    assert "- test: 96 utterances, 3893 phones" in text
+    assert "trained on: cpu (5)" in text
+
+
+def test_what_shares_a_configuration_shares_its_runs(recipe, exp, monkeypatch):
+    text = results(recipe, exp, monkeypatch)
+    assert row(text, "again")[1:5] == ["-", "-", "20.00 ± 1.41 (2)", "22.00 ± 1.41 (2)"]
+    assert "- again: same configuration, and so the same runs, as w8" in text
+    assert "- w8: eight bits" in text
+
+
+def test_rank_correlation_says_of_how_many(recipe, exp, monkeypatch):
+    text = results(recipe, exp, monkeypatch)
+    assert row(text, "all, variants left out")[1:] == ["PER", "3", "1.000", "1.000"]
+    made(recipe, exp, "w2", 1, 23.0)
+    text = results(recipe, exp, monkeypatch)
+    assert row(text, "all, variants left out")[1:] == ["PER", "4", "0.800", "0.667"]
+
+
+def test_variants_stand_beside_what_they_vary(recipe, exp, monkeypatch):
+    made(recipe, exp, "w8-hcgs", 2, 26.0)
+    text = results(recipe, exp, monkeypatch)
+    variants = text.split("### Variants")[1]
+    assert row(variants, "w8")[1] == "w8-hcgs"
+    assert row(variants, "w8")[-1] == "+3.00 (+13.0 %)"
+
+
+def test_what_is_missing_is_named(recipe, exp, monkeypatch):
+    made(recipe, exp, "w2", 1)
+    (exp / "log").mkdir()
+    (exp / "log/w2-seed2.failed").write_text("error: no room\n")
+    without = results(recipe, exp, monkeypatch).split("## Without a result")[1]
+    assert "- not run: w8-hcgs\n" in without
+    assert "- not decoded yet: w2, seed 1\n" in without
+    assert "- failed: error: no room: w2, seed 2\n" in without
+    assert "- pattern: no such mask" in without
+    # A second seed that was simply not run is no gap: the column of seeds says it.
+    assert "w4" not in without.split("##")[0]
+
+
+def test_nothing_run_yet(recipe, tmp_path, monkeypatch):
+    text = results(recipe, tmp_path / "nowhere", monkeypatch)
+    assert "- not run: float, w8, w4, w2, again, w8-hcgs" in text
+    assert "| point" not in text and "svg" not in text
+
+
+def test_short_runs_are_never_mixed_with_full_ones(recipe, exp, monkeypatch):
+    made(recipe, exp, "float", 3, 40.0, epochs=1)
+    made(recipe, exp, "w8", 3, 44.0, epochs=1)
+    text = results(recipe, exp, monkeypatch)
+    full, short = text.split("## Results of other settings")
+    assert row(full, "w8")[4] == "22.00 ± 1.41 (2)"
+    assert "- train.epochs = 1 (the study says 8)" in short
+    assert row(short, "w8")[4:6] == ["44.00 [43.0, 45.0]", "+4.00 (+10.0 %)"]
+    assert row(short, "w8")[-2:] == ["1", "3"]
+    assert (recipe / "per_bytes_2.svg").exists()
+
+
+def test_runs_on_another_task_are_told_apart(recipe, exp, monkeypatch):
+    made(recipe, exp, "w2", 1, 30.0, task="f" * 64)
+    study = load_study(recipe)
+    found = sections(study, read_runs(study, exp))
+    assert [s.split(";")[0] for settings in found for s in settings] == ["on task abc", "on task ffffffff"]
+
+
+def test_a_damaged_run_is_a_line_and_no_end(recipe, exp, monkeypatch):
+    (exp / "w4-seed1/config.yaml").write_text("a: [")
+    study = load_study(recipe)
+    assert any("w4-seed1/config.yaml: not YAML" in why for why in without_result(read_runs(study, exp)))
+
+
+def test_reading_and_figures_are_in_it(recipe, exp, monkeypatch):
+    (recipe / "reading.md").write_text("Few bits suffice.\n")
+    text = results(recipe, exp, monkeypatch)
+    assert "## Reading\n\nFew bits suffice.\n" in text
+    for name in ("per_ratio.svg", "per_bytes.svg", "per_published.svg"):
+        assert f"![{name}]({name})" in text
+        assert "<title>w4</title>" in (recipe / name).read_text()
