@@ -98,6 +98,9 @@ def test_only_an_epoch_at_the_density_asked_for_can_be_best(monkeypatch, whole, 
     assert load_model(tmp_path / "x").head_cd.matrix.density == 0.25
     epochs = [json.loads(line) for line in (tmp_path / "x" / "metrics.jsonl").read_text().splitlines()]
     assert len({e["lr_lstm"] for e in epochs}) == 1
+    densities = [e["density"] for e in epochs]
+    assert 1 > densities[0] > densities[1] > densities[2] < 0.4
+    assert f"density {100 * densities[2]:.2f} %" in (tmp_path / "x" / "train.log").read_text()
 
 
 @pytest.mark.parametrize("compiled", [True, False])
