@@ -29,7 +29,15 @@ class MaskSchedule:
         timed = [(i, name, m) for i, (name, m) in enumerate(found) if m.plan is not None and m.plan.timing is not None]
         # The place among all matrices, so that what is done to one leaves what another draws alone.
         self._places, self._names, self._timed = ([entry[k] for entry in timed] for k in range(3))
+        self._matrices = [matrix for _, matrix in found]
         self._where = (0, 0, 1)
+
+    @property
+    def density(self) -> float | None:
+        """Kept over all weights of all matrices as they stand; None where no mask has a time."""
+        if not self._timed:
+            return None
+        return sum(m.density * m.weight.numel() for m in self._matrices) / sum(m.weight.numel() for m in self._matrices)
 
     def check(self, epochs: int) -> None:
         """UserError where a mask would not be as asked for during the last one of `epochs`."""

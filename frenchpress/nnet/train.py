@@ -169,7 +169,7 @@ def evaluate(model: AcousticModel, frames: Frames, batch: int = 32) -> tuple[flo
 
 def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> None:
     """Note the epoch's figures, keep the best model, halve the rates if dev gained too little."""
-    config, progress = run.config.train, run.progress
+    config, progress, density = run.config.train, run.progress, run.masks.density
     progress.history.append(
         {
             "epoch": progress.epoch + 1,
@@ -183,6 +183,7 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
             "lr_lstm": config.lr.lstm * progress.rate,
             "seconds": round(progress.seconds, 2),
             "frames_per_second": round(progress.frames / max(progress.seconds, 1e-9), 1),
+            **({} if density is None else {"density": density}),
         }
     )
     # A model that is denser than asked for is no result, and its error no measure for the next one's.
@@ -248,10 +249,11 @@ def write_logs(run: Run) -> None:
 def epoch_line(entry: dict[str, float]) -> str:
     """One epoch of `metrics.jsonl` for the eye."""
     error_cd, error_mono = 100 * entry["dev_frame_error_cd"], 100 * entry["dev_frame_error_mono"]
+    density = f", density {100 * entry['density']:.2f} %" if "density" in entry else ""
     return (
         f"epoch {entry['epoch']:2}: loss cd {entry['loss_cd']:.4f} mono {entry['loss_mono']:.4f}, "
         f"dev loss {entry['dev_loss']:.4f} frame error cd {error_cd:.2f} % mono {error_mono:.2f} %, "
-        f"lr {entry['lr_lstm']:.2e}, {entry['seconds']:.0f} s, {entry['frames_per_second']:.0f} frames/s"
+        f"lr {entry['lr_lstm']:.2e}, {entry['seconds']:.0f} s, {entry['frames_per_second']:.0f} frames/s{density}"
     )
 
 

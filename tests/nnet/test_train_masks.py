@@ -28,8 +28,8 @@ compress:
   head_mono:
     weight_bits: 4
     act_bits: 8
-    mask:
-      {method: pattern, dictionary: kmeans, place: random, block: 2, nonzeros: 1, count: 3, after_epoch: 1, every: 4}
+    mask: {method: pattern, dictionary: kmeans, place: random, block: 2, nonzeros: 1, count: 3,
+           after_epoch: 1, every: 4}
 train: {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 20}, average: 0.9}
 """
 
@@ -98,6 +98,9 @@ def test_only_an_epoch_at_the_density_asked_for_can_be_best(monkeypatch, whole, 
     assert load_model(tmp_path / "x").head_cd.matrix.density == 0.25
     epochs = [json.loads(line) for line in (tmp_path / "x" / "metrics.jsonl").read_text().splitlines()]
     assert len({e["lr_lstm"] for e in epochs}) == 1
+    densities = [e["density"] for e in epochs]
+    assert 1 > densities[0] > densities[1] > densities[2] < 0.4
+    assert f"density {100 * densities[2]:.2f} %" in (tmp_path / "x" / "train.log").read_text()
 
 
 @pytest.mark.parametrize("compiled", [True, False])
@@ -167,6 +170,8 @@ def test_cells_go_from_every_matrix_that_makes_or_reads_them(monkeypatch, made_t
         assert torch.equal(head.matrix.mask, kept[1].repeat(head.outputs, 1))
     sizes = yaml.safe_load((tmp_path / "x" / "size.yaml").read_text())["matrices"]
     assert [s["density"] for s in sizes] == [s["asked_density"] for s in sizes] == [1 / 4, *[1 / 16] * 3, 1 / 4, 1 / 4]
+    assert {s["index_code"] for s in sizes} == {"lines"}
+    assert [s["index_bits"] for s in sizes[:3]] == [16 + 120, 16 + 16, 16 + 16]
     # What a removed cell would have said changes nothing.
     feats = torch.randn(9, 40)
     before = model.log_posteriors(feats)

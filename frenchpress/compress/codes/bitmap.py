@@ -1,4 +1,4 @@
-"""The two codes without numbers: a bit per weight, and nothing at all."""
+"""The codes without numbers: a bit per weight, a bit per row and column, and nothing at all."""
 
 from __future__ import annotations
 
@@ -41,3 +41,23 @@ class Full(IndexCode):
     def read(cls, rows: int, columns: int, source: BitReader) -> Mask:
         """All True."""
         return np.ones((rows, columns), np.bool_)
+
+
+class Lines(IndexCode):
+    """One bit per row and one per column: a weight is kept where both its row and its column are."""
+
+    name = "lines"
+
+    def write(self, mask: Mask, out: BitWriter) -> None:
+        """Append rows, then columns; UserError where the mask is not some rows times some columns."""
+        rows, columns = mask.any(1), mask.any(0)
+        if not np.array_equal(mask, rows[:, None] & columns):
+            raise UserError("index code lines: not a mask of whole rows and columns; use another code")
+        out.put_bits(rows)
+        out.put_bits(columns)
+
+    @classmethod
+    def read(cls, rows: int, columns: int, source: BitReader) -> Mask:
+        """Rows and columns."""
+        lines = source.take_bits(rows + columns).astype(np.bool_)
+        return lines[:rows, None] & lines[rows:]

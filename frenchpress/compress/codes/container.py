@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError
-from frenchpress.compress.codes.bitmap import Bitmap, Full
+from frenchpress.compress.codes.bitmap import Bitmap, Full, Lines
 from frenchpress.compress.codes.bits import BitReader, BitWriter
 from frenchpress.compress.codes.blockcoo import BlockCoo
 from frenchpress.compress.codes.coordinates import Coo, Csc, Csr
@@ -19,7 +19,7 @@ from frenchpress.compress.codes.runlength import RunLength
 from frenchpress.compress.codes.values import VALUE_CODES, WIDEST, bits_needed
 
 # The place in this list is written into the bytes; add at the end.
-_CODES: tuple[type[IndexCode], ...] = (Full, Bitmap, Coo, Csr, Csc, RunLength, BlockCoo, Pattern, Hcgs)
+_CODES: tuple[type[IndexCode], ...] = (Full, Bitmap, Coo, Csr, Csc, RunLength, BlockCoo, Pattern, Hcgs, Lines)
 INDEX_CODES: dict[str, type[IndexCode]] = {code.name: code for code in _CODES}
 
 # A few bytes can claim any size. 8192 x 8192 is far beyond what is pressed here.

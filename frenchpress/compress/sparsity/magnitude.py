@@ -102,11 +102,6 @@ class BlockMask(_OneFraction):
 class RowMask(_OneFraction):
     """The `keep` rows with the largest mean magnitudes; of an LSTM, what goes into a cell."""
 
-    @property
-    def pattern_size(self) -> Block:
-        """Pieces of rows, all kept or all removed."""
-        return (1, 64)
-
     def group(self, shape: tuple[int, int]) -> Block:
         """A row."""
         return (1, shape[1])
@@ -136,11 +131,6 @@ class CellMask(RowMask):
 @dataclass(frozen=True, kw_only=True)
 class ColumnMask(_OneFraction):
     """The `keep` columns with the largest mean magnitudes; a removed one is an input that nothing reads."""
-
-    @property
-    def pattern_size(self) -> Block:
-        """Pieces of columns, all kept or all removed."""
-        return (64, 1)
 
     def group(self, shape: tuple[int, int]) -> Block:
         """A column."""

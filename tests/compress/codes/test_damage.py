@@ -14,7 +14,7 @@ MUTATIONS = 400
 
 def example(name, values):
     mask = hcgs_mask((37, 45), (8, 2), (0.5, 0.5), torch.Generator().manual_seed(0)).numpy()
-    mask = np.ones_like(mask) if name == "full" else mask
+    mask = np.ones_like(mask) if name in ("full", "lines") else mask
     integers = np.random.default_rng(0).normal(0, 4, (74, 45)).round().astype(np.int64) * np.tile(mask, (2, 1))
     code = make_index_code("hcgs", blocks=(8, 2)) if name == "hcgs" else make_index_code(name)
     return encode(integers, mask, code, values)

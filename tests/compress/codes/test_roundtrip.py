@@ -8,7 +8,7 @@ from frenchpress.common import UserError
 from frenchpress.compress import hcgs_mask
 from frenchpress.compress.codes import INDEX_CODES, VALUE_CODES, decode, encode, encode_parts, make_index_code
 
-ANY_MASK = [name for name in INDEX_CODES if name not in ("full", "hcgs")]
+ANY_MASK = [name for name in INDEX_CODES if name not in ("full", "hcgs", "lines")]
 SHAPES = [(1, 1), (7, 13), (32, 48), (33, 31), (1, 100), (100, 1), (64, 64), (0, 5), (5, 0), (0, 0)]
 
 
@@ -133,3 +133,15 @@ def test_what_does_not_fit_is_one_clear_line():
         with pytest.raises(UserError, match=line) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_whole_rows_and_columns(shape):
+    rng = np.random.default_rng(3)
+    for density in (0, 0.3, 1):
+        mask = (rng.random(shape[0]) < density)[:, None] & (rng.random(shape[1]) < 0.5)
+        parts = encode_parts(draw(mask, 4), mask, make_index_code("lines"))
+        assert parts.index_bits == sum(shape)
+        check(mask, make_index_code("lines"), gates=2 if mask.size else 1)
+    with pytest.raises(UserError, match="not a mask of whole rows and columns"):
+        encode(np.eye(3, dtype=np.int64), np.eye(3, dtype=np.bool_), make_index_code("lines"))
