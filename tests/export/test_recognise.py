@@ -203,7 +203,8 @@ def test_silence_and_fixed_transforms_move_nothing():
     adapter.hear(feats, np.zeros(500, np.int32), True)
     assert np.allclose(adapter.transform, np.eye(DIM, DIM + 1), atol=1e-4)
     mute = replace(front, weight=np.zeros(5, np.float32))
-    for adapter, expected in ((Adapter(front, fixed=True), feats), (Adapter(mute), feats), (Adapter(front, known), 2 * feats)):
+    still = (Adapter(front, fixed=True), Adapter(mute))
+    for adapter, expected in (*((a, feats) for a in still), (Adapter(front, known), 2 * feats)):
         adapter.hear(feats, np.ones(500, np.int32), False)
         assert np.array_equal(adapter.apply(feats), expected)
 
