@@ -28,17 +28,18 @@ Floats = NDArray[np.float64]
 class Adapter:
     """The transform in force, and the statistics that the next one is made of.
 
-    A `transform` [D, D + 1] that is given stays; `fixed` keeps the identity.
+    A `transform` [D, D + 1] that is given stays; `fixed` keeps the identity, as a front end without speech does.
     """
 
     def __init__(self, front: PackedFront, transform: Floats | None = None, fixed: bool = False) -> None:
         dim = len(front.matrix)
         self.transform = np.eye(dim, dim + 1) if transform is None else np.asarray(transform, np.float64)
-        self._fixed = fixed or transform is not None
         self._precision = 1.0 / front.variances.astype(np.float64)
         self._means, self._speech = front.means.astype(np.float64), front.weight > 0
+        self._fixed = fixed or transform is not None or not self._speech.any()
         self._heard, self._next = 0, FIRST
-        self._stats = prior_stats(front)
+        if not self._fixed:
+            self._stats = prior_stats(front)
 
     def apply(self, feats: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features [n, D] through the transform in force."""
@@ -48,7 +49,7 @@ class Adapter:
         """All frames of the utterance so far, before the transform [T, D], and the phone of each [T] as it now seems.
 
         The transform is estimated when there is enough more speech than last time. `over`: the utterance is, and
-        counts in those that follow.
+        counts from now on.
         """
         speech = self._speech[phones]
         heard = self._heard + int(speech.sum())
@@ -64,12 +65,16 @@ class Adapter:
         if over:
             self._stats, self._heard = stats, heard
 
+    def settled(self) -> Floats:
+        """The transform [D, D + 1] from all utterances that are over."""
+        return self.transform if self._fixed else estimate(self._stats, _ITERATIONS, min_count=0.0)[0]
+
 
 def prior_stats(front: PackedFront) -> FmllrStats:
     """Statistics of PRIOR_FRAMES frames drawn from the phones' Gaussians; the identity is their best transform."""
     means, variances = front.means.astype(np.float64), front.variances.astype(np.float64)
     share = front.weight.astype(np.float64)[:, None]
-    pull = PRIOR_FRAMES * share / max(share.sum(), 1e-9) / variances
+    pull = PRIOR_FRAMES * share / share.sum() / variances
     extended = np.concatenate([means, np.ones((len(means), 1))], axis=1)
     dim = means.shape[1]
     stats = FmllrStats(dim)

@@ -22,7 +22,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,6 @@ from frenchpress.decode.search import Decoder
 from frenchpress.export.adapt import Adapter
 from frenchpress.export.front import GRAPH_FILES
 from frenchpress.export.recogniser import Recogniser, Segment, Settings
-from frenchpress.feats.online import RunningMean
 from frenchpress.kaldi.audio import read_audio
 from frenchpress.kaldi.audio_stream import stream_samples
 from frenchpress.kaldi.io import read_mats
@@ -45,16 +44,19 @@ ADAPT = ("utterance", "files", "none")
 
 @dataclass
 class Session:
-    """A model ready to hear one utterance after the other. `busy` and `heard`: seconds of work and of audio."""
+    """A model ready to hear one utterance after the other.
+
+    `adapts`: to each utterance; `transform` [dim, dim + 1]: that of a known speaker instead. `busy` and `heard`:
+    seconds of work and of audio.
+    """
 
     runtime: Runtime
     decoder: Decoder
     settings: Settings
-    adapt: str = "utterance"
+    adapts: bool = True
     transform: NDArray[np.float64] | None = None
     busy: float = 0.0
     heard: float = 0.0
-    _speaker: tuple[RunningMean, Adapter] | None = field(default=None, repr=False)
 
     @classmethod
     def load(cls, model: Path, graph: Path, lm_weight: float | None = None) -> Session:
@@ -69,12 +71,21 @@ class Session:
         decoder = Decoder(graph / "HCLG.fst", pdfs, graph / "words.txt", **limits)
         return cls(runtime, decoder, settings)
 
-    def recognise(self, pieces: Iterable[NDArray[np.float32]]) -> Iterator[Segment]:
+    def adapter(self) -> Adapter:
+        """What adapts to a speaker not heard yet."""
+        return Adapter(self.runtime.model.front, self.transform, not self.adapts)
+
+    def learn(self, utterances: Iterable[tuple[str, Iterable[NDArray[np.float32]]]]) -> None:
+        """Hear utterances of one speaker, name and pieces as for `lines`, and keep the transform they come to."""
+        adapter = self.adapter()
+        for name, pieces in utterances:
+            for _ in self.lines(name, pieces, adapter):
+                pass
+        self.transform, self.heard = adapter.settled(), 0.0
+
+    def recognise(self, pieces: Iterable[NDArray[np.float32]], adapter: Adapter | None = None) -> Iterator[Segment]:
         """The phones of one utterance, each as soon as it is settled; pieces float32 [n] of 16-bit range."""
-        front = self.runtime.model.front
-        if self._speaker is None or self.adapt != "files":
-            self._speaker = RunningMean(front.mean), Adapter(front, self.transform, self.adapt == "none")
-        recogniser = Recogniser(self.runtime, self.decoder, self.settings, *self._speaker)
+        recogniser = Recogniser(self.runtime, self.decoder, self.settings, adapter or self.adapter())
         for samples in pieces:
             self.heard += len(samples) / self.settings.mfcc.sample_frequency
             begin = time.perf_counter()
@@ -86,14 +97,16 @@ class Session:
         self.busy += time.perf_counter() - begin
         yield from found
 
-    def lines(self, name: str, pieces: Iterable[NDArray[np.float32]]) -> Iterator[str]:
-        """`name`, start and end in seconds, phone; UserErrors begin with `name`."""
-        shift = self.settings.mfcc.frame_shift / 1000
+    def lines(
+        self, name: str, pieces: Iterable[NDArray[np.float32]], adapter: Adapter | None = None
+    ) -> Iterator[str]:
+        """`name`, start and end in seconds, phone, of what `recognise` finds; UserErrors begin with the name."""
+        shift, who = self.settings.mfcc.frame_shift / 1000, _called(name)
         try:
-            for s in self.recognise(pieces):
+            for s in self.recognise(pieces, adapter):
                 yield f"{name} {s.start * shift:.2f} {s.end * shift:.2f} {self.settings.phones[s.phone]}"
         except UserError as error:
-            raise UserError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
+            raise UserError(f"{who}: {str(error).removeprefix(f'{who}: ')}") from None
 
     def summary(self) -> str:
         """How fast it was."""
@@ -104,10 +117,14 @@ class Session:
         )
 
 
+def _called(name: str) -> str:
+    return "standard input" if name == STANDARD_INPUT else name
+
+
 def audio(name: str, rate: int) -> Iterator[NDArray[np.float32]]:
     """The samples of a file in one piece, or those of standard input as they arrive."""
     if name == STANDARD_INPUT:
-        yield from stream_samples(sys.stdin.buffer, rate, "standard input")
+        yield from stream_samples(sys.stdin.buffer, rate, _called(name))
     else:
         yield read_audio(str(Path(name).absolute()), Path.cwd(), rate, name)
 
@@ -131,7 +148,7 @@ def _arguments() -> argparse.Namespace:
         "--adapt",
         choices=ADAPT,
         default="utterance",
-        help="to the speaker: from what was heard of each utterance, from all files so far as one speaker's, or not",
+        help="to the speaker: of each utterance as it goes on; of all files, one speaker's, heard twice; or not",
     )
     parser.add_argument("--transform", type=Path, help="archive of fMLLR per speaker (exp/tri3/trans_dev): no --adapt")
     parser.add_argument("--speaker", help="whose transform of it to take")
@@ -142,6 +159,8 @@ def _arguments() -> argparse.Namespace:
         raise UserError("give both --transform and --speaker, or neither")
     if args.lm_weight is not None and not 0 < args.lm_weight < 1000:
         raise UserError(f"--lm-weight is {args.lm_weight}, expected above 0 and below 1000")
+    if args.adapt == "files" and STANDARD_INPUT in args.audio:
+        raise UserError("--adapt files hears everything twice, and standard input (-) can be read only once")
     if args.audio.count(STANDARD_INPUT) > 1:
         raise UserError("standard input (-) can be read only once")
     return args
@@ -151,11 +170,13 @@ def main() -> None:
     """Command line."""
     args = _arguments()
     session = Session.load(args.model, args.graph or args.model.parent / "graph", args.lm_weight)
-    session.adapt = args.adapt
+    session.adapts = args.adapt != "none"
     if args.transform:
         dim = session.runtime.model.input.dim
         session.transform = speaker_transform(args.transform, args.speaker, dim)
     rate = int(session.settings.mfcc.sample_frequency)
+    if args.adapt == "files" and session.transform is None:
+        session.learn((name, audio(name, rate)) for name in args.audio)
     for name in args.audio:
         for line in session.lines(name, audio(name, rate)):
             print(line, flush=True)

@@ -93,14 +93,12 @@ def _possible(conf: MfccConfig, name: str) -> MfccConfig:
 
 
 class Recogniser:
-    """One utterance. `mean` and `adapter` learn from it, and may be those of an utterance before."""
+    """One utterance. `adapter` learns from it, and may be that of an utterance before."""
 
-    def __init__(
-        self, runtime: Runtime, decoder: Decoder, settings: Settings, mean: RunningMean, adapter: Adapter
-    ) -> None:
+    def __init__(self, runtime: Runtime, decoder: Decoder, settings: Settings, adapter: Adapter) -> None:
         front = runtime.model.front
         assert front is not None  # Settings.of has looked
-        self._front, self._mean, self._adapter = front, mean, adapter
+        self._front, self._mean, self._adapter = front, RunningMean(front.mean), adapter
         self._cepstra, self._splice = OnlineMfcc(settings.mfcc), Splicer(front.left, front.right)
         self._network, self._search = runtime.stream(), decoder.stream(settings.acoustic_scale)
         self._priors = runtime.log_priors()

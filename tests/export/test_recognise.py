@@ -101,15 +101,14 @@ def samples(place):
     return soundfile.read(place / "x.wav", dtype="int16")[0].astype(np.float32)
 
 
-@pytest.mark.parametrize("adapt", recognise.ADAPT)
-def test_pieces_do_not_matter(session, place, adapt):
-    session.adapt, x = adapt, samples(place)
+@pytest.mark.parametrize("adapts", [True, False])
+def test_pieces_do_not_matter(session, place, adapts):
+    session.adapts, x = adapts, samples(place)
     whole = list(session.recognise([x]))
     frames = 1 + (len(x) - 400) // 160
     assert [s.start for s in whole] == [0, *(s.end for s in whole[:-1])] and whole[-1].end == frames
     assert len(whole) > 2 and abs(session.heard - len(x) / 16000) < 1e-9
     for piece in (160, 1777, 20000):
-        session._speaker = None
         assert list(session.recognise(x[k : k + piece] for k in range(0, len(x), piece))) == whole
 
 
@@ -128,7 +127,7 @@ def test_phones_come_while_audio_arrives(session, place):
 
 
 def test_is_the_plain_steps_one_after_the_other(session, place):
-    session.adapt, x = "none", samples(place)[:30000]
+    session.adapts, x = False, samples(place)[:30000]
     front, runtime = session.runtime.model.front, session.runtime
     cepstra = RunningMean(front.mean)(mfcc(x, 16000, session.settings.mfcc))
     feats = splice(cepstra, 1, 1) @ front.matrix.T
@@ -185,13 +184,27 @@ def test_a_speaker_is_moved_to_the_training_set():
     assert np.abs(adapter.apply(heard) - target).mean() < 0.2 * np.abs(heard - target).mean()
 
 
+def test_learning_is_heard_twice_and_timed(session, place):
+    x = samples(place)
+    session.learn([("one", [x[:24000]]), ("two", [x[24000:]])])
+    assert session.heard == 0 and session.busy > 0
+    assert not np.allclose(session.transform, np.eye(DIM, DIM + 1), atol=1e-3)
+    adapter = session.adapter()
+    assert list(session.recognise([x], adapter)) and np.array_equal(adapter.settled(), session.transform)
+    session.transform = None
+    with pytest.raises(UserError, match="^short: shorter than one frame"):
+        session.learn([("short", [x[:100]])])
+
+
 def test_silence_and_fixed_transforms_move_nothing():
     front = gaussian_front()
     feats = np.random.default_rng(8).normal(2, 1, (500, DIM)).astype(np.float32)
     known, adapter = 2 * np.eye(DIM, DIM + 1), Adapter(front)
     adapter.hear(feats, np.zeros(500, np.int32), True)
     assert np.allclose(adapter.transform, np.eye(DIM, DIM + 1), atol=1e-4)
-    for adapter, expected in ((Adapter(front, fixed=True), feats), (Adapter(front, known), 2 * feats)):
+    mute = replace(front, weight=np.zeros(5, np.float32))
+    still = (Adapter(front, fixed=True), Adapter(mute))
+    for adapter, expected in (*((a, feats) for a in still), (Adapter(front, known), 2 * feats)):
         adapter.hear(feats, np.ones(500, np.int32), False)
         assert np.array_equal(adapter.apply(feats), expected)
 
@@ -278,6 +291,12 @@ def test_command_prints_the_same_from_file_and_pipe(place, monkeypatch, capsys):
         assert [line.split()[1:] for line in piped] == [line.split()[1:] for line in out[:half]]
 
 
+def test_files_of_one_speaker(place, monkeypatch, capsys):
+    files = (place / "model.press", place / "x.wav", place / "x.wav")
+    out, err = run(monkeypatch, capsys, "--adapt", "files", *files)
+    assert out[: len(out) // 2] == out[len(out) // 2 :] and err[0].startswith("6.00 s of audio in")
+
+
 def test_known_transform(place, monkeypatch, capsys, tmp_path):
     transform = np.eye(DIM, DIM + 1, dtype=np.float32)
     write_mats(tmp_path / "trans", None, [("s1", transform), ("s2", transform[:, :-1])])
@@ -341,10 +360,16 @@ def test_bad_models_and_graphs(place, tmp_path, monkeypatch, capsys):
     for options, message in (
         (("--speaker", "s"), "give both --transform and --speaker"),
         (("--lm-weight", "-1"), "--lm-weight is -1"),
-        (("--graph", place / "graph", "-"), "only once"),
+        ((), "standard input .* only once"),
+        (("--adapt", "files"), "hears everything twice"),
     ):
         with pytest.raises(UserError, match=message):
-            run(monkeypatch, capsys, *options, place / "model.press" if "-" not in options else "-", "-", "-")
+            run(monkeypatch, capsys, *options, place / "model.press", "-", "-")
+
+
+def test_an_empty_pipe(place, monkeypatch, capsys):
+    with pytest.raises(UserError, match="^standard input: no audio came in"):
+        run(monkeypatch, capsys, place / "model.press", "-")
 
 
 def test_options_of_cepstra_come_back():
