@@ -223,14 +223,29 @@ INLINE void logits(const fp_model *m, const int32_t *restrict acc, int32_t *rest
         out[k] = (int32_t)limited((((int64_t)acc[k] * multiplier[k] + half) >> shift) + bias[k], INT32_MAX);
 }
 
+/* Ties to even; NaN as 0, so that a bad frame does not end the stream. */
+INLINE void quantize(const fp_model *m, const float *restrict feats, int16_t *restrict out) {
+    const float top = (float)m->input_top;
+    const float *restrict mean = m->mean, *restrict gain = m->gain;
+    for (int k = 0; k < m->dim; k++) {
+        const float x = rintf((feats[k] - mean[k]) * gain[k]);
+        const float held = x > top ? top : x < -top ? -top : x;
+        out[k] = (int16_t)(int32_t)(held == held ? held : 0.0f);
+    }
+}
+
 typedef struct {
     product product;
+    void (*quantize)(const fp_model *, const float *, int16_t *);
     void (*step)(const fp_model *, const lstm_layer *, const int32_t *, int32_t *, int32_t *, int32_t *, int16_t *);
     void (*logits)(const fp_model *, const int32_t *, int32_t *);
 } kernels;
 
 /* The same C compiled for an instruction set. */
 #define COMPILED(NAME, TARGET)                                                                                        \
+    TARGET static void quantize_##NAME(const fp_model *m, const float *feats, int16_t *out) {                         \
+        quantize(m, feats, out);                                                                                      \
+    }                                                                                                                 \
     TARGET static void step_##NAME(const fp_model *m, const lstm_layer *l, const int32_t *ax, int32_t *ah,            \
                                    int32_t *value, int32_t *c, int16_t *out) {                                        \
         arguments_##NAME(l, ax, ah, ah, GATES *l->padded);                                                            \
@@ -238,7 +253,7 @@ typedef struct {
         cells(m, l, value, c, out);                                                                                   \
     }                                                                                                                 \
     TARGET static void logits_##NAME(const fp_model *m, const int32_t *acc, int32_t *out) { logits(m, acc, out); }    \
-    static const kernels NAME = {product_##NAME, step_##NAME, logits_##NAME};
+    static const kernels NAME = {product_##NAME, quantize_##NAME, step_##NAME, logits_##NAME};
 
 COMPILED(portable, )
 #ifdef X86
@@ -386,15 +401,6 @@ static void run_chunk(fp_stream *s, int frames, int32_t *out) {
     for (int n = 0; n < frames; n++) k->logits(m, s->sums + (size_t)n * m->padded_outputs, out + (size_t)n * m->outputs);
 }
 
-/* Ties to even; NaN as 0, so that a bad frame does not end the stream. */
-static void quantize(const fp_model *m, const float *feats, int16_t *out) {
-    const float top = (float)m->input_top;
-    for (int k = 0; k < m->dim; k++) {
-        const float x = rintf((feats[k] - m->mean[k]) * m->gain[k]);
-        out[k] = (int16_t)(x > top ? top : x < -top ? -top : x == x ? x : 0.0f);
-    }
-}
-
 /* Compute what can be computed of the frames held; keep the neighbours of what is to come. */
 static int64_t advance(fp_stream *s, int32_t *logits_out) {
     const fp_model *m = s->model;
@@ -414,12 +420,12 @@ int64_t fp_stream_push(fp_stream *s, const float *feats, int64_t frames, int32_t
     const int room = m->left + m->right + CHUNK;
     int64_t done = 0;
     if (!s->started && frames > 0) { /* the first frame stands in for those before it */
-        quantize(m, feats, row(s, 0));
+        kernels_of(m)->quantize(m, feats, row(s, 0));
         for (s->held = 0; s->held < m->left; s->held++) memcpy(row(s, s->held + 1), row(s, 0), size);
         s->started = 1;
     }
     for (int64_t n = 0; n < frames;) {
-        for (; n < frames && s->held < room; n++) quantize(m, feats + n * m->dim, row(s, s->held++));
+        for (; n < frames && s->held < room; n++) kernels_of(m)->quantize(m, feats + n * m->dim, row(s, s->held++));
         done += advance(s, logits_out + done * m->outputs);
     }
     return done;
