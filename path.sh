@@ -1,6 +1,5 @@
 # Sourced by every script from the repository root: makes .venv once, installs the project into it, activates it.
-# FRENCHPRESS_PYTHON picks the interpreter (3.10 or newer); an already active virtual environment with the project
-# installed is used as it is.
+# FRENCHPRESS_PYTHON picks the interpreter (3.10 or newer).
 export LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1
 
 fp_root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -29,4 +28,5 @@ fp_setup() {
   fi
   . "$venv/bin/activate"
 }
-fp_setup || exit 1
+# `return`, so that a failure does not close an interactive shell; `exit` where it is run and not sourced.
+fp_setup || return 1 2>/dev/null || exit 1

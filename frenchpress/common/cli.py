@@ -22,4 +22,5 @@ def run_main(main: Callable[[], None]) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         where = error.filename or "the output directory"
-        sys.exit(f"error: {where}: {error.strerror}; nothing half-written was kept, make room and run again")
+        advice = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make it writable"
+        sys.exit(f"error: {where}: {error.strerror}; nothing half-written was kept, {advice} and run again")

@@ -29,7 +29,7 @@ def read_audio(entry: str, near: Path, rate: int, where: str, allow_pipes: bool 
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as sound:
             frames, channels, found = sound.frames, sound.channels, sound.samplerate
-            samples = sound.read(dtype="int16", always_2d=True)
+            samples = _samples(sound)
     except soundfile.LibsndfileError as error:
         raise UserError(f"{at}: truncated or unreadable audio ({_reason(error)})") from None
     if found != rate:
@@ -39,6 +39,14 @@ def read_audio(entry: str, near: Path, rate: int, where: str, allow_pipes: bool 
     if len(samples) < frames or not len(samples):
         raise UserError(f"{at}: truncated audio, {len(samples)} samples where its header promises {frames}")
     return samples[:, 0].astype(np.float32)
+
+
+def _samples(sound: soundfile.SoundFile) -> np.ndarray:
+    """All samples [N, channels] as 16-bit integers. libsndfile scales other integers to that, but not floats."""
+    if sound.subtype not in ("FLOAT", "DOUBLE"):
+        return sound.read(dtype="int16", always_2d=True)
+    scaled = np.rint(32768.0 * sound.read(dtype="float64", always_2d=True))
+    return np.nan_to_num(scaled).clip(-32768, 32767).astype(np.int16)
 
 
 def file_state(data: DataDir) -> str:

@@ -60,12 +60,12 @@ def begin(out: Path, config: Config, task_digest: str) -> bool:
         for key, then, now in config_differences(values, training_config(config)):
             raise UserError(
                 f"{out}: begun with {key} = {_short(then)}, the configuration now says {_short(now)}; "
-                "use another directory, or --restart to throw the old run away"
+                "give the .cfg another name, or throw the old run away: steps/train_am.sh --restart CFG TASK EXP"
             )
         if not begun.startswith(header):
             raise UserError(
                 f"{out}: begun on another task, or the task was made again since; "
-                "use another directory, or --restart to throw the old run away"
+                "give the .cfg another name, or throw the old run away: steps/train_am.sh --restart CFG TASK EXP"
             )
     text = header + config_to_yaml(config)
     if not (out / CONFIG).exists() or (out / CONFIG).read_text() != text:

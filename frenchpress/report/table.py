@@ -11,7 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from frenchpress.common import atomic_path, run_main
+from frenchpress.common import UserError, atomic_path, run_main
+from frenchpress.config import load_config
 from frenchpress.report.collect import Measured, System, collect, read_reference
 
 LEGEND = """\
@@ -151,12 +152,21 @@ def scored_on(systems: Sequence[System]) -> list[str]:
     return lines
 
 
+def _loads(path: Path) -> bool:
+    """Whether a .cfg is sound, so that it can be recommended."""
+    try:
+        load_config(path)
+    except UserError:
+        return False
+    return True
+
+
 def next_steps(exp: Path, experiments: Sequence[System], conf: Path) -> list[str]:
     """What to do with this table: what was not run, seeds, where the errors are."""
     done = {s.group for s in experiments}
     lines = []
     command = "./run.sh --stage 4" + ("" if exp == Path("exp") else f" --exp {exp}")
-    fresh = [p for p in sorted(conf.glob("*.cfg")) if p.stem not in done | {"base", "tiny"}]
+    fresh = [p for p in sorted(conf.glob("*.cfg")) if p.stem not in done | {"base", "tiny"} and _loads(p)]
     if fresh:
         lines.append(f'- other design points: `{command} --conf "{" ".join(map(str, fresh[:3]))}"`')
     single = [
