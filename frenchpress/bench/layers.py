@@ -14,8 +14,8 @@ from frenchpress.config.schema import LstmConfig, ModelConfig
 from frenchpress.export.pack import pack_model
 from frenchpress.nnet.lstm import QuantLSTMLayer
 from frenchpress.nnet.model import AcousticModel, Sizes
-from frenchpress.packed.format import model_bytes
 from frenchpress.packed.runtime import Runtime
+from frenchpress.packed.write import model_bytes
 
 PRESSES = {
     "lstm (float)": LayerPress(),

@@ -32,7 +32,6 @@ from frenchpress.nnet.lstm import QuantLSTMLayer
 from frenchpress.nnet.model import AcousticModel, load_model
 from frenchpress.nnet.task import Task
 from frenchpress.packed.build import Floats, fixed_bias, fixed_point, out_multiplier, requantizer
-from frenchpress.packed.format import write_model
 from frenchpress.packed.index import Level
 from frenchpress.packed.model import (
     GATE_BITS,
@@ -45,6 +44,7 @@ from frenchpress.packed.model import (
     PackedMatrix,
     PackedModel,
 )
+from frenchpress.packed.write import write_model
 
 PACKED = "model.press"
 _MAX_WEIGHT_BITS, _MAX_ACT_BITS = 8, 16

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchpress.common import UserError, atomic_path
-from frenchpress.packed.bits import BitReader, pack_bits, to_bytes
-from frenchpress.packed.index import Level, decode_index, encode_index
+from frenchpress.common import UserError
+from frenchpress.packed.bits import BitReader
+from frenchpress.packed.index import Level, decode_index
 from frenchpress.packed.model import (
     GATES,
     Outline,
@@ -29,92 +29,16 @@ from frenchpress.packed.model import (
 
 MAGIC = b"FPRESS\r\n"
 VERSION = 1
-_HEADER = struct.Struct("<8sHHII")
-_CHECKED_FROM = _HEADER.size
+HEADER = struct.Struct("<8sHHII")
+_CHECKED_FROM = HEADER.size
 _MAX_WEIGHTS = 1 << 26
 _MAX_BITS, _MAX_ACT_BITS, _MAX_SHIFT, _MAX_LEVELS = 8, 16, 56, 16
 _MAX_LAYERS, _MAX_PHONES, _MAX_LABELS = 61, 256, 1 << 20
-_LABEL = np.dtype([("pdf", "<u2"), ("phone", "u1"), ("flags", "u1")])
+LABEL = np.dtype([("pdf", "<u2"), ("phone", "u1"), ("flags", "u1")])
 
 _Ints = NDArray[np.int32]
 
 T = TypeVar("T")
-
-
-# ---- writing ----
-
-
-def write_model(path: Path | str, model: PackedModel) -> int:
-    """Write `model` to `path`, whole or not at all; the number of bytes."""
-    data = model_bytes(model)
-    with atomic_path(Path(path)) as temporary:
-        temporary.write_bytes(data)
-    return len(data)
-
-
-def model_bytes(model: PackedModel) -> bytes:
-    """The file as bytes."""
-    meta = json.dumps(model.meta, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
-    sections = [(b"META", meta), (b"FEAT", _input_bytes(model.input))]
-    sections += [(b"LSTM", _lstm_bytes(layer)) for layer in model.layers]
-    sections.append((b"HEAD", _head_bytes(model.head)))
-    if model.front is not None:
-        sections.append((b"FRNT", _front_bytes(model.front)))
-    body = b"".join(tag + struct.pack("<I", len(data)) + data + bytes(-len(data) % 4) for tag, data in sections)
-    length = _HEADER.size + len(body)
-    return _HEADER.pack(MAGIC, VERSION, len(sections), length, zlib.crc32(body)) + body
-
-
-def _input_bytes(x: PackedInput) -> bytes:
-    return struct.pack("<HBBB3x", x.dim, x.left, x.right, x.bits) + _floats(x.mean) + _floats(x.gain)
-
-
-def _lstm_bytes(layer: PackedLstm) -> bytes:
-    head = struct.pack(
-        "<HBBBBxxII", layer.cells, layer.input_bits, layer.output_bits, layer.shift, layer.requantizer.shift,
-        layer.requantizer.multiplier, layer.out_multiplier,
-    )  # fmt: skip
-    numbers = (layer.input_multiplier, layer.recurrent_multiplier, layer.bias)
-    return (
-        head + b"".join(_ints(n) for n in numbers) + _matrix_bytes(layer.input_matrix)
-        + _matrix_bytes(layer.recurrent_matrix)
-    )  # fmt: skip
-
-
-def _head_bytes(head: PackedHead) -> bytes:
-    start = struct.pack(
-        "<HBBBxxxI", len(head.bias), head.input_bits, head.shift, head.requantizer.shift, head.requantizer.multiplier
-    )
-    numbers = (head.multiplier, head.bias, head.log_prior)
-    return start + b"".join(_ints(n) for n in numbers) + _matrix_bytes(head.matrix)
-
-
-def _front_bytes(front: PackedFront) -> bytes:
-    (dim, _), labels = front.matrix.shape, np.empty(len(front.label_pdf), _LABEL)
-    labels["pdf"], labels["phone"], labels["flags"] = front.label_pdf, front.label_phone, front.label_flags
-    start = struct.pack("<HHBBHI", dim, len(front.mean), front.left, front.right, len(front.weight), len(labels))
-    numbers = (front.mean, front.matrix, front.weight, front.means, front.variances)
-    return start + b"".join(_floats(n) for n in numbers) + labels.tobytes()
-
-
-def _matrix_bytes(m: PackedMatrix) -> bytes:
-    start = struct.pack("<HHBBBB", m.rows, m.columns, m.gates, m.bits, len(m.levels), len(m.masks))
-    levels = b"".join(struct.pack("<HHHxx", v.block, v.numerator, v.denominator) for v in m.levels)
-    kept = m.values[m.mask].astype(np.int64)
-    codes = (kept > 0).astype(np.int64) if m.bits == 1 else kept & ((1 << m.bits) - 1)
-    data = to_bytes(*(encode_index(mask, m.levels) for mask in m.masks), pack_bits(codes, m.bits))
-    return start + levels + data + bytes(-len(data) % 4)
-
-
-def _ints(values: NDArray[np.int32]) -> bytes:
-    return np.asarray(values, "<i4").tobytes()
-
-
-def _floats(values: NDArray[np.float32]) -> bytes:
-    return np.asarray(values, "<f4").tobytes()
-
-
-# ---- reading ----
 
 
 class _Bytes:
@@ -198,9 +122,9 @@ def _outline(found: _Sections) -> Outline:
 
 
 def _sections(data: memoryview) -> _Sections:
-    if data[: len(MAGIC)] != MAGIC or len(data) < _HEADER.size:
+    if data[: len(MAGIC)] != MAGIC or len(data) < HEADER.size:
         raise UserError("not a packed model (python -m frenchpress.export.pack makes one)")
-    _, version, count, length, crc = _HEADER.unpack_from(data)
+    _, version, count, length, crc = HEADER.unpack_from(data)
     if version != VERSION:
         raise UserError(f"version {version} of the format, this program reads {VERSION}")
     if length != len(data) or crc != zlib.crc32(data[_CHECKED_FROM:]):
@@ -328,7 +252,7 @@ def _front(piece: _Bytes) -> PackedFront:
         raise UserError("a number is not finite")
     if (weight < 0).any() or (variances <= 0).any():
         raise UserError("a weight below 0, or a variance not above it")
-    table = np.frombuffer(piece.take(labels * _LABEL.itemsize), _LABEL)
+    table = np.frombuffer(piece.take(labels * LABEL.itemsize), LABEL)
     pdf, phone, flags = (table[name].astype(np.int32) for name in ("pdf", "phone", "flags"))
     if phone.max() >= phones or flags.max() > 3:
         raise UserError("a label of a phone that is not there, or with unknown flags")

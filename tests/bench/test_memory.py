@@ -8,9 +8,9 @@ from packed_models import random_model
 
 from frenchpress.bench.memory import measure
 from frenchpress.common import UserError
-from frenchpress.packed.format import write_model
 from frenchpress.packed.index import Level
 from frenchpress.packed.runtime import library
+from frenchpress.packed.write import write_model
 
 HCGS = Level(32, 1, 4), Level(2, 1, 4)
 

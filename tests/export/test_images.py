@@ -12,8 +12,8 @@ from packed_models import random_model
 
 from frenchpress.common import UserError
 from frenchpress.export.images import write_images
-from frenchpress.packed.format import write_model
 from frenchpress.packed.index import Level
+from frenchpress.packed.write import write_model
 
 TWO = Level(4, 1, 2), Level(2, 1, 2)
 CASES = {

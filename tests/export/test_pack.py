@@ -13,9 +13,9 @@ from frenchpress.config import config_from_dict
 from frenchpress.export.decode_packed import log_posteriors
 from frenchpress.export.pack import pack_model
 from frenchpress.nnet.model import AcousticModel, Sizes
-from frenchpress.packed.format import model_bytes
 from frenchpress.packed.model import UNSEEN
 from frenchpress.packed.runtime import Runtime
+from frenchpress.packed.write import model_bytes
 
 SIZES = Sizes(feat_dim=6, num_pdfs=11, num_phones=5)
 COUNTS = np.array([0, 5, 9, 100, 3, 2, 0, 7, 8, 1, 4])

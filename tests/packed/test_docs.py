@@ -10,8 +10,8 @@ import pytest
 from packed_models import random_model
 
 from frenchpress.packed import reference
-from frenchpress.packed.format import model_bytes
 from frenchpress.packed.index import Level
+from frenchpress.packed.write import model_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "packed_model.md").read_text(encoding="utf-8")

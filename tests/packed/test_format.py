@@ -11,8 +11,9 @@ from packed_models import random_mask, random_model
 from frenchpress.common import UserError
 from frenchpress.compress.masks import hcgs_index_bits
 from frenchpress.packed.bits import BitReader, pack_bits, to_bytes
-from frenchpress.packed.format import MAGIC, model_bytes, parse_model, read_model, write_model
+from frenchpress.packed.format import MAGIC, parse_model, read_model
 from frenchpress.packed.index import Level, decode_index, encode_index
+from frenchpress.packed.write import model_bytes, write_model
 
 
 def same(a, b) -> bool:

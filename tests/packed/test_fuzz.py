@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from packed_models import random_model
 
-from frenchpress.packed.format import write_model
 from frenchpress.packed.index import Level
+from frenchpress.packed.write import write_model
 
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE = ROOT / "frenchpress" / "packed" / "native"

@@ -10,10 +10,10 @@ from packed_models import random_model
 
 from frenchpress.common import UserError
 from frenchpress.packed import reference, runtime
-from frenchpress.packed.format import model_bytes
 from frenchpress.packed.gates import sigmoid
 from frenchpress.packed.index import Level
 from frenchpress.packed.runtime import LEVELS, Runtime, log_softmax
+from frenchpress.packed.write import model_bytes
 
 
 @pytest.fixture
