@@ -30,8 +30,8 @@ from frenchpress.kaldi.io import write_matrix, write_mats
 from frenchpress.kaldi.topology import HmmState, HmmTopology
 from frenchpress.kaldi.transition import TransitionModel
 from frenchpress.nnet.model import AcousticModel, Sizes
-from frenchpress.packed.format import write_model as write_packed
 from frenchpress.packed.model import ENDS_PHONE, SELF_LOOP, PackedFront
+from frenchpress.packed.write import write_model as write_packed
 
 PHONES, DIM, PDFS = ["sil", "a"], 4, 6
 MFCC = ["--use-energy=false", "--dither=0"]
