@@ -30,6 +30,11 @@ typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
 #define MULTIVERSION
 #endif
 #define INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
+#endif
 
 typedef struct {
     int32_t tiles;          /* number of tiles */
@@ -125,6 +130,8 @@ INLINE vec vexp(vec x) {
 INLINE vec vsigmoid(vec x) { return 1.0f / (1.0f + vexp(-x)); }
 INLINE vec vtanh(vec x) { return 2.0f / (1.0f + vexp(-2.0f * x)) - 1.0f; }
 
+INLINE float sum(vec v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
+
 /* ---- out[n] = W x[n] ---- */
 
 typedef struct { matrix m; int64_t frames; const float *x; float *out; } apply_job;
@@ -202,21 +209,41 @@ MULTIVERSION static void apply_transposed_work(const void *arg, int thread, int 
 
 /* ---- dW = sum over n of dy[n] x[n]', kept places only ---- */
 
-typedef struct { matrix m; int64_t frames; const float *x, *dy; float *dvalues; } gradient_job;
+enum { CHUNK = 32 }; /* frames whose gradients of one tile stay in the first-level cache */
 
-INLINE float sum(vec v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
+/* `columns`: [threads][in][CHUNK][8], or NULL when the columns are to be read where they lie. */
+typedef struct { matrix m; int64_t frames; const float *x, *dy; float *dvalues, *columns; } gradient_job;
+
+/* The sum of each of eight vectors. */
+INLINE vec sums(const vec *v) {
+    vec pairs[4], fours[2];
+    for (int i = 0; i < 4; i++)
+        pairs[i] = SHUFFLE(v[2 * i], v[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14)
+                   + SHUFFLE(v[2 * i], v[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    for (int i = 0; i < 2; i++)
+        fours[i] = SHUFFLE(pairs[2 * i], pairs[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13)
+                   + SHUFFLE(pairs[2 * i], pairs[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+    return SHUFFLE(fours[0], fours[1], 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(fours[0], fours[1], 4, 5, 6, 7, 12, 13, 14, 15);
+}
 
 MULTIVERSION static void gradient_work(const void *arg, int thread, int threads) {
     const gradient_job *a = arg;
     const matrix *m = &a->m;
     const int64_t in = (int64_t)m->in * LANES, out = (int64_t)m->out * LANES;
     const int begin = first_tile(m, thread, threads), end = first_tile(m, thread + 1, threads);
-    enum { CHUNK = 32 };
+    float *columns = a->columns ? a->columns + CHUNK * in * thread : NULL;
+    const int64_t frame = columns ? LANES : in, column = columns ? CHUNK * LANES : LANES;
     float d[CHUNK][ROWS][LANES];
     memset(a->dvalues + (int64_t)ROWS * m->start[begin], 0,
            sizeof(float) * ROWS * (m->start[end] - m->start[begin]));
     for (int64_t n0 = 0; n0 < a->frames; n0 += CHUNK) {
         const int count = n0 + CHUNK < a->frames ? CHUNK : (int)(a->frames - n0);
+        const float *x = a->x + n0 * in;
+        if (columns) {
+            for (int n = 0; n < count; n++)
+                for (int64_t k = 0; k < m->in; k++) store(columns + k * column + n * frame, load(x + n * in + k * LANES));
+            x = columns;
+        }
         for (int p = begin; p < end; p++) {
             const int32_t *rows = m->rows + ROWS * p;
             for (int n = 0; n < count; n++)
@@ -224,26 +251,27 @@ MULTIVERSION static void gradient_work(const void *arg, int thread, int threads)
                     store(d[n][r], rows[r] >= 0 ? load(a->dy + (n0 + n) * out + LANES * rows[r]) : splat(0.0f));
             int32_t j = m->start[p];
             for (; j + 1 < m->start[p + 1]; j += 2) {
-                const float *x0 = a->x + n0 * in + (int64_t)LANES * m->cols[j];
-                const float *x1 = a->x + n0 * in + (int64_t)LANES * m->cols[j + 1];
+                const float *x0 = x + column * m->cols[j], *x1 = x + column * m->cols[j + 1];
                 vec s0[ROWS], s1[ROWS];
                 for (int r = 0; r < ROWS; r++) s0[r] = s1[r] = splat(0.0f);
                 for (int n = 0; n < count; n++) {
-                    const vec v0 = load(x0 + n * in), v1 = load(x1 + n * in);
+                    const vec v0 = load(x0 + n * frame), v1 = load(x1 + n * frame);
                     for (int r = 0; r < ROWS; r++) { const vec e = load(d[n][r]); s0[r] += e * v0; s1[r] += e * v1; }
                 }
                 float *g = a->dvalues + (int64_t)ROWS * j;
-                for (int r = 0; r < ROWS; r++) { g[r] += sum(s0[r]); g[ROWS + r] += sum(s1[r]); }
+                store(g, load(g) + sums(s0));
+                store(g + ROWS, load(g + ROWS) + sums(s1));
             }
             for (; j < m->start[p + 1]; j++) {
-                const float *x0 = a->x + n0 * in + (int64_t)LANES * m->cols[j];
+                const float *x0 = x + column * m->cols[j];
                 vec s0[ROWS];
                 for (int r = 0; r < ROWS; r++) s0[r] = splat(0.0f);
                 for (int n = 0; n < count; n++) {
-                    const vec v0 = load(x0 + n * in);
+                    const vec v0 = load(x0 + n * frame);
                     for (int r = 0; r < ROWS; r++) s0[r] += load(d[n][r]) * v0;
                 }
-                for (int r = 0; r < ROWS; r++) a->dvalues[(int64_t)ROWS * j + r] += sum(s0[r]);
+                float *g = a->dvalues + (int64_t)ROWS * j;
+                store(g, load(g) + sums(s0));
             }
         }
     }
@@ -462,8 +490,15 @@ int fp_apply_transposed(const matrix *m, int64_t frames, const float *dy, float 
 }
 
 int fp_gradient(const matrix *m, int64_t frames, const float *x, const float *dy, float *dvalues, int threads) {
-    gradient_job job = {*m, frames, x, dy, dvalues};
-    return threads < 1 || threads > MAX_THREADS ? -1 : run_parallel(gradient_work, &job, threads);
+    if (threads < 1 || threads > MAX_THREADS) return -1;
+    /* Where most columns are read by many tiles, they are first laid out so that a tile reads them in one run. */
+    const int reread = m->start[m->tiles] > (int64_t)8 * threads * m->in;
+    float *columns = reread ? malloc(sizeof(float) * threads * m->in * CHUNK * LANES) : NULL;
+    if (reread && !columns) return -1;
+    gradient_job job = {*m, frames, x, dy, dvalues, columns};
+    int status = run_parallel(gradient_work, &job, threads);
+    free(columns);
+    return status;
 }
 
 int fp_lstm_forward(const matrix *m, int64_t steps, int groups, int cells, const float *pre, const float *gain,
