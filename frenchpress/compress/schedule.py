@@ -94,7 +94,8 @@ class MaskSchedule:
 
     def _choose(self, index: int, matrix: PressedWeight, progress: float) -> None:
         if not is_cell_plan(matrix.plan):
-            matrix.mask.copy_(matrix.plan.choose(matrix.weight, matrix.gates, self._generator(index), progress))
+            generator = self._generator(index)
+            matrix.mask.copy_(matrix.plan.choose(matrix.weight, matrix.gates, generator, progress, matrix.within))
 
     def _due(self) -> Iterator[tuple[int, PressedWeight]]:
         epoch, step, _ = self._where

@@ -127,7 +127,7 @@ def test_no_study(tmp_path):
         load_study(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "experiments", "runs"), [("published_points", 29, 27), ("bits", 64, 64)])
+@pytest.mark.parametrize(("name", "experiments", "runs"), [("published_points", 36, 34), ("bits", 64, 64)])
 def test_studies_that_come_with_the_project(name, experiments, runs):
     study = load_study(ROOT / "recipes" / name)
     assert len(study.experiments) == experiments
