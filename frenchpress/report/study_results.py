@@ -13,7 +13,7 @@ from pathlib import Path
 from frenchpress.common import run_main
 from frenchpress.report.study import Study, load_study
 from frenchpress.report.study_figures import figures
-from frenchpress.report.study_rows import Row, Run, by_group, read_runs, sections, without_result
+from frenchpress.report.study_rows import Row, Run, by_group, missing_lines, read_runs, sections
 from frenchpress.report.study_table import point_table, rank_table, twin_table
 from frenchpress.report.table import scored_on, write
 
@@ -52,9 +52,11 @@ def section_text(settings: tuple[str, ...], rows: Sequence[Row], pictures: Seque
 
 
 def notes(study: Study, runs: dict[str, list[Run]]) -> list[str]:
-    """What has to be known of single points."""
+    """What has to be known of single points that have been run."""
     said: dict[str, list[str]] = {}
     for name, experiment in study.experiments.items():
+        if all(run.problem for run in runs[name]):
+            continue
         if experiment.note:
             said.setdefault(experiment.note, []).append(name)
         if runs[name][0].name != name:
@@ -71,8 +73,8 @@ def results_text(study: Study, runs: dict[str, list[Run]], pictures: dict[tuple[
     found = sections(study, runs)
     for settings, rows in found.items():
         parts += section_text(settings, rows, pictures.get(settings, []))
-    if missing := without_result(runs):
-        parts += [["## Without a result"], [f"- {why}: {', '.join(names)}" for why, names in missing.items()]]
+    if missing := missing_lines(study, runs):
+        parts += [["## Without a result"], missing]
     if study.left_out:
         parts += [["## Left out"], [f"- {name}: {why}" for name, why in study.left_out.items()]]
     if told := notes(study, runs):

@@ -130,7 +130,7 @@ def test_what_is_missing_is_named(recipe, exp, monkeypatch):
     (exp / "log").mkdir()
     (exp / "log/w2-seed2.failed").write_text("error: no room\n")
     without = results(recipe, exp, monkeypatch).split("## Without a result")[1]
-    assert "- not run: w8-hcgs\n" in without
+    assert "- not run, 1 of 6 points: w8-hcgs\n" in without
     assert "- not decoded yet: w2, seed 1\n" in without
     assert "- failed: error: no room: w2, seed 2\n" in without
     assert "- pattern: no such mask" in without
@@ -138,10 +138,19 @@ def test_what_is_missing_is_named(recipe, exp, monkeypatch):
     assert "w4" not in without.split("##")[0]
 
 
+def test_a_group_that_was_not_run_has_but_its_name(recipe, exp, monkeypatch):
+    text = (recipe / "study.yaml").read_text()
+    grid = '  "c{c}": {group: Cells, grid: {c: [8, 16, 24]}, overrides: {model: {lstm: {cells: "{c}"}}}}\n'
+    (recipe / "study.yaml").write_text(text.replace("variants:", grid + "variants:"))
+    assert "- not run, 5 of 9 points: w2; all 3 of *Cells*; w8-hcgs\n" in results(recipe, exp, monkeypatch)
+    made(recipe, exp, "c16", 1, 30.0)
+    assert "- not run, 4 of 9 points: w2; c8, c24; w8-hcgs\n" in results(recipe, exp, monkeypatch)
+
+
 def test_nothing_run_yet(recipe, tmp_path, monkeypatch):
     text = results(recipe, tmp_path / "nowhere", monkeypatch)
-    assert "- not run: float, w8, w4, w2, again, w8-hcgs" in text
-    assert "| point" not in text and "svg" not in text
+    assert "- not run, 6 of 6 points: float; w8; w4; w2; again; w8-hcgs\n" in text
+    assert "eight bits" not in text and "| point" not in text and "svg" not in text
 
 
 def test_short_runs_are_never_mixed_with_full_ones(recipe, exp, monkeypatch):
