@@ -94,6 +94,7 @@ class TrainConfig:
     `l2_cd_output`: weight of the mean square of the tied-state head's outputs, in the loss. `threads` is part
     of the experiment, because the order of additions, and so the last bits of a result, depends on it.
     `init`: the experiment whose weights are the first ones, named as a teacher is; with it `epochs` may be 0.
+    `keep_epochs`: the model after each epoch is kept and decoded on dev.
     """
 
     epochs: int = ranged(8, low=0)
@@ -112,14 +113,16 @@ class TrainConfig:
     threads: int = ranged(2, low=1, high=1024)
     init: str | None = rarely()
     distill: DistillConfig | None = rarely()
+    keep_epochs: bool | None = rarely()
 
     def __post_init__(self) -> None:
         if not self.epochs and self.init is None:
             raise UserError(
                 "epochs: 0 trains nothing; it must be at least 1, unless `init` names a model to start from"
             )
-        if not self.epochs and self.distill is not None:
-            raise UserError("distill: would do nothing: epochs: 0 trains nothing")
+        for name in ("distill", "keep_epochs"):
+            if not self.epochs and getattr(self, name):
+                raise UserError(f"{name}: would do nothing: epochs: 0 trains nothing")
         if self.init == "":
             raise UserError("init: expected the directory of a trained experiment beside this one, such as lstm512")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from frenchpress.common import UserError, atomic_path, is_done
 from frenchpress.config import Config, config_differences, config_to_dict, config_to_yaml
 
 CHECKPOINT, BEST, CONFIG, SUMMARY = "checkpoint.pt", "best.pt", "config.yaml", "train.yaml"
+EPOCHS = "epochs"
 _AGAIN = "give the .cfg another name, or throw the old run away: steps/train_am.sh --restart CFG TASK EXP"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -95,6 +97,7 @@ def forget(out: Path) -> None:
         "size.yaml",
     ):
         (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / EPOCHS, ignore_errors=True)
 
 
 def _short(value: Any) -> str:

@@ -90,9 +90,13 @@ def train(run: Run) -> None:
         train_epoch(run)
         loss, error_cd, error_mono = evaluate(run.result, run.dev)
         end_epoch(run, loss, error_cd, error_mono)
-    best = read_weights(run.out / checkpoint.BEST)
-    model = {"config": config_to_dict(run.config), "sizes": run.model.description(), "model": best["model"]}
-    checkpoint.write_tensors(run.out / FINAL, model)
+    write_model(run, run.out / FINAL, read_weights(run.out / checkpoint.BEST)["model"])
+
+
+def write_model(run: Run, path: Path, weights: dict[str, Tensor]) -> None:
+    """Write a model that can be loaded."""
+    model = {"config": config_to_dict(run.config), "sizes": run.model.description(), "model": weights}
+    checkpoint.write_tensors(path, model)
 
 
 def press_untrained(run: Run) -> None:
@@ -208,6 +212,8 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
     settled, thinned = run.masks.settled(progress.epoch), run.masks.thinned(progress.epoch)
     if settled and error_cd < progress.best:
         checkpoint.write_tensors(run.out / checkpoint.BEST, {"model": run.result.state_dict()})
+    if settled and config.keep_epochs:
+        write_model(run, run.out / checkpoint.EPOCHS / f"{progress.epoch + 1}" / FINAL, run.result.state_dict())
     comparable = math.isfinite(progress.error) and not thinned
     gain = (progress.error - error_cd) / progress.error if comparable else 1.0
     run.progress = Progress(

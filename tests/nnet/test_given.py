@@ -132,3 +132,27 @@ def test_ranges_that_nothing_calibrated_are_no_result(monkeypatch, copy, made_ta
     with pytest.raises(UserError, match="epochs: 0: the range of lstm.lstm0.act_in is found while training, and train"):
         run(monkeypatch, copy / "pruned.cfg", made_task, copy / "new", "--set", "compress.default.act_bits=10")
     assert not (copy / "new/final.pt").exists()
+
+
+def test_the_model_after_each_epoch_is_kept_also_when_interrupted(monkeypatch, copy, made_task):
+    more = ["--set", "train.epochs=3", "--set", "train.keep_epochs=true", "--set", "train.init=null"]
+    mask = ["--set", "compress.default.mask.after_epoch=1"]
+    run(monkeypatch, copy / "pruned.cfg", made_task, copy / "whole", *more, *mask)
+    kept = {place.name: (place / "final.pt").read_bytes() for place in (copy / "whole/epochs").iterdir()}
+    # After the first the mask is not chosen yet.
+    assert sorted(kept) == ["2", "3"]
+    best = yaml.safe_load((copy / "whole/train.yaml").read_text())["chosen_epoch"]
+    final = load_model(copy / "whole").state_dict()
+    chosen = load_model(copy / f"whole/epochs/{best}").state_dict()
+    assert all(torch.equal(final[key], value) for key, value in chosen.items())
+    assert kept["2"] != kept["3"]
+
+    evaluate = module.evaluate
+    monkeypatch.setattr(module, "evaluate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run(monkeypatch, copy / "pruned.cfg", made_task, copy / "broken", *more, *mask)
+    monkeypatch.setattr(module, "evaluate", evaluate)
+    run(monkeypatch, copy / "pruned.cfg", made_task, copy / "broken", *more, *mask)
+    assert {name: (copy / f"broken/epochs/{name}/final.pt").read_bytes() for name in kept} == kept
+    run(monkeypatch, copy / "pruned.cfg", made_task, copy / "whole", "--restart")
+    assert not (copy / "whole/epochs").exists()

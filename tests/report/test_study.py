@@ -11,6 +11,12 @@ from frenchpress.report.study import load_study
 from frenchpress.report.study_plan import check_given, planned, read_seeds
 
 ROOT = Path(__file__).resolve().parents[2]
+STUDIES = [
+    ("published_points", 36, 34),
+    ("bits", 64, 64),
+    ("how_to_get_16x", 16, 16),
+    ("prune_pattern_retrain", 19, 19),
+]
 STUDY = """
 title: A study
 seeds: [1, 2]
@@ -174,15 +180,16 @@ def test_no_study(tmp_path):
         load_study(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "experiments", "runs"), [("published_points", 36, 34), ("bits", 64, 64)])
+@pytest.mark.parametrize(("name", "experiments", "runs"), STUDIES)
 def test_studies_that_come_with_the_project(name, experiments, runs):
     study = load_study(ROOT / "recipes" / name)
     assert len(study.experiments) == experiments
     assert len(set(study.runs().values())) == runs
+    check_given(study, planned(study, [], []), study.configs(), Path("nowhere"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["published_points", "bits"])
+@pytest.mark.parametrize("name", [name for name, _, _ in STUDIES])
 def test_their_models_can_be_built(name):
     study = load_study(ROOT / "recipes" / name)
     # A quarter of the cells keeps it quick; the blocks still fit.

@@ -147,6 +147,30 @@ def test_a_group_that_was_not_run_has_but_its_name(recipe, exp, monkeypatch):
     assert "- not run, 4 of 9 points: w2; c8, c24; w8-hcgs\n" in results(recipe, exp, monkeypatch)
 
 
+def test_dev_after_each_epoch_is_a_mean_over_seeds(recipe, exp, monkeypatch):
+    assert "after each epoch" not in results(recipe, exp, monkeypatch)
+    for seed, rates in ((1, (30.0, 24.0)), (2, (32.0, 25.0, 23.5))):
+        for epoch, per in enumerate(rates, 1):
+            place = exp / f"w8-seed{seed}/epochs/{epoch}/decode_dev"
+            place.mkdir(parents=True)
+            stats = {"per": per, "interval": [per - 1, per + 1], "utterances": 96, "phones": 3893}
+            (place / "stats.yaml").write_text(yaml.safe_dump(stats))
+    after = results(recipe, exp, monkeypatch).split("### Dev PER after each epoch")[1]
+    assert row(after, "point")[1:] == ["epoch 1", "epoch 2", "epoch 3", "seeds"]
+    assert row(after, "w8") == ["w8", "31.00", "24.50", "23.50", "2"]
+
+
+def test_what_the_index_takes(recipe, exp, monkeypatch):
+    assert "index takes" not in results(recipe, exp, monkeypatch)
+    matrix = {"value_bits": 4_000_000, "index_bits": 1_000_000, "scale_bits": 500_000, "index_code": "csr"}
+    hcgs = {"value_bits": 4_000_000, "index_bits": 600_000, "scale_bits": 300_000}
+    sizes = {**SIZES, "macs_kept": 1_000_000, "macs_dense": 2_000_000, "matrices": [matrix, hcgs]}
+    (exp / "w4-seed1/size.yaml").write_text(yaml.safe_dump(sizes))
+    index = results(recipe, exp, monkeypatch).split("### What the index takes")[1]
+    cells = ["w4", "csr, hcgs", "1.000 MB", "0.200 MB", "0.100 MB", "1.60 bits", "7.27x", "7.50x"]
+    assert row(index, "w4") == cells
+
+
 def test_nothing_run_yet(recipe, tmp_path, monkeypatch):
     text = results(recipe, tmp_path / "nowhere", monkeypatch)
     assert "- not run, 6 of 6 points: float; w8; w4; w2; again; w8-hcgs\n" in text
