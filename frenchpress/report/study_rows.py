@@ -10,6 +10,7 @@ from pathlib import Path
 
 from frenchpress.common import UserError, read_lines
 from frenchpress.config import Config, config_differences, config_to_dict
+from frenchpress.nnet.given import given_names
 from frenchpress.report.collect import System, read_experiment, read_yaml
 from frenchpress.report.study import Experiment, Study
 
@@ -106,13 +107,24 @@ def by_group(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def read_runs(study: Study, exp: Path) -> dict[str, list[Run]]:
-    """The runs of every experiment, those of the study's seeds and those found besides, by seed."""
+    """The runs of every experiment, those of the study's seeds and those found besides, by seed.
+
+    What starts or learns from a run that departs from the study departs in the same way.
+    """
     shared, configs = study.runs(), study.configs()
-    result = {}
+    result: dict[str, list[Run]] = {}
+    settings: dict[str, tuple[str, ...]] = {}
     for name, experiment in study.experiments.items():
         found = [re.fullmatch(re.escape(shared[name]) + r"-seed(\d+)", p.name) for p in exp.glob("*-seed*")]
         seeds = {*experiment.seeds, *(int(f[1]) for f in found if f)}
-        result[name] = [_read_run(exp, shared[name], seed, configs[name]) for seed in sorted(seeds)]
+        given = given_names(configs[name]).values()
+        result[name] = []
+        for seed in sorted(seeds):
+            run = _read_run(exp, shared[name], seed, configs[name])
+            theirs = [line for other in given for line in settings.get(other.replace("{seed}", str(seed)), ())]
+            run = replace(run, settings=tuple(sorted({*run.settings, *theirs})))
+            result[name].append(run)
+            settings[f"{run.name}-seed{seed}"] = run.settings
     return result
 
 

@@ -189,6 +189,19 @@ def test_short_runs_are_never_mixed_with_full_ones(recipe, exp, monkeypatch):
     assert (recipe / "per_bytes_2.svg").exists()
 
 
+def test_what_starts_from_a_short_run_is_in_its_section(recipe, exp, monkeypatch):
+    text = (recipe / "study.yaml").read_text()
+    cut = '  cut: {overrides: {train: {init: "float-seed{seed}", epochs: 0}}}\n'
+    (recipe / "study.yaml").write_text(text.replace("variants:", cut + "variants:"))
+    made(recipe, exp, "float", 3, 40.0, epochs=1)
+    for seed, per in ((1, 30.0), (3, 50.0)):
+        made(recipe, exp, "cut", seed, per)
+    full, short = results(recipe, exp, monkeypatch).split("## Results of other settings")
+    assert row(full, "cut")[4:6] == ["30.00 [29.0, 31.0]", "+10.00 (+50.0 %)"]
+    assert "- train.epochs = 1 (the study says 8)" in short
+    assert row(short, "cut")[4:6] == ["50.00 [49.0, 51.0]", "+10.00 (+25.0 %)"]
+
+
 def test_runs_on_another_task_are_told_apart(recipe, exp, monkeypatch):
     made(recipe, exp, "w2", 1, 30.0, task="f" * 64)
     study = load_study(recipe)
