@@ -28,7 +28,7 @@
 #   --reference FILE    YAML of reference PERs (system: [dev, test]) to print beside the GMM rows
 #   --allow-pipes       let wav.scp entries be shell pipes, and run them
 # Of a study, in place of stages:
-#   --recipe DIR        the study (recipes/published_points, recipes/bits); results go to EXP/<its name>
+#   --recipe DIR        the study (recipes/published_points, recipes/bits, ...); results go to EXP/<its name>
 #   --task DIR          features, targets and graph (EXP/task)
 #   --only "A B*"       these of its experiments, names or patterns (all)
 #   --epochs N, --set "K=V K=V"   keys to override in all of its experiments; the table says so

@@ -111,7 +111,8 @@ class LayerPress:
     `quantizer`: name in the weight quantizer registry. `act_quantizer`: name in that of activations, `fixed` (static
     scale) or `dynamic` (maximum of the tensor at each call) or a learned one. Names, and the options that go with
     them, are checked as the layer is built. `mask`: another mask in place of `hcgs`, its method and what that takes
-    (frenchpress.compress.sparsity). For an LSTM layer alone: `cell_bits` of the cell state, which is
+    (frenchpress.compress.sparsity). `prune`: magnitude pruning of what `hcgs` or a drawn `mask` keeps, or of all
+    weights: the share that is left, and when. For an LSTM layer alone: `cell_bits` of the cell state, which is
     quantized as `act_quantizer` says; `input` and `recurrent` say what differs for the matrix that multiplies the
     layer's inputs, and these, and for the one that multiplies its outputs, and these.
     """
@@ -124,6 +125,7 @@ class LayerPress:
     quantizer_options: dict[str, Any] | None = _rarely()
     act_options: dict[str, Any] | None = _rarely()
     mask: dict[str, Any] | None = _rarely()
+    prune: dict[str, Any] | None = _rarely()
     cell_bits: int | None = _rarely()
     input: MatrixPress | None = _rarely()
     recurrent: MatrixPress | None = _rarely()

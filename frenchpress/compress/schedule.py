@@ -42,7 +42,7 @@ class MaskSchedule:
     def check(self, epochs: int) -> None:
         """UserError where a mask would not be as asked for during the last one of `epochs`."""
         for name, matrix in zip(self._names, self._timed):
-            if matrix.plan.timing.last >= epochs:
+            if matrix.plan.timing.last >= max(1, epochs):  # without any, it is chosen before a first step all the same
                 raise UserError(
                     f"{name}: mask: {matrix.plan.name}: is as asked for after epoch {matrix.plan.timing.last} of "
                     f"{epochs}; at least one must be left to train with it"
@@ -94,7 +94,8 @@ class MaskSchedule:
 
     def _choose(self, index: int, matrix: PressedWeight, progress: float) -> None:
         if not is_cell_plan(matrix.plan):
-            matrix.mask.copy_(matrix.plan.choose(matrix.weight, matrix.gates, self._generator(index), progress))
+            generator = self._generator(index)
+            matrix.mask.copy_(matrix.plan.choose(matrix.weight, matrix.gates, generator, progress, matrix.within))
 
     def _due(self) -> Iterator[tuple[int, PressedWeight]]:
         epoch, step, _ = self._where

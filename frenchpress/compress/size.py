@@ -88,7 +88,7 @@ def matrix_size(name: str, matrix: PressedWeight) -> MatrixSize:
     if mask is not None:
         kept = int(mask.sum()) * (rows // mask.shape[0])
         masks = mask.cpu().split(rows // matrix.gates)
-        if hcgs is not None:
+        if hcgs is not None and matrix.pruning is None:
             index = sum(hcgs_index_bits(one, hcgs.blocks) for one in masks)
         else:
             code, index = cheapest_index([one.numpy() for one in masks], (matrix.plan or matrix.reads).method)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import torch
@@ -11,7 +12,7 @@ from frenchpress.compress.activations import ActQuantizer
 from frenchpress.compress.masks import gate_mask
 from frenchpress.compress.options import LayerPress
 from frenchpress.compress.quantizers import Quantizer, quantizer_of
-from frenchpress.compress.sparsity import MaskPlan, mask_plan_of
+from frenchpress.compress.sparsity import MaskPlan, mask_plan_of, prune_plan_of
 from frenchpress.compress.structure import BlockStructure, compact, gate_structure
 
 # Above this share of multiplications the batched product of kept blocks is no faster than the dense one.
@@ -22,9 +23,10 @@ class PressedWeight(nn.Module):
     """Weight matrix [out, in] with an optional mask and a quantizer, evaluated once per forward pass.
 
     `gates`: number of matrices stacked by rows (4 for an LSTM), which may share one mask. The mask is a buffer:
-    a checkpoint carries it, and what is derived from it follows when it changes. `plan`: how a mask other than
-    `hcgs` is made, and when; `reads`: that of the units behind its columns, where these are removed too. While
-    `probing`, the numbers are the same, but removed weights have a gradient too. The parameter is left uninitialised.
+    a checkpoint carries it, and what is derived from it follows when it changes. `outline`: how a mask other than
+    `hcgs` is made; `pruning`: how it is thinned further, and `within`, bool [out, in], what that chooses from; `reads`:
+    how the units behind its columns are removed, where they are. While `probing`, the numbers are the same, but
+    removed weights have a gradient too. The parameter is left uninitialised.
     """
 
     def __init__(
@@ -38,18 +40,27 @@ class PressedWeight(nn.Module):
         self.press, self.gates = press, gates
         self.weight = nn.Parameter(torch.empty(shape))
         self.quantizer = quantizer_of(press)
-        self.plan, self.probing = mask_plan_of(press), False
+        self.outline, self.probing = mask_plan_of(press), False
+        self.pruning = prune_plan_of(press, self.outline)
         self.reads: MaskPlan | None = None
         mask = None if press.hcgs is None else gate_mask(shape, press.hcgs, gates, generator)
-        if self.plan is not None:
-            mask = self.plan.first_mask(shape, gates, generator)
+        if self.outline is not None:
+            mask = self.outline.first_mask(shape, gates, generator)
+        if self.pruning is not None:
+            mask = torch.ones(shape, dtype=torch.bool) if mask is None else mask.repeat(shape[0] // mask.shape[0], 1)
         self.register_buffer("mask", mask)
+        self.register_buffer("within", None if self.pruning is None else mask.clone())
         self._cache: tuple[object, BlockStructure] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """(out, in)."""
         return self.weight.shape[0], self.weight.shape[1]
+
+    @property
+    def plan(self) -> MaskPlan | None:
+        """How, and when, the mask is chosen; None for `hcgs` and without a mask."""
+        return self.pruning or self.outline
 
     def full_mask(self) -> Tensor | None:
         """Mask of every weight, bool [out, in]; a shared one is repeated for each gate."""
@@ -65,10 +76,9 @@ class PressedWeight(nn.Module):
     @property
     def asked_density(self) -> float:
         """The density that the options name."""
-        columns = 1.0 if self.reads is None else self.reads.method.asked_density
-        if self.plan is not None:
-            return self.plan.method.asked_density * columns
-        return columns if self.press.hcgs is None else self.press.hcgs.asked_density
+        asked = 1.0 if self.press.hcgs is None else self.press.hcgs.asked_density
+        plans = [plan for plan in (self.outline, self.pruning, self.reads) if plan is not None]
+        return asked * math.prod(plan.method.asked_density for plan in plans)
 
     def read_units(self, plan: MaskPlan) -> None:
         """Let columns be removed as `plan` does the units that they read; gives the matrix a mask if it has none."""
@@ -87,8 +97,8 @@ class PressedWeight(nn.Module):
     @property
     def _side(self) -> int | None:
         """Of the square blocks that the mask keeps, whole or in part."""
-        if self.plan is not None:
-            return self.plan.method.side
+        if self.outline is not None:
+            return self.outline.method.side
         return None if self.press.hcgs is None else self.press.hcgs.blocks[0]
 
     @property

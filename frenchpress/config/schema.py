@@ -6,12 +6,18 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from frenchpress.common import UserError
 from frenchpress.compress.options import LayerPress
 
 
 def ranged(default: Any, low: float | None = None, high: float | None = None, above: float | None = None) -> Any:
     """A dataclass field whose value (or each of its values) lies in [low, high], or above `above`."""
     return field(default=default, metadata={"low": low, "high": high, "above": above})
+
+
+def rarely() -> Any:
+    """A field that is left out of a configuration written down while nothing is said in it."""
+    return field(default=None, metadata={"rare": True})
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,22 @@ class Halving:
 
 
 @dataclass(frozen=True)
+class DistillConfig:
+    """Learning from another model (Hinton et al. 2015). `teacher`: directory of its experiment, seen from that which
+    this run is written beside, `lstm512`; `{seed}` in it is this run's. `weight`: share of the teacher in the loss.
+    `temperature`: what the logits of both are divided by.
+    """
+
+    teacher: str = ""
+    weight: float = ranged(0.5, high=1.0, above=0.0)
+    temperature: float = ranged(2.0, high=100.0, above=0.0)
+
+    def __post_init__(self) -> None:
+        if not self.teacher:
+            raise UserError("needs `teacher`, the directory of a trained experiment beside this one, such as lstm512")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """How the model is trained. `batch`: pieces per step. `clip`: largest gradient norm, null for none.
 
@@ -71,9 +93,11 @@ class TrainConfig:
 
     `l2_cd_output`: weight of the mean square of the tied-state head's outputs, in the loss. `threads` is part
     of the experiment, because the order of additions, and so the last bits of a result, depends on it.
+    `init`: the experiment whose weights are the first ones, named as a teacher is; with it `epochs` may be 0.
+    `keep_epochs`: the model after each epoch is kept and decoded on dev.
     """
 
-    epochs: int = ranged(8, low=1)
+    epochs: int = ranged(8, low=0)
     batch: int = ranged(8, low=1)
     sequence_length: SequenceLength = field(default_factory=SequenceLength)
     optimizer: Literal["rmsprop"] = "rmsprop"
@@ -87,6 +111,20 @@ class TrainConfig:
     average: float = ranged(0.99, low=0.0, high=0.99999)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = ranged(2, low=1, high=1024)
+    init: str | None = rarely()
+    distill: DistillConfig | None = rarely()
+    keep_epochs: bool | None = rarely()
+
+    def __post_init__(self) -> None:
+        if not self.epochs and self.init is None:
+            raise UserError(
+                "epochs: 0 trains nothing; it must be at least 1, unless `init` names a model to start from"
+            )
+        for name in ("distill", "keep_epochs"):
+            if not self.epochs and getattr(self, name):
+                raise UserError(f"{name}: would do nothing: epochs: 0 trains nothing")
+        if self.init == "":
+            raise UserError("init: expected the directory of a trained experiment beside this one, such as lstm512")
 
 
 @dataclass(frozen=True)

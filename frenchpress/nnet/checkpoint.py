@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from frenchpress.common import UserError, atomic_path, is_done
 from frenchpress.config import Config, config_differences, config_to_dict, config_to_yaml
 
 CHECKPOINT, BEST, CONFIG, SUMMARY = "checkpoint.pt", "best.pt", "config.yaml", "train.yaml"
+EPOCHS = "epochs"
+_AGAIN = "give the .cfg another name, or throw the old run away: steps/train_am.sh --restart CFG TASK EXP"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -46,36 +50,37 @@ def training_config(config: Config) -> dict[str, Any]:
     return {key: value for key, value in config_to_dict(config).items() if key != "decode"}
 
 
-def begin(out: Path, config: Config, task_digest: str) -> bool:
+def begin(out: Path, config: Config, task_digest: str, given: Mapping[str, str]) -> bool:
     """Start, or go on with, the run in `out`; True when it has been finished already.
 
-    UserError when `out` holds a run of another configuration (the first differing key is named) or on another
-    task. A change in how to decode is no such change, and is taken over.
+    `given`: digests of the models that it starts or learns from. UserError when `out` holds a run of another
+    configuration (the first differing key is named), on another task or from other models. A change in how to decode
+    is no such change, and is taken over.
     """
-    header = f"# task {task_digest}\n"
+    header = "".join(f"# {what} {whole}\n" for what, whole in {"task": task_digest, **given}.items())
     if (out / CONFIG).exists():
         begun = (out / CONFIG).read_text()
         values = yaml.safe_load(begun)
         values.pop("decode", None)
         for key, then, now in config_differences(values, training_config(config)):
             raise UserError(
-                f"{out}: begun with {key} = {_short(then)}, the configuration now says {_short(now)}; "
-                "give the .cfg another name, or throw the old run away: steps/train_am.sh --restart CFG TASK EXP"
+                f"{out}: begun with {key} = {_short(then)}, the configuration now says {_short(now)}; {_AGAIN}"
             )
+        if not begun.startswith(f"# task {task_digest}\n"):
+            raise UserError(f"{out}: begun on another task, or the task was made again since; {_AGAIN}")
         if not begun.startswith(header):
             raise UserError(
-                f"{out}: begun on another task, or the task was made again since; "
-                "give the .cfg another name, or throw the old run away: steps/train_am.sh --restart CFG TASK EXP"
+                f"{out}: begun with another model as {' or '.join(given)}, or that was trained again since; {_AGAIN}"
             )
     text = header + config_to_yaml(config)
     if not (out / CONFIG).exists() or (out / CONFIG).read_text() != text:
         write_bytes(out / CONFIG, text.encode())
-    return is_done(out, stamp(config, task_digest))
+    return is_done(out, stamp(config, task_digest, given))
 
 
-def stamp(config: Config, task_digest: str) -> dict[str, Any]:
+def stamp(config: Config, task_digest: str, given: Mapping[str, str]) -> dict[str, Any]:
     """What a finished run depended on."""
-    return {"config": training_config(config), "task": task_digest}
+    return {"config": training_config(config), "task": task_digest, **({"given": dict(given)} if given else {})}
 
 
 def forget(out: Path) -> None:
@@ -92,6 +97,7 @@ def forget(out: Path) -> None:
         "size.yaml",
     ):
         (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / EPOCHS, ignore_errors=True)
 
 
 def _short(value: Any) -> str:

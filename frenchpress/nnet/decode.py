@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,14 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
-from frenchpress.common import UserError, digest, run_main
+from frenchpress.common import UserError, digest, locked_dir, run_main
 from frenchpress.config import Config, DecodeConfig, config_from_dict
 from frenchpress.decode.search import Decoder, decode_grid
-from frenchpress.nnet.checkpoint import CONFIG
+from frenchpress.nnet.checkpoint import CONFIG, EPOCHS
 from frenchpress.nnet.model import FINAL, load_model
 from frenchpress.nnet.task import Task, TaskSplit
 from frenchpress.nnet.train import choose_device, make_deterministic
-from frenchpress.score.choose import HypsByWeights, Split, Weights, evaluate
+from frenchpress.score.choose import HypsByWeights, Search, Split, Weights, evaluate, evaluate_dev
 from frenchpress.score.scoring import Scoring
 
 LogPosteriors = Callable[[list[Tensor]], list[Tensor]]
@@ -56,13 +57,52 @@ def log_likelihoods(
     order = sorted(split.utts, key=lambda utt: (lengths[utt], utt))
     for start in range(0, len(order), _BATCH):
         utts = order[start : start + _BATCH]
-        posteriors = log_posteriors(
-            [torch.from_numpy(np.array(split.feats(utt), np.float32)) for utt in utts]
-        )
+        posteriors = log_posteriors([torch.from_numpy(np.array(split.feats(utt), np.float32)) for utt in utts])
         for utt, logp in zip(utts, posteriors):
             likelihoods = logp.cpu().numpy().astype(np.float32) - priors
             likelihoods[:, unseen] = NEVER
             yield utt, likelihoods
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """A task and how to decode it, with `nj` processes."""
+
+    task: Task
+    options: DecodeConfig
+    nj: int = 1
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """The task's graph."""
+        beams = {name: getattr(self.options, name) for name in ("beam", "lattice_beam", "max_active")}
+        return Decoder(self.task.graph / "HCLG.fst", None, self.task.graph / "words.txt", **beams)
+
+    @cached_property
+    def scoring(self) -> Scoring:
+        """What phones are scored as."""
+        return Scoring.load(self.task.score_map, self.task.optional_tokens)
+
+    def references(self, name: str) -> Split:
+        """Of dev or test."""
+        return Split.load(self.task.path / name, name)
+
+    def key(self, model_digest: str) -> dict[str, object]:
+        """What hypotheses depend on."""
+        return {"model": model_digest, "task": digest(self.task.path), "decode": _plain(self.options)}
+
+    def search(self, log_posteriors: LogPosteriors) -> Search:
+        """Hypotheses of a split at every scale and LM weight, for the posteriors of one model."""
+
+        def search(split: Split, scales: Sequence[float]) -> HypsByWeights:
+            scores = log_likelihoods(self.task.split(split.name), log_posteriors, self.task.pdf_counts)
+            hyps = {Weights(scale, weight): {} for scale in scales for weight in self.options.lm_weights}
+            for utt, found in decode_grid(self.decoder, scores, scales, self.options.lm_weights, self.nj):
+                for weights, words in hyps.items():
+                    words[utt] = found[weights.acoustic_scale].by_lm_weight[weights.lm_weight]
+            return hyps
+
+        return search
 
 
 def decode_experiment(
@@ -74,27 +114,21 @@ def decode_experiment(
     nj: int = 1,
 ) -> str | None:
     """Decode and score dev and test into `out`; the text of PER, or None when all was there already."""
-    decoder = Decoder(
-        task.graph / "HCLG.fst",
-        None,
-        task.graph / "words.txt",
-        beam=options.beam,
-        lattice_beam=options.lattice_beam,
-        max_active=options.max_active,
-    )
+    by = Decoding(task, options, nj)
+    dev, test, key = by.references("dev"), by.references("test"), by.key(model_digest)
+    return evaluate(out, by.scoring, dev, test, by.search(log_posteriors), options.acoustic_scales, key)
 
-    def search(split: Split, scales: Sequence[float]) -> HypsByWeights:
-        scores = log_likelihoods(task.split(split.name), log_posteriors, task.pdf_counts)
-        hyps = {Weights(scale, weight): {} for scale in scales for weight in options.lm_weights}
-        for utt, found in decode_grid(decoder, scores, scales, options.lm_weights, nj):
-            for weights, words in hyps.items():
-                words[utt] = found[weights.acoustic_scale].by_lm_weight[weights.lm_weight]
-        return hyps
 
-    key = {"model": model_digest, "task": digest(task.path), "decode": _plain(options)}
-    scoring = Scoring.load(task.score_map, task.optional_tokens)
-    dev, test = (Split.load(task.path / name, name) for name in ("dev", "test"))
-    return evaluate(out, scoring, dev, test, search, options.acoustic_scales, key)
+def decode_epochs(out: Path, by: Decoding, device: torch.device) -> Iterator[tuple[int, float]]:
+    """Decode dev with the models that were kept after each epoch; yields epoch and PER in percent.
+
+    Weights are chosen for each on dev itself, as they are for the model that was chosen.
+    """
+    for place in sorted((out / EPOCHS).glob("*"), key=lambda place: int(place.name)):
+        with locked_dir(place):
+            search, key = by.search(load_model(place, device).batch_log_posteriors), by.key(digest(place / FINAL))
+            scales = by.options.acoustic_scales
+            yield int(place.name), evaluate_dev(place, by.scoring, by.references("dev"), search, scales, key)["per"]
 
 
 def _plain(options: DecodeConfig) -> dict[str, object]:
@@ -111,20 +145,22 @@ def _config(directory: Path) -> Config:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Decode and score dev and test with a trained model.")
-    parser.add_argument(
-        "--task", type=Path, required=True, help="directory of features, references and graph"
-    )
+    parser.add_argument("--task", type=Path, required=True, help="directory of features, references and graph")
     parser.add_argument("--nj", type=int, default=1, help="processes that search (1)")
     parser.add_argument("out", type=Path, help="exp/x, with a trained model in it")
     args = parser.parse_args()
     task, config = Task.load(args.task), _config(args.out)
     make_deterministic(config)
-    model = load_model(args.out, choose_device(config.train.device))
+    device = choose_device(config.train.device)
+    model = load_model(args.out, device)
     if model.sizes.num_pdfs != task.num_pdfs or model.sizes.feat_dim != task.feat_dim:
         raise UserError(
             f"{args.out}: trained for {model.sizes.num_pdfs} tied states and {model.sizes.feat_dim} features, but "
             f"{args.task} has {task.num_pdfs} and {task.feat_dim}; decode with the task that it was trained on"
         )
+    # Before PER is written, which says that all is done.
+    for epoch, per in decode_epochs(args.out, Decoding(task, config.decode, args.nj), device):
+        print(f"after epoch {epoch}: PER {per:.2f} % on dev", flush=True)
     text = decode_experiment(
         args.out, task, model.batch_log_posteriors, config.decode, digest(args.out / FINAL), args.nj
     )

@@ -24,21 +24,20 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from frenchpress.common import UserError, digest, locked_dir, mark_done, run_main
-from frenchpress.compress import learned_ranges
+from frenchpress.compress import ActQuantizer
 from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.compress.size import size_report
-from frenchpress.config import Config, TrainConfig, config_to_dict, load_config
+from frenchpress.config import Config, config_to_dict, load_config
 from frenchpress.nnet import checkpoint
 from frenchpress.nnet.average import AveragedModel
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.data import Batch, Frames, epoch_order, in_order
+from frenchpress.nnet.distill import Teacher
+from frenchpress.nnet.given import INIT, given_digests, use_given
 from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, load_model, read_weights
 from frenchpress.nnet.native_lstm import kernel_line
+from frenchpress.nnet.optimizer import make_optimizer, parameter_groups
 from frenchpress.nnet.task import Task
-
-# RMSprop moves every parameter by about its rate, whatever the size of the gradient; a step size is of the order of a
-# tenth of a weight, and would be thrown about at the rate of the weights.
-RANGE_RATE = 0.1
 
 
 @dataclass
@@ -70,6 +69,7 @@ class Run:
     checkpoint_seconds: float
     progress: Progress = field(default_factory=Progress)
     average: AveragedModel | None = None
+    teacher: Teacher | None = None
     masks: MaskSchedule = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,13 +84,32 @@ class Run:
 def train(run: Run) -> None:
     """Train from wherever the run stands to its last epoch, and write the final model."""
     restore(run)
+    if not run.config.train.epochs:
+        press_untrained(run)
     while run.progress.epoch < run.config.train.epochs:
         train_epoch(run)
         loss, error_cd, error_mono = evaluate(run.result, run.dev)
         end_epoch(run, loss, error_cd, error_mono)
-    best = read_weights(run.out / checkpoint.BEST)
-    model = {"config": config_to_dict(run.config), "sizes": run.model.description(), "model": best["model"]}
-    checkpoint.write_tensors(run.out / FINAL, model)
+    write_model(run, run.out / FINAL, read_weights(run.out / checkpoint.BEST)["model"])
+
+
+def write_model(run: Run, path: Path, weights: dict[str, Tensor]) -> None:
+    """Write a model that can be loaded."""
+    model = {"config": config_to_dict(run.config), "sizes": run.model.description(), "model": weights}
+    checkpoint.write_tensors(path, model)
+
+
+def press_untrained(run: Run) -> None:
+    """Choose the masks of a model that is not trained, and keep it; UserError where ranges have to be calibrated."""
+    run.masks.before_step(0, 0, 1)
+    run.model.train()
+    for name, module in run.model.named_modules():
+        if isinstance(module, ActQuantizer) and not module.is_float and module.observing:
+            raise UserError(
+                f"{run.out}: train.epochs: 0: the range of {name} is found while training, and {INIT} has none; "
+                "train at least one epoch, or start from a model with the same quantizers"
+            )
+    checkpoint.write_tensors(run.out / checkpoint.BEST, {"model": run.model.state_dict()})
 
 
 def train_epoch(run: Run) -> None:
@@ -119,7 +138,8 @@ def train_epoch(run: Run) -> None:
 def step(run: Run, batch: Batch) -> None:
     """One update of the weights; UserError, and no update, where the loss is not a number."""
     config, progress, model = run.config.train, run.progress, run.model
-    loss, loss_cd, loss_mono = losses(model(batch.inputs, batch.lengths), batch, config.l2_cd_output)
+    logits = model(batch.inputs, batch.lengths)
+    loss, loss_cd, loss_mono = losses(logits, batch, config.l2_cd_output, run.teacher)
     if not math.isfinite(loss.item()):
         where = f"epoch {progress.epoch + 1}, step {progress.step + 1}"
         raise UserError(
@@ -141,13 +161,15 @@ def step(run: Run, batch: Batch) -> None:
     progress.loss_mono += loss_mono.item() * batch.frames
 
 
-def losses(logits: dict[str, Tensor], batch: Batch, l2: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Total, tied-state and monophone loss per frame, float32 []; the total has `l2` times the mean square
-    of the tied-state logits added, which keeps their scale in bounds.
+def losses(
+    logits: dict[str, Tensor], batch: Batch, l2: float, teacher: Teacher | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Total, tied-state and monophone loss per frame, float32 []; in the total the two are mixed with what `teacher`
+    says, and `l2` times the mean square of the tied-state logits is added, which keeps their scale in bounds.
     """
     cd = cross_entropy(logits["cd"], batch.cd)
     mono = cross_entropy(logits["mono"], batch.mono)
-    total = cd + mono
+    total = cd + mono if teacher is None else teacher.mix(cd + mono, logits, batch)
     if l2:
         total = total + l2 * logits["cd"].square().mean()
     return total, cd, mono
@@ -190,6 +212,8 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
     settled, thinned = run.masks.settled(progress.epoch), run.masks.thinned(progress.epoch)
     if settled and error_cd < progress.best:
         checkpoint.write_tensors(run.out / checkpoint.BEST, {"model": run.result.state_dict()})
+    if settled and config.keep_epochs:
+        write_model(run, run.out / checkpoint.EPOCHS / f"{progress.epoch + 1}" / FINAL, run.result.state_dict())
     comparable = math.isfinite(progress.error) and not thinned
     gain = (progress.error - error_cd) / progress.error if comparable else 1.0
     run.progress = Progress(
@@ -257,27 +281,6 @@ def epoch_line(entry: dict[str, float]) -> str:
     )
 
 
-def parameter_groups(model: AcousticModel, config: TrainConfig) -> list[dict[str, Any]]:
-    """The optimizer's groups with their first rates: one for the LSTM layers and one for each head, then one for the
-    step sizes and ranges that each of these learns, where it does.
-    """
-    rates = (config.lr.lstm, config.lr.head_cd, config.lr.head_mono)
-    weights, ranges = [], []
-    for part, rate in zip((model.lstm, model.head_cd, model.head_mono), rates):
-        learned = learned_ranges(part)
-        names = {id(p) for p in learned}
-        weights.append({"params": [p for p in part.parameters() if id(p) not in names], "lr": rate})
-        if learned:
-            ranges.append({"params": learned, "lr": rate * RANGE_RATE})
-    return weights + ranges
-
-
-def make_optimizer(model: AcousticModel, config: TrainConfig) -> torch.optim.Optimizer:
-    """RMSprop over `parameter_groups`."""
-    groups = parameter_groups(model, config)
-    return torch.optim.RMSprop(groups, alpha=config.alpha, eps=config.eps, momentum=config.momentum)
-
-
 def choose_device(wanted: str) -> torch.device:
     """`auto`: the GPU when there is one. UserError for a GPU that is not there."""
     if wanted == "cuda" and not torch.cuda.is_available():
@@ -289,7 +292,11 @@ def write_summary(run: Run, arguments: argparse.Namespace, device: torch.device)
     """Write what was run with what, and how long it took."""
     history = run.progress.history
     seconds = sum(e["seconds"] for e in history)
-    best = min((e for e in history if run.masks.settled(e["epoch"] - 1)), key=lambda e: e["dev_frame_error_cd"])
+    if history:
+        best = min((e for e in history if run.masks.settled(e["epoch"] - 1)), key=lambda e: e["dev_frame_error_cd"])
+    else:
+        _, error_cd, error_mono = evaluate(run.result, run.dev)
+        best = {"epoch": 0, "dev_frame_error_cd": error_cd, "dev_frame_error_mono": error_mono}
     summary: dict[str, Any] = {
         "command": " ".join(sys.argv),
         "config": str(arguments.config),
@@ -352,24 +359,26 @@ def main() -> None:
     make_deterministic(config)
     device = choose_device(config.train.device)
     task = Task.load(arguments.task)
-    model = build_model(arguments.config, config, Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
+    model = build_model(arguments.config, config, Sizes(task.feat_dim, task.num_pdfs, task.num_phones)).to(device)
+    identity, given = digest(arguments.task), given_digests(config, arguments.out)
+    teacher = use_given(config, arguments.out, model, identity)
     with locked_dir(arguments.out) as out:
         if arguments.restart:
             checkpoint.forget(out)
-        identity = digest(arguments.task)
-        if checkpoint.begin(out, config, identity):
+        if checkpoint.begin(out, config, identity, given):
             print(f"{out} is up to date")
             return
         splits = [read_frames(task, name, device) for name in ("train", "dev")]
-        model.normalise_inputs(splits[0])
-        model.to(device)
+        if config.train.init is None:
+            model.normalise_inputs(splits[0])
         run = Run(config, out, model, make_optimizer(model, config.train), *splits, arguments.checkpoint_seconds)
-        if config.train.average:
+        run.teacher = teacher
+        if config.train.average and config.train.epochs:
             run.average = AveragedModel(model, config.train.average)
         train(run)
         checkpoint.write_yaml(out / "size.yaml", size_report(load_model(out)))
         write_summary(run, arguments, device)
-        mark_done(out, checkpoint.stamp(config, identity))
+        mark_done(out, checkpoint.stamp(config, identity, given))
         (out / checkpoint.BEST).unlink()
 
 

@@ -38,7 +38,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class System:
-    """A GMM system or an experiment. `sizes` and `training` hold what is known; `state` says what is missing."""
+    """A GMM system or an experiment. `sizes` and `training` hold what is known; `state` says what is missing.
+
+    `codes`: index codes of its masks. `by_epoch`: dev PER after each epoch, where that was measured.
+    """
 
     name: str
     dev: Measured | None
@@ -49,6 +52,8 @@ class System:
     config: str = ""
     sizes: dict[str, float] = field(default_factory=dict)
     training: dict[str, float] = field(default_factory=dict)
+    codes: tuple[str, ...] = ()
+    by_epoch: dict[int, float] = field(default_factory=dict)
 
 
 def collect(exp: Path) -> tuple[list[System], list[System]]:
@@ -59,9 +64,7 @@ def collect(exp: Path) -> tuple[list[System], list[System]]:
     experiments = [read_experiment(p) for p in places if (p / "config.yaml").is_file()]
     # Directories of alignments have a final.mdl too.
     gmms = [
-        _gmm(p)
-        for p in places
-        if (p / "final.mdl").is_file() and (p.name in GMM_ORDER or (p / "decode_test").is_dir())
+        _gmm(p) for p in places if (p / "final.mdl").is_file() and (p.name in GMM_ORDER or (p / "decode_test").is_dir())
     ]
     rank = {name: place for place, name in enumerate(GMM_ORDER)}
     gmms.sort(key=lambda s: (rank.get(s.name, len(rank)), s.name))
@@ -97,8 +100,8 @@ def read_experiment(place: Path) -> System:
     state = _state(place, bool(dev and test))
     if state:
         dev = test = None
-    sizes = _numbers(place / "size.yaml")
-    training = _numbers(place / "train.yaml")
+    sizes, training = (_values(place / f"{name}.yaml") for name in ("size", "train"))
+    matrices = sizes.pop("matrices", [])
     return System(
         place.name,
         dev,
@@ -107,9 +110,22 @@ def read_experiment(place: Path) -> System:
         re.sub(r"_seed\d+$", "", place.name),
         seed if isinstance(seed, int) else None,
         json.dumps(config, sort_keys=True),
-        {key: sizes[key] for key in _SIZES if key in sizes},
+        {key: sizes[key] for key in _SIZES if key in sizes} | _parts(matrices),
         {key: training[key] for key in ("seconds", "epochs", "frames_per_second") if key in training},
+        tuple(sorted({m.get("index_code") or "hcgs" for m in matrices if m.get("index_bits")})),
+        _by_epoch(place),
     )
+
+
+def _parts(matrices: list[dict[str, Any]]) -> dict[str, float]:
+    """Bits of the matrices by what they are: values, index, scales."""
+    kinds = ("value_bits", "index_bits", "scale_bits")
+    return {kind: sum(m.get(kind, 0) for m in matrices) for kind in kinds} if matrices else {}
+
+
+def _by_epoch(place: Path) -> dict[int, float]:
+    found = {int(p.parts[-3]): _measured(p) for p in place.glob("epochs/[0-9]*/decode_dev/stats.yaml")}
+    return {epoch: found[epoch].per for epoch in sorted(found)}
 
 
 def _state(place: Path, decoded: bool) -> str:
@@ -134,9 +150,10 @@ def _measured(path: Path) -> Measured | None:
         raise UserError(f"{path}: not statistics of a decoding; decode again (stage 5)") from None
 
 
-def _numbers(path: Path) -> dict[str, float]:
+def _values(path: Path) -> dict[str, Any]:
+    """Numbers of a YAML file, and what is said of single matrices; nothing where there is no file."""
     values = read_yaml(path) if path.is_file() else {}
-    return {key: value for key, value in values.items() if _is_number(value)}
+    return {key: value for key, value in values.items() if _is_number(value) or key == "matrices"}
 
 
 def _is_number(value: Any) -> bool:

@@ -98,15 +98,20 @@ class Experiment:
     twin: str | None = None
 
     def config(self, overrides: Sequence[str] = ()) -> Config:
-        """Its configuration, with `overrides` (`train.epochs=2`) laid over it; UserError if bad."""
-        layers = [*self.overrides, *map(parse_override, overrides)]
-        for layer in layers:
+        """Its configuration, with `overrides` (`train.epochs=2`) laid over it; UserError if bad.
+
+        An experiment that does not train, of `epochs: 0`, gets no epochs by them.
+        """
+        more = list(map(parse_override, overrides))
+        for layer in (*self.overrides, *more):
             if "seed" in layer.values:
                 raise UserError(f"{layer.origin(('seed',))}: seed: a study says `seeds`, and its command --seeds")
         try:
-            return load_config(self.base, layers)
+            config = load_config(self.base, self.overrides)
+            changed = load_config(self.base, [*self.overrides, *more])
         except UserError as error:
             raise UserError(f"{error} (experiment {self.name})") from None
+        return changed if config.train.epochs else replace(changed, train=replace(changed.train, epochs=0))
 
 
 @dataclass(frozen=True)
@@ -123,21 +128,18 @@ class Study:
         """Names that match one of `patterns`, all if there is none; UserError for a pattern that matches nothing."""
         for pattern in patterns:
             if not _matching(pattern, self.experiments):
-                raise UserError(f"{self.path}: no experiment {pattern}{_nearest(pattern, self.experiments)}")
+                raise UserError(f"{self.path}: no experiment {pattern}{nearest(pattern, self.experiments)}")
         return [n for n in self.experiments if not patterns or any(fnmatchcase(n, p) for p in patterns)]
 
     def configs(self, overrides: Sequence[str] = ()) -> dict[str, Config]:
         """The configuration of every experiment, whose seed means nothing yet; UserError if one is bad."""
-        return {
-            name: replace(experiment.config(overrides), seed=0) for name, experiment in self.experiments.items()
-        }
+        return {name: replace(experiment.config(overrides), seed=0) for name, experiment in self.experiments.items()}
 
     def runs(self) -> dict[str, str]:
         """The experiment whose runs are those of each one: the first that has the same configuration."""
         first: dict[str, str] = {}
         return {
-            name: first.setdefault(json.dumps(config_to_dict(config)), name)
-            for name, config in self.configs().items()
+            name: first.setdefault(json.dumps(config_to_dict(config)), name) for name, config in self.configs().items()
         }
 
 
@@ -154,7 +156,7 @@ def load_study(directory: Path) -> Study:
         _add(experiments, _from_variant(key, variant, document, originals))
     for e in experiments.values():
         if e.baseline is not None and e.baseline not in experiments:
-            near = _nearest(e.baseline, experiments)
+            near = nearest(e.baseline, experiments)
             raise UserError(f"{e.place}: baseline: no experiment {e.baseline}{near} (experiment {e.name})")
     return Study(path, said.title, said.asks.strip(), experiments, said.left_out)
 
@@ -189,7 +191,7 @@ def _from_variant(
         raise UserError(f"{place}: variants.{key}: needs `of`, a list of experiments or patterns")
     for pattern in variant.of:
         if not _matching(pattern, originals):
-            raise UserError(f"{place}: variants.{key}.of: no experiment {pattern}{_nearest(pattern, originals)}")
+            raise UserError(f"{place}: variants.{key}.of: no experiment {pattern}{nearest(pattern, originals)}")
     own = document.section("variants", key, "overrides")
     for name, original in originals.items():
         if any(fnmatchcase(name, pattern) for pattern in variant.of):
@@ -223,6 +225,7 @@ def _matching(pattern: str, names: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for name in names)
 
 
-def _nearest(name: str, legal: Iterable[str]) -> str:
+def nearest(name: str, legal: Iterable[str]) -> str:
+    """What could have been meant, to end an error with."""
     close = difflib.get_close_matches(name, list(legal), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(legal)}"

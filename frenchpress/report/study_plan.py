@@ -18,10 +18,11 @@ from frenchpress.common import UserError, atomic_path, digest, is_done, read_lin
 from frenchpress.config import Config, config_to_dict, config_to_yaml
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.checkpoint import CONFIG, stamp
-from frenchpress.nnet.model import Sizes
+from frenchpress.nnet.given import given_digests, given_names
+from frenchpress.nnet.model import FINAL, Sizes
 from frenchpress.nnet.task import Task
 from frenchpress.report.collect import read_experiment
-from frenchpress.report.study import Study, load_study
+from frenchpress.report.study import Study, load_study, nearest
 
 
 def planned(study: Study, only: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
@@ -34,12 +35,12 @@ def planned(study: Study, only: Sequence[str], seeds: Sequence[int]) -> list[tup
 
 def finished(place: Path, config: Config, task: str) -> bool:
     """Has the run in `place` been trained and decoded as `config` says, on the task of digest `task`?"""
-    if not is_done(place, stamp(config, task)):
-        return False
     try:
+        if not is_done(place, stamp(config, task, given_digests(config, place))):
+            return False
         begun = yaml.safe_load("\n".join(read_lines(place / CONFIG)))
         return not read_experiment(place).state and begun.get("decode") == config_to_dict(config)["decode"]
-    except (UserError, yaml.YAMLError):  # a damaged file is for the run itself to complain of
+    except (UserError, yaml.YAMLError):  # a damaged or missing file is for the run itself to complain of
         return False
 
 
@@ -56,6 +57,26 @@ def check_models(study: Study, configs: dict[str, Config], sizes: Sizes) -> None
     """UserError for a configuration whose model cannot be built: a block too large, an option no method has."""
     for name, config in configs.items():
         build_model(f"{study.experiments[name].place}: experiment {name}", config, sizes)
+
+
+def check_given(study: Study, plan: Sequence[tuple[str, int]], configs: dict[str, Config], exp: Path) -> None:
+    """UserError for a run of `plan` that starts or learns from an experiment that is not trained, and not before it."""
+    shared, before = study.runs(), set[tuple[str, int]]()
+    for name, seed in plan:
+        for key, given in given_names(configs[name]).items():
+            where = f"{study.experiments[name].place}: experiment {name}: {key}: {given}"
+            other, colon, _ = given.partition("-seed{seed}")
+            if not colon:
+                continue
+            if other not in shared:
+                raise UserError(f"{where}: no experiment {other}{nearest(other, shared)}")
+            if shared[other] != other:
+                raise UserError(f"{where}: has the configuration of {shared[other]}, whose runs are its; name that one")
+            if (other, seed) not in before and not (exp / f"{other}-seed{seed}" / FINAL).is_file():
+                raise UserError(
+                    f"{where}: {other}-seed{seed} is not trained, nor is it to be before this; run it first"
+                )
+        before.add((name, seed))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -89,6 +110,7 @@ def main() -> None:
         config = replace(configs[name], seed=seed)
         if not finished(args.exp / f"{name}-seed{seed}", config, identity):
             left.append((name, seed, config))
+    check_given(study, plan, configs, args.exp)
     todo = {name: config for name, _, config in left}
     check_models(study, todo, Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
     for name, seed, config in left:

@@ -13,8 +13,8 @@ from pathlib import Path
 from frenchpress.common import run_main
 from frenchpress.report.study import Study, load_study
 from frenchpress.report.study_figures import figures
-from frenchpress.report.study_rows import Row, Run, by_group, read_runs, sections, without_result
-from frenchpress.report.study_table import point_table, rank_table, twin_table
+from frenchpress.report.study_rows import Row, Run, by_group, missing_lines, read_runs, sections
+from frenchpress.report.study_table import epoch_table, index_table, point_table, rank_table, twin_table
 from frenchpress.report.table import scored_on, write
 
 RESULTS, READING = "RESULTS.md", "reading.md"
@@ -29,6 +29,8 @@ How to read a row
   counts neither bits nor index.
 - **compression**: bits of the dense float32 matrices over bits stored, index and scales included. **stored**: bytes of
   the whole model.
+- **index code**: of all that can write the masks, those with the fewest bits; `python -m frenchpress.report.codes` sets
+  all of them side by side. **index free**: what the compression would be if a reader knew the masks.
 - In the figures bars are one standard deviation over seeds to either side; one seed has none."""
 
 
@@ -46,15 +48,23 @@ def section_text(settings: tuple[str, ...], rows: Sequence[Row], pictures: Seque
     on = ", ".join(f"{device} ({count})" for device, count in sorted(devices.items()))
     systems = [run.system for run in runs if run.system]
     parts.append(["Scored:", "", *scored_on(systems), "", f"Runs, by what they were trained on: {on}."])
-    for title, table in (("Variants", twin_table(rows, named)), ("Rank correlation", rank_table(rows, named))):
+    tables = {
+        "Variants": twin_table(rows, named),
+        "Dev PER after each epoch": epoch_table(rows),
+        "What the index takes": index_table(rows),
+        "Rank correlation": rank_table(rows, named),
+    }
+    for title, table in tables.items():
         parts += [[f"### {title}"], table] if table else []
     return parts + [[f"![{name}]({name})"] for name in pictures]
 
 
 def notes(study: Study, runs: dict[str, list[Run]]) -> list[str]:
-    """What has to be known of single points."""
+    """What has to be known of single points that have been run."""
     said: dict[str, list[str]] = {}
     for name, experiment in study.experiments.items():
+        if all(run.problem for run in runs[name]):
+            continue
         if experiment.note:
             said.setdefault(experiment.note, []).append(name)
         if runs[name][0].name != name:
@@ -71,8 +81,8 @@ def results_text(study: Study, runs: dict[str, list[Run]], pictures: dict[tuple[
     found = sections(study, runs)
     for settings, rows in found.items():
         parts += section_text(settings, rows, pictures.get(settings, []))
-    if missing := without_result(runs):
-        parts += [["## Without a result"], [f"- {why}: {', '.join(names)}" for why, names in missing.items()]]
+    if missing := missing_lines(study, runs):
+        parts += [["## Without a result"], missing]
     if study.left_out:
         parts += [["## Left out"], [f"- {name}: {why}" for name, why in study.left_out.items()]]
     if told := notes(study, runs):

@@ -10,8 +10,11 @@ from pathlib import Path
 
 from frenchpress.common import UserError, read_lines
 from frenchpress.config import Config, config_differences, config_to_dict
+from frenchpress.nnet.given import given_names
 from frenchpress.report.collect import System, read_experiment, read_yaml
 from frenchpress.report.study import Experiment, Study
+
+NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
@@ -104,13 +107,24 @@ def by_group(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def read_runs(study: Study, exp: Path) -> dict[str, list[Run]]:
-    """The runs of every experiment, those of the study's seeds and those found besides, by seed."""
+    """The runs of every experiment, those of the study's seeds and those found besides, by seed.
+
+    What starts or learns from a run that departs from the study departs in the same way.
+    """
     shared, configs = study.runs(), study.configs()
-    result = {}
+    result: dict[str, list[Run]] = {}
+    settings: dict[str, tuple[str, ...]] = {}
     for name, experiment in study.experiments.items():
         found = [re.fullmatch(re.escape(shared[name]) + r"-seed(\d+)", p.name) for p in exp.glob("*-seed*")]
         seeds = {*experiment.seeds, *(int(f[1]) for f in found if f)}
-        result[name] = [_read_run(exp, shared[name], seed, configs[name]) for seed in sorted(seeds)]
+        given = given_names(configs[name]).values()
+        result[name] = []
+        for seed in sorted(seeds):
+            run = _read_run(exp, shared[name], seed, configs[name])
+            theirs = [line for other in given for line in settings.get(other.replace("{seed}", str(seed)), ())]
+            run = replace(run, settings=tuple(sorted({*run.settings, *theirs})))
+            result[name].append(run)
+            settings[f"{run.name}-seed{seed}"] = run.settings
     return result
 
 
@@ -119,7 +133,7 @@ def _read_run(exp: Path, name: str, seed: int, config: Config) -> Run:
     failed = exp / "log" / f"{place.name}.failed"
     why = f"failed: {(read_lines(failed) or ['no reason given'])[0]}" if failed.is_file() else ""
     if not (place / "config.yaml").is_file():
-        return Run(name, seed, why or "not run")
+        return Run(name, seed, why or NOT_RUN)
     try:
         system = read_experiment(place)
         settings, task = _settings(place / "config.yaml", replace(config, seed=seed))
@@ -159,10 +173,28 @@ def without_result(runs: dict[str, list[Run]]) -> dict[str, list[str]]:
     """Why there is no result, and of what: experiments without any, begun runs of the others."""
     result: dict[str, list[str]] = {}
     for name, mine in runs.items():
-        if all(run.problem == "not run" for run in mine):
-            result.setdefault("not run", []).append(name)
+        if all(run.problem == NOT_RUN for run in mine):
+            result.setdefault(NOT_RUN, []).append(name)
             continue
         for run in mine:
-            if run.problem and (run.problem != "not run" or all(other.problem for other in mine)):
+            if run.problem and (run.problem != NOT_RUN or all(other.problem for other in mine)):
                 result.setdefault(run.problem, []).append(f"{name}, seed {run.seed}")
     return result
+
+
+def missing_lines(study: Study, runs: dict[str, list[Run]]) -> list[str]:
+    """Markdown lines on what has no result; of what was not run one, in which a whole group has but its name."""
+    missing = without_result(runs)
+    idle = [name for name in missing.pop(NOT_RUN, []) if name in study.experiments]
+    lines = [f"- {why}: {'; '.join(names)}" for why, names in missing.items()]
+    if not idle:
+        return lines
+    members: dict[str, list[str]] = {}
+    for name, experiment in study.experiments.items():
+        members.setdefault(experiment.group or name, []).append(name)
+    told = []
+    for group, names in members.items():
+        left = [name for name in names if name in idle]
+        whole = len(left) == len(names) > 2
+        told += [f"all {len(names)} of *{group}*"] if whole else [", ".join(left)] * bool(left)
+    return [*lines, f"- not run, {len(idle)} of {len(study.experiments)} points: {'; '.join(told)}"]

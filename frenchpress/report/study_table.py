@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from frenchpress.report.rank import kendall, spearman
@@ -72,6 +73,35 @@ def twin_table(rows: Sequence[Row], named: Named) -> list[str]:
             names = [twin.experiment.name, row.experiment.name]
             cells.append([*names, *_published_cells(twin), *map(_cell, losses)])
     return markdown(head, cells) if cells else []
+
+
+def index_table(rows: Sequence[Row]) -> list[str]:
+    """Markdown lines: what the index of each masked model takes; none where there is none."""
+    head = ["point", "index code", "values", "index", "scales", "index per kept weight"]
+    head += ["compression, index free", "compression"]
+    cells = []
+    for row in rows:
+        parts = [row.size(f"{kind}_bits") or 0 for kind in ("value", "index", "scale")]
+        kept = (row.size("macs_kept") or 0) or 1
+        if parts[1]:
+            values, index, scales = parts
+            free = 32 * (row.size("macs_dense") or 0) / (values + scales)
+            sizes = [f"{bits / 8e6:.3f} MB" for bits in parts]
+            more = [f"{index / kept:.2f} bits", f"{free:.2f}x", f"{row.size('compression_ratio'):.2f}x"]
+            cells.append([row.experiment.name, ", ".join(row.runs[0].system.codes), *sizes, *more])
+    return markdown(head, cells) if cells else []
+
+
+def epoch_table(rows: Sequence[Row]) -> list[str]:
+    """Markdown lines: dev PER after each epoch, means over seeds; none where it was not measured."""
+    found = {row.experiment.name: [run.system.by_epoch for run in row.runs if run.system.by_epoch] for row in rows}
+    last = max((epoch for runs in found.values() for by_epoch in runs for epoch in by_epoch), default=0)
+    cells = []
+    for name, runs in found.items():
+        epochs = [[by_epoch[n] for by_epoch in runs if n in by_epoch] for n in range(1, last + 1)]
+        if runs:
+            cells.append([name, *(f"{statistics.mean(pers):.2f}" if pers else "-" for pers in epochs), str(len(runs))])
+    return markdown(["point", *(f"epoch {n}" for n in range(1, last + 1)), "seeds"], cells) if cells else []
 
 
 def rank_table(rows: Sequence[Row], named: Named) -> list[str]:

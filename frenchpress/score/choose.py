@@ -68,11 +68,7 @@ def evaluate(
     already for it is kept. Returns the text of PER, or None when it said so already. Takes the lock of `out`.
     """
     with locked_dir(out):
-        stats = _finished(out / "decode_dev", key)
-        if stats is None:
-            hyps = search(dev, scales)
-            weights, scores = choose(scoring, dev, hyps)
-            stats = write_decoded(out / "decode_dev", dev, scores[weights], hyps[weights], weights, key)
+        stats = evaluate_dev(out, scoring, dev, search, scales, key)
         weights = Weights(stats["acoustic_scale"], stats["lm_weight"])
         test_key = key | {"weights": str(weights)}
         test_stats = _finished(out / "decode_test", test_key)
@@ -89,6 +85,21 @@ def evaluate(
         with atomic_path(out / "PER") as temporary:
             temporary.write_text(text, "utf-8")
         return text
+
+
+def evaluate_dev(
+    out: Path, scoring: Scoring, dev: Split, search: Search, scales: Sequence[float], key: dict[str, Any]
+) -> dict[str, Any]:
+    """The part of `evaluate` that is of dev: decode at all `scales`, choose the weights, write decode_dev.
+
+    Returns what its `stats.yaml` says. The caller has the lock of `out`.
+    """
+    stats = _finished(out / "decode_dev", key)
+    if stats is None:
+        hyps = search(dev, scales)
+        weights, scores = choose(scoring, dev, hyps)
+        stats = write_decoded(out / "decode_dev", dev, scores[weights], hyps[weights], weights, key)
+    return stats
 
 
 def _finished(directory: Path, key: dict[str, Any]) -> dict[str, Any] | None:
@@ -168,9 +179,7 @@ def per_text(stats: Mapping[str, Mapping[str, Any]]) -> str:
         )
         if best := found.get("oracle"):
             weights = Weights(best["acoustic_scale"], best["lm_weight"])
-            lines.append(
-                f"{best['line']} {name} oracle, LM weight chosen on {name} itself: no result; {weights}"
-            )
+            lines.append(f"{best['line']} {name} oracle, LM weight chosen on {name} itself: no result; {weights}")
     return "".join(line + "\n" for line in lines)
 
 

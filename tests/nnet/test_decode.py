@@ -44,10 +44,7 @@ class Knows:
 
     def __call__(self, utterances):
         self.calls += 1
-        return [
-            (-0.5 * self.sharpness * torch.cdist(feats, self.means) ** 2).log_softmax(-1)
-            for feats in utterances
-        ]
+        return [(-0.5 * self.sharpness * torch.cdist(feats, self.means) ** 2).log_softmax(-1) for feats in utterances]
 
 
 def test_priors_and_states_never_seen(task):
@@ -138,3 +135,23 @@ def test_what_does_not_fit_is_refused(task, tmp_path, monkeypatch, capsys):
     save_model(out, Sizes(40, STATES + 1, PHONES))
     with pytest.raises(UserError, match="trained for 13 tied states .* has 12"):
         run(monkeypatch, capsys, "--task", task.path, out)
+
+
+def test_models_kept_after_each_epoch_are_decoded_on_dev(task, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "exp"
+    save_model(out, Sizes(40, STATES, PHONES))
+    for epoch in (1, 10, 2):
+        (out / f"epochs/{epoch}").mkdir(parents=True)
+        save_model(out / f"epochs/{epoch}", Sizes(40, STATES, PHONES), seed=epoch)
+    said = run(monkeypatch, capsys, "--task", task.path, out).splitlines()
+    assert [line.split(":")[0] for line in said[:3]] == [f"after epoch {epoch}" for epoch in (1, 2, 10)]
+    for epoch in (1, 2, 10):
+        place = out / f"epochs/{epoch}"
+        stats = yaml.safe_load((place / "decode_dev/stats.yaml").read_text())
+        assert any(line == f"after epoch {epoch}: PER {stats['per']:.2f} % on dev" for line in said)
+        assert not (place / "decode_test").exists()
+        # As if it were an experiment of its own.
+        alone = tmp_path / f"alone{epoch}"
+        save_model(alone, Sizes(40, STATES, PHONES), seed=epoch)
+        run(monkeypatch, capsys, "--task", task.path, alone)
+        assert (alone / "decode_dev/hyp.txt").read_bytes() == (place / "decode_dev/hyp.txt").read_bytes()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 
 import pytest
 import torch
@@ -75,6 +76,35 @@ def test_stopped_after_every_few_steps_ends_with_the_same_bytes(monkeypatch, who
             pass
     assert done > 10
     assert (tmp_path / "broken" / "final.pt").read_bytes() == (whole / "x" / "final.pt").read_bytes()
+
+
+PRUNED = """
+model: {context: [1, 1], lstm: {cells: 16, dropout: 0.1}}
+compress:
+  "lstm*": {hcgs: {blocks: [8, 2], keep: [1/2, 1/2]}, prune: {keep: 1/2, after_epoch: 1, every: 3}}
+train: {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 20}, average: 0.9}
+"""
+
+
+def test_pruned_inside_a_structure_and_stopped_it_ends_with_the_same_bytes(monkeypatch, made_task, tmp_path):
+    (tmp_path / "pruned.cfg").write_text(PRUNED)
+    run(monkeypatch, tmp_path / "pruned.cfg", made_task, tmp_path / "whole")
+    step, taken = module.step, []
+
+    def stopping(current, batch):
+        step(current, batch)
+        taken.append(current.progress.step)
+        module.save(current)
+        if len(taken) % 7 == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "step", stopping)
+    for _ in range(12):
+        with suppress(KeyboardInterrupt):
+            run(monkeypatch, tmp_path / "pruned.cfg", made_task, tmp_path / "broken")
+    assert (tmp_path / "broken" / "final.pt").read_bytes() == (tmp_path / "whole" / "final.pt").read_bytes()
+    matrix = load_model(tmp_path / "whole").lstm["lstm0"].recurrent_matrix
+    assert matrix.density == 1 / 8 and not (matrix.mask & ~matrix.within).any()
 
 
 def test_the_model_that_is_kept_has_its_masks(whole):

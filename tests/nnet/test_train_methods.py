@@ -10,6 +10,7 @@ from frenchpress.compress import learned_ranges
 from frenchpress.config import config_from_dict, config_to_dict, load_config
 from frenchpress.nnet import train as module
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
+from frenchpress.nnet.optimizer import RANGE_RATE, parameter_groups
 
 CONFIG = """
 model: {context: [0, 0], lstm: {cells: 8, dropout: 0.1}}
@@ -67,8 +68,8 @@ def test_stopped_after_every_few_steps_ends_with_the_same_bytes(monkeypatch, con
 
 def test_learned_ranges_have_groups_of_their_own(config):
     model, settings = AcousticModel(load_config(config), Sizes(40, 12, 4)), load_config(config).train
-    groups = module.parameter_groups(model, settings)
-    assert [group["lr"] for group in groups] == [0.0016, 0.0016, 0.0004, 0.0016 * module.RANGE_RATE]
+    groups = parameter_groups(model, settings)
+    assert [group["lr"] for group in groups] == [0.0016, 0.0016, 0.0004, 0.0016 * RANGE_RATE]
     assert [id(p) for p in groups[3]["params"]] == [id(p) for p in learned_ranges(model.lstm)]
     everything = [id(p) for group in groups for p in group["params"]]
     assert sorted(everything) == sorted(id(p) for p in model.parameters())
@@ -76,7 +77,7 @@ def test_learned_ranges_have_groups_of_their_own(config):
 
 def test_without_them_there_are_three_groups():
     config = config_from_dict({"model": {"lstm": {"cells": 8}}}, "test")
-    assert len(module.parameter_groups(AcousticModel(config, Sizes(40, 12, 4)), config.train)) == 3
+    assert len(parameter_groups(AcousticModel(config, Sizes(40, 12, 4)), config.train)) == 3
 
 
 def test_the_configuration_comes_back_and_says_no_more_than_it_was_told(config):

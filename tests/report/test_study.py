@@ -8,9 +8,15 @@ from frenchpress.common import UserError
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.model import Sizes
 from frenchpress.report.study import load_study
-from frenchpress.report.study_plan import planned, read_seeds
+from frenchpress.report.study_plan import check_given, planned, read_seeds
 
 ROOT = Path(__file__).resolve().parents[2]
+STUDIES = [
+    ("published_points", 36, 34),
+    ("bits", 64, 64),
+    ("how_to_get_16x", 16, 16),
+    ("prune_pattern_retrain", 19, 19),
+]
 STUDY = """
 title: A study
 seeds: [1, 2]
@@ -122,20 +128,68 @@ def test_what_the_command_line_names_must_be_there(recipe):
             read_seeds(text)
 
 
+GIVEN = """
+title: Models that start from others
+seeds: [1]
+base: small.cfg
+experiments:
+  float: {}
+  again: {}
+  pruned: {overrides: {train: {init: "float-seed{seed}", epochs: 0}}}
+  taught: {overrides: {train: {distill: {teacher: "float-seed{seed}"}}}}
+"""
+
+
+def test_an_experiment_that_does_not_train_is_given_no_epochs(recipe):
+    configs = load_study(recipe(GIVEN)).configs(["train.epochs=3", "train.batch=2"])
+    assert [configs[name].train.epochs for name in ("float", "pruned", "taught")] == [3, 0, 3]
+    assert configs["pruned"].train.batch == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "only", "said"),
+    [
+        ("", "", "float pruned taught", None),
+        ("", "", "pruned", "pruned: train.init: .*: float-seed1 is not trained, nor is it to be before this"),
+        ('teacher: "float', 'teacher: "flaot', "", r"distill.teacher: .*: no experiment flaot; did you mean float"),
+        ('teacher: "float', 'teacher: "again', "", "has the configuration of float, whose runs are its; name that one"),
+        ('teacher: "float', 'teacher: "taught', "", "taught-seed1 is not trained"),
+        ('"float-seed{seed}", epochs', '"../elsewhere/x", epochs', "pruned", None),
+    ],
+)  # fmt: skip
+def test_what_is_given_is_trained_before(recipe, tmp_path, old, new, only, said):
+    study = load_study(recipe(GIVEN.replace(old, new)))
+    plan, configs = planned(study, only.split(), []), study.configs()
+    if said is None:
+        check_given(study, plan, configs, tmp_path / "exp")
+        return
+    with pytest.raises(UserError, match=said) as error:
+        check_given(study, plan, configs, tmp_path / "exp")
+    assert "\n" not in str(error.value) and "study.yaml:" in str(error.value)
+
+
+def test_what_is_given_may_have_been_trained_earlier(recipe, tmp_path):
+    study = load_study(recipe(GIVEN))
+    (tmp_path / "exp/float-seed1").mkdir(parents=True)
+    (tmp_path / "exp/float-seed1/final.pt").write_bytes(b"")
+    check_given(study, planned(study, ["pruned"], []), study.configs(), tmp_path / "exp")
+
+
 def test_no_study(tmp_path):
     with pytest.raises(UserError, match=r"study.yaml: no such file"):
         load_study(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "experiments", "runs"), [("published_points", 29, 27), ("bits", 64, 64)])
+@pytest.mark.parametrize(("name", "experiments", "runs"), STUDIES)
 def test_studies_that_come_with_the_project(name, experiments, runs):
     study = load_study(ROOT / "recipes" / name)
     assert len(study.experiments) == experiments
     assert len(set(study.runs().values())) == runs
+    check_given(study, planned(study, [], []), study.configs(), Path("nowhere"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["published_points", "bits"])
+@pytest.mark.parametrize("name", [name for name, _, _ in STUDIES])
 def test_their_models_can_be_built(name):
     study = load_study(ROOT / "recipes" / name)
     # A quarter of the cells keeps it quick; the blocks still fit.

@@ -130,7 +130,7 @@ def test_what_is_missing_is_named(recipe, exp, monkeypatch):
     (exp / "log").mkdir()
     (exp / "log/w2-seed2.failed").write_text("error: no room\n")
     without = results(recipe, exp, monkeypatch).split("## Without a result")[1]
-    assert "- not run: w8-hcgs\n" in without
+    assert "- not run, 1 of 6 points: w8-hcgs\n" in without
     assert "- not decoded yet: w2, seed 1\n" in without
     assert "- failed: error: no room: w2, seed 2\n" in without
     assert "- pattern: no such mask" in without
@@ -138,10 +138,43 @@ def test_what_is_missing_is_named(recipe, exp, monkeypatch):
     assert "w4" not in without.split("##")[0]
 
 
+def test_a_group_that_was_not_run_has_but_its_name(recipe, exp, monkeypatch):
+    text = (recipe / "study.yaml").read_text()
+    grid = '  "c{c}": {group: Cells, grid: {c: [8, 16, 24]}, overrides: {model: {lstm: {cells: "{c}"}}}}\n'
+    (recipe / "study.yaml").write_text(text.replace("variants:", grid + "variants:"))
+    assert "- not run, 5 of 9 points: w2; all 3 of *Cells*; w8-hcgs\n" in results(recipe, exp, monkeypatch)
+    made(recipe, exp, "c16", 1, 30.0)
+    assert "- not run, 4 of 9 points: w2; c8, c24; w8-hcgs\n" in results(recipe, exp, monkeypatch)
+
+
+def test_dev_after_each_epoch_is_a_mean_over_seeds(recipe, exp, monkeypatch):
+    assert "after each epoch" not in results(recipe, exp, monkeypatch)
+    for seed, rates in ((1, (30.0, 24.0)), (2, (32.0, 25.0, 23.5))):
+        for epoch, per in enumerate(rates, 1):
+            place = exp / f"w8-seed{seed}/epochs/{epoch}/decode_dev"
+            place.mkdir(parents=True)
+            stats = {"per": per, "interval": [per - 1, per + 1], "utterances": 96, "phones": 3893}
+            (place / "stats.yaml").write_text(yaml.safe_dump(stats))
+    after = results(recipe, exp, monkeypatch).split("### Dev PER after each epoch")[1]
+    assert row(after, "point")[1:] == ["epoch 1", "epoch 2", "epoch 3", "seeds"]
+    assert row(after, "w8") == ["w8", "31.00", "24.50", "23.50", "2"]
+
+
+def test_what_the_index_takes(recipe, exp, monkeypatch):
+    assert "index takes" not in results(recipe, exp, monkeypatch)
+    matrix = {"value_bits": 4_000_000, "index_bits": 1_000_000, "scale_bits": 500_000, "index_code": "csr"}
+    hcgs = {"value_bits": 4_000_000, "index_bits": 600_000, "scale_bits": 300_000}
+    sizes = {**SIZES, "macs_kept": 1_000_000, "macs_dense": 2_000_000, "matrices": [matrix, hcgs]}
+    (exp / "w4-seed1/size.yaml").write_text(yaml.safe_dump(sizes))
+    index = results(recipe, exp, monkeypatch).split("### What the index takes")[1]
+    cells = ["w4", "csr, hcgs", "1.000 MB", "0.200 MB", "0.100 MB", "1.60 bits", "7.27x", "7.50x"]
+    assert row(index, "w4") == cells
+
+
 def test_nothing_run_yet(recipe, tmp_path, monkeypatch):
     text = results(recipe, tmp_path / "nowhere", monkeypatch)
-    assert "- not run: float, w8, w4, w2, again, w8-hcgs" in text
-    assert "| point" not in text and "svg" not in text
+    assert "- not run, 6 of 6 points: float; w8; w4; w2; again; w8-hcgs\n" in text
+    assert "eight bits" not in text and "| point" not in text and "svg" not in text
 
 
 def test_short_runs_are_never_mixed_with_full_ones(recipe, exp, monkeypatch):
@@ -154,6 +187,19 @@ def test_short_runs_are_never_mixed_with_full_ones(recipe, exp, monkeypatch):
     assert row(short, "w8")[4:6] == ["44.00 [43.0, 45.0]", "+4.00 (+10.0 %)"]
     assert row(short, "w8")[-2:] == ["1", "3"]
     assert (recipe / "per_bytes_2.svg").exists()
+
+
+def test_what_starts_from_a_short_run_is_in_its_section(recipe, exp, monkeypatch):
+    text = (recipe / "study.yaml").read_text()
+    cut = '  cut: {overrides: {train: {init: "float-seed{seed}", epochs: 0}}}\n'
+    (recipe / "study.yaml").write_text(text.replace("variants:", cut + "variants:"))
+    made(recipe, exp, "float", 3, 40.0, epochs=1)
+    for seed, per in ((1, 30.0), (3, 50.0)):
+        made(recipe, exp, "cut", seed, per)
+    full, short = results(recipe, exp, monkeypatch).split("## Results of other settings")
+    assert row(full, "cut")[4:6] == ["30.00 [29.0, 31.0]", "+10.00 (+50.0 %)"]
+    assert "- train.epochs = 1 (the study says 8)" in short
+    assert row(short, "cut")[4:6] == ["50.00 [49.0, 51.0]", "+10.00 (+25.0 %)"]
 
 
 def test_runs_on_another_task_are_told_apart(recipe, exp, monkeypatch):

@@ -14,6 +14,9 @@ from torch import Tensor
 from frenchpress.common import UserError
 from frenchpress.compress.masks import Block
 
+OUTSIDE = -1.0
+"""Score of a weight that cannot be kept."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MaskMethod:

@@ -13,6 +13,7 @@ from frenchpress.common import UserError
 from frenchpress.compress.masks import Block, kept_of
 from frenchpress.compress.options import parse_fraction
 from frenchpress.compress.sparsity.base import (
+    OUTSIDE,
     MaskMethod,
     block_means,
     check_block,
@@ -53,10 +54,21 @@ class MagnitudeMask(_OneFraction):
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
     ) -> Tensor:
-        """Exactly `keep * out * in` of them, rounded half up."""
+        """Exactly `keep` of all those that can be kept, rounded half up."""
         assert score is not None
-        kept = torch.topk(score.flatten(), kept_of(score.numel(), self.keep), sorted=False).indices
+        count = kept_of(int((score != OUTSIDE).sum()), self.keep)
+        kept = torch.topk(score.flatten(), count, sorted=False).indices
         return torch.zeros(score.numel(), dtype=torch.bool).index_fill_(0, kept, True).view(shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneMask(MagnitudeMask):
+    """What `prune:` does: `keep` of the weights that another mask keeps."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.share_gates:
+            raise UserError("share_gates: pruning goes by single weights of each gate; leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from frenchpress.common import UserError
 from frenchpress.compress.options import read_method_options
-from frenchpress.compress.sparsity.base import MaskMethod
+from frenchpress.compress.sparsity.base import OUTSIDE, MaskMethod
 from frenchpress.compress.sparsity.timing import Timing
 
 
@@ -39,9 +39,22 @@ class MaskPlan:
             return torch.cat([self.method.make(one, generator) for _ in range(self.parts(gates))])
         return torch.ones(self.parts(gates) * one[0], one[1], dtype=torch.bool)
 
-    def choose(self, weight: Tensor, gates: int, generator: torch.Generator, progress: float = 1.0) -> Tensor:
-        """The mask for `weight` [out, in] as it is, on the CPU; `progress` as `Timing` has it."""
+    def choose(
+        self,
+        weight: Tensor,
+        gates: int,
+        generator: torch.Generator,
+        progress: float = 1.0,
+        within: Tensor | None = None,
+    ) -> Tensor:
+        """The mask for `weight` [out, in] as it is, on the CPU; `progress` as `Timing` has it.
+
+        `within`, bool [out, in]: what it is chosen from, for a method of single weights that gates do not share.
+        """
         scores = self.split(weight, gates)
+        if within is not None:
+            outside = ~within.cpu().view(gates, -1, within.shape[1])
+            scores = [score.masked_fill(out, OUTSIDE) for score, out in zip(scores, outside)]
         method = self.method if progress >= 1 else self.method.at(self.density_at(progress))
         return torch.cat([method.make(tuple(score.shape), generator, score) for score in scores])
 
@@ -62,10 +75,13 @@ def read_plan(said: Mapping[str, Any], methods: Mapping[str, type[MaskMethod]]) 
     name = values.pop("method", None)
     if name not in methods:
         raise UserError(f"mask.method: {name!r} is not known; use one of {', '.join(methods)}")
-    where = f"mask: {name}"
+    return make_plan(name, methods[name], values, f"mask: {name}")
+
+
+def make_plan(name: str, kind: type[MaskMethod], values: dict[str, Any], where: str) -> MaskPlan:
+    """The plan of a method from its options, timing and lasso; UserError, which begins with `where`, as above."""
     timing = {f.name: values.pop(f.name) for f in fields(Timing) if f.name in values}
     lasso = read_method_options(_Lasso, {"lasso": values.pop("lasso", 0.0)}, where).lasso
-    kind = methods[name]
     needed = [f.name for f in fields(kind) if f.default is MISSING and f.name not in values]
     method = None if needed else read_method_options(kind, values, where)
     if method is None:

@@ -1,0 +1,110 @@
+"""Trained models that a run is given: the one it starts from (`train.init`), the one it learns from (`train.distill`).
+
+Each is named by the directory of its experiment, seen from the one that the run is written beside: `lstm512` is
+exp/lstm512 for exp/x. `{seed}` in a name stands for the seed of the run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from frenchpress.common import UserError, digest, read_lines
+from frenchpress.compress import ActQuantizer, PressedWeight, Quantizer
+from frenchpress.config import Config
+from frenchpress.nnet.checkpoint import CONFIG
+from frenchpress.nnet.distill import Teacher
+from frenchpress.nnet.model import FINAL, AcousticModel, load_model
+
+INIT, TEACHER = "train.init", "train.distill.teacher"
+
+
+def given_names(config: Config) -> dict[str, str]:
+    """The models that a run of `config` is given, as the configuration names them, by key."""
+    names = {INIT: config.train.init, TEACHER: config.train.distill and config.train.distill.teacher}
+    return {key: name for key, name in names.items() if name}
+
+
+def given_places(config: Config, out: Path) -> dict[str, Path]:
+    """Directories of the models that the run in `out` is given, by key."""
+    names = given_names(config).items()
+    return {key: out.parent / name.replace("{seed}", str(config.seed)) for key, name in names}
+
+
+def given_digests(config: Config, out: Path) -> dict[str, str]:
+    """What tells the models that the run in `out` is given from others; UserError for one that is not trained."""
+    places = given_places(config, out)
+    for key, place in places.items():
+        if not (place / FINAL).is_file():
+            raise UserError(f"{key}: {place}: no trained model ({FINAL}); train it first")
+    return {key: digest(place / FINAL) for key, place in places.items()}
+
+
+def use_given(config: Config, out: Path, model: AcousticModel, task_digest: str) -> Teacher | None:
+    """Let `model` start from the one that the configuration names, where it does; the teacher, where it has one."""
+    teacher = None
+    for key, place in given_places(config, out).items():
+        found = load_given(key, place, model, task_digest)
+        if key == INIT:
+            start_from(model, found, place)
+        else:
+            teacher = Teacher(found, config.train.distill.weight, config.train.distill.temperature)
+    return teacher
+
+
+def load_given(key: str, place: Path, model: AcousticModel, task_digest: str) -> AcousticModel:
+    """The model in `place`, on the device of `model`; UserError unless it takes the same inputs, says something of the
+    same states and phones, and was trained on the task of this digest.
+    """
+    given = load_model(place, model.input_mean.device)
+    for what, ours, theirs in (
+        ("features, tied states and phones", model.sizes, given.sizes),
+        ("model.context", model.context, given.context),
+    ):
+        if ours != theirs:
+            raise UserError(f"{key}: {place}: has other {what}: {_plain(theirs)}, and this model has {_plain(ours)}")
+    if (read_lines(place / CONFIG) or [""])[0] != f"# task {task_digest}":
+        raise UserError(f"{key}: {place}: was trained on another task, or the task was made again since")
+    return given
+
+
+def _plain(sizes: object) -> str:
+    return ", ".join(f"{v}" for v in (sizes if isinstance(sizes, tuple) else vars(sizes).values()))
+
+
+@torch.no_grad()
+def start_from(model: AcousticModel, given: AcousticModel, place: Path) -> None:
+    """Give `model` the weights of `given`, zero where that one removes them, biases and normalisation.
+
+    Masks stay those of `model`. Ranges and step sizes are taken over where both have a quantizer of the same kind and
+    number of bits. UserError unless both have the same layers.
+    """
+    ours, theirs = _learnt(model), _learnt(given)
+    for name, matrix in given.named_modules():
+        if isinstance(matrix, PressedWeight) and matrix.mask is not None:
+            theirs[f"{name}.weight"] = matrix.weight * matrix.full_mask()
+    for name in [*ours, *theirs]:
+        shapes = [list(values[name].shape) if name in values else "none" for values in (ours, theirs)]
+        if shapes[0] != shapes[1]:
+            raise UserError(f"{INIT}: {place}: {name}: {shapes[1]}, and this model has {shapes[0]}; layers must agree")
+        ours[name].copy_(theirs[name])
+    modules = dict(given.named_modules())
+    for name, module in model.named_modules():
+        other = modules.get(name)
+        if isinstance(module, (Quantizer, ActQuantizer)) and type(other) is type(module) and other.bits == module.bits:
+            module.load_state_dict(other.state_dict())
+
+
+def _learnt(model: AcousticModel) -> dict[str, Tensor]:
+    """The tensors of a model by name, those of masks and quantizers left out."""
+    values = model.state_dict()
+    for name, module in model.named_modules():
+        if isinstance(module, (Quantizer, ActQuantizer)):
+            for key in module.state_dict():
+                values.pop(f"{name}.{key}", None)
+        elif isinstance(module, PressedWeight):
+            for key in ("mask", "within"):
+                values.pop(f"{name}.{key}", None)
+    return values

@@ -1,0 +1,165 @@
+"""Distillation: its loss and gradient against plain ones, and runs that learn from a teacher and are interrupted."""
+
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from frenchpress.common import UserError, mark_done
+from frenchpress.config import load_config
+from frenchpress.nnet import train as module
+from frenchpress.nnet.data import Batch
+from frenchpress.nnet.distill import Teacher, soft_loss
+from frenchpress.nnet.model import AcousticModel, Sizes, load_model
+
+TEACHER = """
+model: {context: [1, 1], lstm: {cells: 12, dropout: 0.3}}
+train: {epochs: 2, batch: 4, threads: 1, device: cpu, sequence_length: {start: 20}, average: 0.9}
+"""
+STUDENT = """
+base: teacher.cfg
+model: {lstm: {cells: 8, dropout: 0.1}}
+compress: {default: {weight_bits: 4, act_bits: 8}}
+train: {distill: {teacher: "teacher-seed{seed}", weight: 0.7, temperature: 3}}
+"""
+
+
+def run(monkeypatch, config, task, out, *more):
+    monkeypatch.setattr(sys, "argv", [str(p) for p in ("train", "--config", config, "--task", task, *more, out)])
+    threads = torch.get_num_threads()
+    try:
+        module.main()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def taught(made_task, tmp_path_factory):
+    """A teacher and a student that nothing disturbs, made once."""
+    place = tmp_path_factory.mktemp("distill")
+    (place / "teacher.cfg").write_text(TEACHER)
+    (place / "student.cfg").write_text(STUDENT)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        run(monkeypatch, place / "teacher.cfg", made_task, place / "teacher-seed2234")
+        run(monkeypatch, place / "student.cfg", made_task, place / "student")
+    return place
+
+
+@pytest.fixture
+def copy(taught, tmp_path):
+    """The same, to be changed."""
+    return shutil.copytree(taught, tmp_path / "copy")
+
+
+def plain_loss(z, v, temperature):
+    """T^2 sum q log(q / p) per frame, one frame after the other, in numpy float64."""
+    total = 0.0
+    for student, teacher in zip(z, v):
+        p, q = (np.exp(x / temperature) / np.exp(x / temperature).sum() for x in (student, teacher))
+        total += temperature**2 * (q * (np.log(q) - np.log(p))).sum()
+    return total / len(z)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_soft_loss_and_its_gradient_by_hand(temperature):
+    random = np.random.default_rng(0)
+    z, v = random.normal(size=(5, 7)) * 2, random.normal(size=(5, 7)) * 3
+    student = torch.tensor(z, requires_grad=True)
+    loss = soft_loss(student, torch.tensor(v), temperature)
+    loss.backward()
+    assert loss.item() == pytest.approx(plain_loss(z, v, temperature))
+    p, q = (np.exp(x / temperature) / np.exp(x / temperature).sum(1, keepdims=True) for x in (z, v))
+    # Hinton et al. 2015, eq. 2, times T^2, per frame.
+    np.testing.assert_allclose(student.grad.numpy(), temperature * (p - q) / 5, atol=1e-12)
+    assert soft_loss(student, student.detach(), temperature).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_it_is_mixed_with_the_hard_targets_and_the_teacher_does_not_change(tmp_path):
+    (tmp_path / "teacher.cfg").write_text(TEACHER)
+    configs = [load_config(tmp_path / "teacher.cfg", [f"seed={seed}"]) for seed in (1, 2)]
+    student, model = (AcousticModel(config, Sizes(40, 12, 4)) for config in configs)
+    model.train()
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2, 9, 120, generator=generator)
+    lengths, cd, mono = torch.tensor([9, 6]), torch.arange(15) % 12, torch.arange(15) % 4
+    batch = Batch(inputs, lengths, cd, mono, ["a", "b"])
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    student.eval()
+    logits = student(inputs, lengths)
+    total, loss_cd, loss_mono = module.losses(logits, batch, 0.1, Teacher(model, 0.7, 2.0))
+    said = model(inputs, lengths)
+    soft = sum(plain_loss(logits[h].detach().numpy(), said[h].detach().numpy(), 2.0) for h in ("cd", "mono"))
+    hard = torch.nn.functional.cross_entropy(logits["cd"], cd) + torch.nn.functional.cross_entropy(logits["mono"], mono)
+    wanted = 0.3 * hard.item() + 0.7 * soft + 0.1 * logits["cd"].square().mean().item()
+    assert total.item() == pytest.approx(wanted, rel=1e-5)
+    assert (loss_cd + loss_mono).item() == pytest.approx(hard.item())
+    total.backward()
+    assert all(p.grad is None for p in model.parameters()) and not model.training
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_what_a_teacher_says_decides_what_is_learnt(taught, made_task, monkeypatch, tmp_path):
+    for name in ("teacher.cfg", "student.cfg"):
+        shutil.copy(taught / name, tmp_path / name)
+    run(monkeypatch, tmp_path / "student.cfg", made_task, tmp_path / "alone", "--set", "train.distill=null")
+    alone, student = load_model(tmp_path / "alone"), load_model(taught / "student")
+    assert not torch.equal(alone.head_cd.matrix.weight, student.head_cd.matrix.weight)
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_interrupted_it_ends_with_the_same_bytes(monkeypatch, copy, made_task, every):
+    whole = (copy / "student/final.pt").read_bytes()
+    shutil.rmtree(copy / "student")
+    step, done = module.step, 0
+
+    def stopping(*arguments):
+        nonlocal done
+        step(*arguments)
+        done += 1
+        if done % (every + 1):
+            module.save(arguments[0])
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "step", stopping)
+    for _ in range(200):
+        try:
+            run(monkeypatch, copy / "student.cfg", made_task, copy / "student")
+            break
+        except KeyboardInterrupt:
+            pass
+    assert done > 10 and (copy / "student/final.pt").read_bytes() == whole
+
+
+def test_a_teacher_that_was_trained_again_is_noticed(monkeypatch, copy, made_task, capsys):
+    run(monkeypatch, copy / "student.cfg", made_task, copy / "student")
+    assert "is up to date" in capsys.readouterr().out
+    run(monkeypatch, copy / "teacher.cfg", made_task, copy / "teacher-seed2234", "--restart", "--set", "train.epochs=1")
+    with pytest.raises(UserError, match=r"begun with another model as train.distill.teacher, or .* --restart"):
+        run(monkeypatch, copy / "student.cfg", made_task, copy / "student")
+    run(monkeypatch, copy / "student.cfg", made_task, copy / "student", "--restart")
+
+
+def test_teachers_that_cannot_teach_are_one_line_and_start_nothing(monkeypatch, copy, made_task):
+    other = shutil.copytree(made_task, copy / "task")
+    mark_done(other, {"made": "anew"})
+    shutil.copytree(copy / "teacher-seed2234", copy / "damaged")
+    (copy / "damaged/final.pt").write_bytes(b"no model")
+    for more, task, said in (
+        (["--seed", "7"], made_task, r"train.distill.teacher: .*/teacher-seed7: no trained model \(final.pt\)"),
+        (["--set", "train.distill.teacher=damaged"], made_task, "damaged/final.pt: not a whole model file"),
+        (["--set", "model.context=[2, 2]"], made_task, "has other model.context: 1, 1, and this model has 2, 2"),
+        ([], other, "teacher-seed2234: was trained on another task, or the task was made again"),
+    ):
+        with pytest.raises(UserError, match=said) as error:
+            run(monkeypatch, copy / "student.cfg", task, copy / "new", *more)
+        assert "\n" not in str(error.value) and not (copy / "new").exists()
+
+
+def test_a_teacher_of_other_states_is_refused(monkeypatch, copy, made_task):
+    task = module.Task.load(made_task)
+    monkeypatch.setattr(module, "Sizes", lambda *_: Sizes(task.feat_dim, 13, 4))
+    with pytest.raises(UserError, match="other features, tied states and phones: 40, 12, 4, and this model has 40, 13"):
+        run(monkeypatch, copy / "student.cfg", made_task, copy / "new")
