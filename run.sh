@@ -87,9 +87,8 @@ fi
 [ -z "$kaldi_s5" ] || [ -d "$kaldi_s5" ] || die "--kaldi-s5: $kaldi_s5: no such directory"
 
 . ./path.sh
-mkdir -p "$exp"
-exec 9> "$exp/.run.lock"
-flock -n 9 || die "$exp: another run is writing here; wait for it, or give --exp another directory"
+. steps/lock.sh
+fp_lock "$exp"
 
 # What a .cfg says wrongly is better said now than after an hour of preparation.
 [ "$stop_stage" -lt 4 ] || python -m frenchpress.nnet.check $conf > /dev/null
