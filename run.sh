@@ -65,6 +65,7 @@ die() { echo "error: run.sh: $*" >&2; exit 1; }
 for n in stage stop_stage; do
   [[ ${!n} =~ ^[0-6]$ ]] || die "--${n//_/-} is '${!n}', expected 0 to 6"
 done
+[ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop-stage $stop_stage: nothing would be run"
 [ -n "$nj" ] || { nj=$(nproc); [ "$nj" -le 16 ] || nj=16; }
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number of processes"
 for c in $conf; do [ -f "$c" ] || die "--conf: $c: no such file; conf/ has $(echo conf/*.cfg)"; done
