@@ -1,22 +1,12 @@
 """Files are whole or absent; directories have one writer; stamps follow their inputs."""
 
-import errno
 import subprocess
 import sys
 import time
 
 import pytest
 
-from frenchpress.common import (
-    UserError,
-    atomic_dir,
-    atomic_path,
-    digest,
-    is_done,
-    locked_dir,
-    mark_done,
-    run_main,
-)
+from frenchpress.common import UserError, atomic_dir, atomic_path, digest, is_done, locked_dir, mark_done
 
 
 def test_atomic_path_leaves_the_old_file_when_the_writer_fails(tmp_path):
@@ -98,20 +88,3 @@ def test_digest_follows_content_and_upstream_stamps(tmp_path):
     stamped = digest(tmp_path)
     (tmp_path / "feats").write_text("3")
     assert digest(tmp_path) == stamped
-
-
-@pytest.mark.parametrize(
-    ("raised", "said"),
-    [
-        (UserError("conf/a.cfg: bits is 40, expected 1 to 32"), "error: conf/a.cfg: bits is 40"),
-        (OSError(errno.ENOSPC, "No space left", "exp/a/final.pt"), "error: exp/a/final.pt: No space left"),
-    ],
-)
-def test_bad_input_is_one_line_and_a_failing_exit(raised, said):
-    def main():
-        raise raised
-
-    with pytest.raises(SystemExit) as stopped:
-        run_main(main)
-    assert str(stopped.value.code).startswith(said)
-    assert "\n" not in str(stopped.value.code)
