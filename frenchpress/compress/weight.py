@@ -7,7 +7,8 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from frenchpress.compress.activations import ActQuantizer
+from frenchpress.common import UserError
+from frenchpress.compress.activations import ActQuantizer, act_quantizer_of
 from frenchpress.compress.masks import gate_mask
 from frenchpress.compress.options import LayerPress
 from frenchpress.compress.quantizers import Quantizer, quantizer_of
@@ -123,6 +124,17 @@ class PressedWeight(nn.Module):
             return self.quantizer.integers(self.weight)
         integers, scale = self.quantizer.integers(self.weight * mask)
         return integers * mask, scale
+
+
+def check_press(press: LayerPress) -> None:
+    """UserError, as when the layer is built, for a method or option that is wrong whatever the matrices' sizes."""
+    for name in ("input", "recurrent"):
+        own = press.of_matrix(name)
+        try:
+            quantizer_of(own), mask_plan_of(own), act_quantizer_of(own)
+        except UserError as error:
+            raise error if getattr(press, name) is None else UserError(f"{name}: {error}") from None
+    act_quantizer_of(press.of_cell())
 
 
 def learned_ranges(module: nn.Module) -> list[nn.Parameter]:

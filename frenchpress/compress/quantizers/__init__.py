@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, unknown
 from frenchpress.compress.options import FLOAT_BITS, LayerPress, bit_range, check_bits, read_method_options
 from frenchpress.compress.quantizers.base import GridQuantizer, NoQuantizer, Quantizer
 from frenchpress.compress.quantizers.few import BinaryQuantizer, TernaryQuantizer
@@ -47,7 +47,7 @@ QUANTIZERS: dict[str, type[Quantizer]] = {
 def make_quantizer(name: str, bits: int, **options: Any) -> Quantizer:
     """The weight quantizer registered as `name` with `bits` bits; UserError names what would be right."""
     if name not in QUANTIZERS:
-        raise UserError(f"quantizer: {name!r} is not known; use one of {', '.join(QUANTIZERS)}")
+        raise UserError(f"quantizer: {unknown(name, QUANTIZERS)}")
     check_bits(bits, "weight_bits")
     kind = QUANTIZERS[name]
     if bits not in kind.takes:
