@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from frenchpress.common import UserError
-from frenchpress.compress.activations import ActQuantizer, act_quantizer_of
+from frenchpress.compress.activations import act_quantizer_of
 from frenchpress.compress.masks import gate_mask
 from frenchpress.compress.options import LayerPress
-from frenchpress.compress.quantizers import Quantizer, quantizer_of
+from frenchpress.compress.quantizers import BitQuantizer, quantizer_of
 from frenchpress.compress.sparsity import MaskPlan, mask_plan_of
 from frenchpress.compress.structure import BlockStructure, compact, gate_structure
 
@@ -139,5 +139,5 @@ def check_press(press: LayerPress) -> None:
 
 def learned_ranges(module: nn.Module) -> list[nn.Parameter]:
     """Step sizes and ranges that the quantizers in `module` learn, in the order of its modules."""
-    quantizers = [m for m in module.modules() if isinstance(m, (Quantizer, ActQuantizer))]
+    quantizers = [m for m in module.modules() if isinstance(m, BitQuantizer)]
     return [p for q in quantizers for p in q.parameters()]

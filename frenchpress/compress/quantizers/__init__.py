@@ -11,7 +11,7 @@ from typing import Any
 
 from frenchpress.common import UserError, unknown
 from frenchpress.compress.options import FLOAT_BITS, LayerPress, bit_range, check_bits, read_method_options
-from frenchpress.compress.quantizers.base import GridQuantizer, NoQuantizer, Quantizer
+from frenchpress.compress.quantizers.base import BitQuantizer, GridQuantizer, NoQuantizer, Quantizer
 from frenchpress.compress.quantizers.few import BinaryQuantizer, TernaryQuantizer
 from frenchpress.compress.quantizers.grid import largest_integer, round_scale, scale_bits, straight_through, to_grid
 from frenchpress.compress.quantizers.powers import PowerQuantizer, PowerSumQuantizer
@@ -20,6 +20,7 @@ from frenchpress.compress.quantizers.uniform import LsqQuantizer, UniformQuantiz
 
 __all__ = [
     "QUANTIZERS",
+    "BitQuantizer",
     "GridQuantizer",
     "Quantizer",
     "largest_integer",
