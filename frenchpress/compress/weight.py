@@ -66,10 +66,7 @@ class PressedWeight(nn.Module):
     @property
     def asked_density(self) -> float:
         """The density that the options name."""
-        columns = 1.0 if self.reads is None else self.reads.method.asked_density
-        if self.plan is not None:
-            return self.plan.method.asked_density * columns
-        return columns if self.press.hcgs is None else self.press.hcgs.asked_density
+        return asked_density(self.press) * (1.0 if self.reads is None else self.reads.method.asked_density)
 
     def read_units(self, plan: MaskPlan) -> None:
         """Let columns be removed as `plan` does the units that they read; gives the matrix a mask if it has none."""
@@ -124,6 +121,14 @@ class PressedWeight(nn.Module):
             return self.quantizer.integers(self.weight)
         integers, scale = self.quantizer.integers(self.weight * mask)
         return integers * mask, scale
+
+
+def asked_density(press: LayerPress) -> float:
+    """Kept over all weights of a matrix, as `press` says it."""
+    plan = mask_plan_of(press)
+    if plan is not None:
+        return plan.method.asked_density
+    return 1.0 if press.hcgs is None else press.hcgs.asked_density
 
 
 def check_press(press: LayerPress) -> None:
