@@ -65,6 +65,7 @@ die() { echo "error: run.sh: $*" >&2; exit 1; }
 for n in stage stop_stage; do
   [[ ${!n} =~ ^[0-6]$ ]] || die "--${n//_/-} is '${!n}', expected 0 to 6"
 done
+[ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop-stage $stop_stage: nothing would be run"
 [ -n "$nj" ] || { nj=$(nproc); [ "$nj" -le 16 ] || nj=16; }
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number of processes"
 for c in $conf; do [ -f "$c" ] || die "--conf: $c: no such file; conf/ has $(echo conf/*.cfg)"; done
@@ -87,9 +88,8 @@ fi
 [ -z "$kaldi_s5" ] || [ -d "$kaldi_s5" ] || die "--kaldi-s5: $kaldi_s5: no such directory"
 
 . ./path.sh
-mkdir -p "$exp"
-exec 9> "$exp/.run.lock"
-flock -n 9 || die "$exp: another run is writing here; wait for it, or give --exp another directory"
+. steps/lock.sh
+fp_lock "$exp"
 
 # What a .cfg says wrongly is better said now than after an hour of preparation.
 [ "$stop_stage" -lt 4 ] || python -m frenchpress.nnet.check $conf > /dev/null

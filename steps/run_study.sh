@@ -33,9 +33,9 @@ done
 
 . "$(dirname "$0")/../path.sh"
 steps=$(dirname "$0")
+. "$steps/lock.sh"
+fp_lock "$exp"
 mkdir -p "$exp/log"
-exec 9> "$exp/.run.lock"
-flock -n 9 || { echo "error: $0: $exp: another run is writing here; wait for it, or use another directory" >&2; exit 1; }
 
 options=()
 read -ra pairs <<< "$set"

@@ -11,19 +11,5 @@
 # Starts from the alignment in <previous-exp>. Writes final.mdl, tree, ali.1.gz.
 set -euo pipefail
 
-nj=1
-sil_prob=0
-leaves=1200
-gauss=8000
-
-. "$(dirname "$0")/parse_options.sh"
-[ $# -eq 4 ] || { fp_usage >&2; exit 1; }
-data=$1 lang=$2 previous=$3 exp=$4
-
-for f in "$data/feats.scp" "$data/text" "$lang/phones.txt" "$previous/final.mdl" "$previous/ali.1.gz"; do
-  [ -f "$f" ] || { echo "error: $0: $f: no such file" >&2; exit 1; }
-done
-
-. "$(dirname "$0")/../path.sh"
-python -m frenchpress.gmm.train_deltas --nj "$nj" --sil-prob "$sil_prob" --leaves "$leaves" --gauss "$gauss" \
-  "$data" "$lang" "$previous" "$exp"
+. "$(dirname "$0")/triphone_options.sh"
+python -m frenchpress.gmm.train_deltas "${options[@]}" "$data" "$lang" "$previous" "$exp"

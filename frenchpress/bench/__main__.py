@@ -20,7 +20,7 @@ _WHAT = "what is timed (default: speed, which is training and inference)"
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m frenchpress.bench", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--what", choices=(*PARTS, *GROUPS), default="speed", help=_WHAT)
     parser.add_argument("--plot-dir", type=Path, help="growth: directory for its plots")
     sizes = (

@@ -60,7 +60,7 @@ def measure(path: Path, frames: int = 1000) -> Memory:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m frenchpress.bench.memory", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=1000, help="frames to run (default: 1000)")
     parser.add_argument("model", type=Path, help="packed model")
     args = parser.parse_args()

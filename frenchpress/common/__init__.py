@@ -1,7 +1,7 @@
 """The ground every room stands on: errors for users, safe files, command-line entry."""
 
 from frenchpress.common.cli import run_main
-from frenchpress.common.errors import UserError
+from frenchpress.common.errors import UserError, unknown
 from frenchpress.common.files import atomic_dir, atomic_path, locked_dir, read_lines
 from frenchpress.common.stamp import digest, is_done, mark_done
 
@@ -15,4 +15,5 @@ __all__ = [
     "mark_done",
     "read_lines",
     "run_main",
+    "unknown",
 ]

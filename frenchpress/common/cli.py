@@ -10,7 +10,13 @@ from frenchpress.common.errors import UserError
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Call `main` and exit: 0 when it returns, 1 with one line on bad input or a full disk, 130 on Ctrl-C."""
+    """Call `main` and exit: 0 when it returns, 1 with one line on bad input or a full disk, 130 on Ctrl-C.
+
+    `--help` then calls the program as its users do, `python -m package.module`.
+    """
+    spec = sys.modules["__main__"].__spec__
+    if spec is not None:
+        sys.argv[0] = f"python -m {spec.name.removesuffix('.__main__')}"
     try:
         main()
     except UserError as error:

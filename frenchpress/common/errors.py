@@ -1,5 +1,18 @@
-"""The one exception that users are meant to read."""
+"""The one exception that users are meant to read, and what it says of a misspelt word."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
     """Bad input, said in one line: the file, the line or key, what is wrong and what would be right."""
+
+
+def unknown(word: object, known: Iterable[str], what: str = "") -> str:
+    """What is wrong with a `word` that is not in `known`: `unknown 'unifrom', did you mean 'uniform'? (known: ...)`."""
+    known = list(known)
+    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
+    hint = f", did you mean {near[0]!r}?" if near else ""
+    return f"unknown {what}{word!r}{hint} (known: {', '.join(known)})"

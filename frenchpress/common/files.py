@@ -5,11 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from frenchpress.common.errors import UserError
+
+LOCK_PATIENCE = 10.0
+"""Seconds that `locked_dir` waits for a holder: what is left of a killed run needs a moment to go."""
 
 
 def read_lines(path: Path | str) -> list[str]:
@@ -70,14 +76,28 @@ def atomic_dir(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def locked_dir(path: Path | str) -> Iterator[Path]:
-    """Hold `path` (made if absent) for one process; UserError if another does. A killed holder lets go."""
+    """Hold `path` (made if absent) for one process and those it forks; a killed holder lets go.
+
+    UserError if another holds it for longer than `LOCK_PATIENCE`; that it waits is said on stderr.
+    """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     with open(path / ".lock", "a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{path}: another run is writing here; wait for it or use another directory"
-            ) from None
+        if not _lock(handle):
+            said = f"{path}: another run is writing here"
+            print(f"{said}; waiting up to {LOCK_PATIENCE:g} s for it to end", file=sys.stderr)
+            deadline = time.monotonic() + LOCK_PATIENCE
+            while not _lock(handle):
+                if time.monotonic() > deadline:
+                    raise UserError(f"{said}; wait for it or use another directory")
+                time.sleep(0.1)
         yield path
+
+
+def _lock(handle: TextIO) -> bool:
+    """Whether the lock of the open file is ours now."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

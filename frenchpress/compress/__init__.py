@@ -6,7 +6,7 @@ from frenchpress.compress.options import HcgsOptions, LayerPress, MatrixPress, p
 from frenchpress.compress.quantizers import Quantizer, make_quantizer, quantizer_of
 from frenchpress.compress.size import MatrixSize, size_report
 from frenchpress.compress.structure import BlockStructure
-from frenchpress.compress.weight import PressedWeight, learned_ranges
+from frenchpress.compress.weight import PressedWeight, asked_density, check_press, learned_ranges
 
 __all__ = [
     "ActQuantizer",
@@ -18,6 +18,8 @@ __all__ = [
     "PressedWeight",
     "Quantizer",
     "act_quantizer_of",
+    "asked_density",
+    "check_press",
     "gate_mask",
     "hcgs_index_bits",
     "hcgs_mask",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Any, get_args, get_type_hints
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, unknown
 
 FLOAT_BITS = 32
 
@@ -175,8 +175,8 @@ def read_method_options(kind: type, values: dict[str, Any], where: str) -> Any:
     hints = {f.name: get_type_hints(kind)[f.name] for f in fields(kind)}
     for name, value in values.items():
         if name not in hints:
-            legal = f"it takes {', '.join(hints)}" if hints else "it takes no options"
-            raise UserError(f"{where}: unknown option {name!r}; {legal}")
+            problem = unknown(name, hints, "option ") if hints else f"unknown option {name!r}; it takes no options"
+            raise UserError(f"{where}: {problem}")
         if not _fits(value, hints[name]):
             wanted = " or ".join(t.__name__ for t in _alternatives(hints[name]) if t is not type(None))
             raise UserError(f"{where}: {name}: {value!r} is no {wanted}")

@@ -8,10 +8,11 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from frenchpress.compress.activations import ActQuantizer
+from frenchpress.common import UserError
+from frenchpress.compress.activations import act_quantizer_of
 from frenchpress.compress.masks import gate_mask
 from frenchpress.compress.options import LayerPress
-from frenchpress.compress.quantizers import Quantizer, quantizer_of
+from frenchpress.compress.quantizers import BitQuantizer, quantizer_of
 from frenchpress.compress.sparsity import MaskPlan, mask_plan_of, prune_plan_of
 from frenchpress.compress.structure import BlockStructure, compact, gate_structure
 
@@ -76,9 +77,7 @@ class PressedWeight(nn.Module):
     @property
     def asked_density(self) -> float:
         """The density that the options name."""
-        asked = 1.0 if self.press.hcgs is None else self.press.hcgs.asked_density
-        plans = [plan for plan in (self.outline, self.pruning, self.reads) if plan is not None]
-        return asked * math.prod(plan.method.asked_density for plan in plans)
+        return asked_density(self.press) * (1.0 if self.reads is None else self.reads.method.asked_density)
 
     def read_units(self, plan: MaskPlan) -> None:
         """Let columns be removed as `plan` does the units that they read; gives the matrix a mask if it has none."""
@@ -135,7 +134,26 @@ class PressedWeight(nn.Module):
         return integers * mask, scale
 
 
+def asked_density(press: LayerPress) -> float:
+    """Kept over all weights of a matrix, as `press` says it."""
+    outline = mask_plan_of(press)
+    plans = (outline, prune_plan_of(press, outline))
+    asked = 1.0 if press.hcgs is None else press.hcgs.asked_density
+    return asked * math.prod(plan.method.asked_density for plan in plans if plan is not None)
+
+
+def check_press(press: LayerPress) -> None:
+    """UserError, as when the layer is built, for a method or option that is wrong whatever the matrices' sizes."""
+    for name in ("input", "recurrent"):
+        own = press.of_matrix(name)
+        try:
+            quantizer_of(own), prune_plan_of(own, mask_plan_of(own)), act_quantizer_of(own)
+        except UserError as error:
+            raise error if getattr(press, name) is None else UserError(f"{name}: {error}") from None
+    act_quantizer_of(press.of_cell())
+
+
 def learned_ranges(module: nn.Module) -> list[nn.Parameter]:
     """Step sizes and ranges that the quantizers in `module` learn, in the order of its modules."""
-    quantizers = [m for m in module.modules() if isinstance(m, (Quantizer, ActQuantizer))]
+    quantizers = [m for m in module.modules() if isinstance(m, BitQuantizer)]
     return [p for q in quantizers for p in q.parameters()]

@@ -1,6 +1,7 @@
 """The schema of a `.cfg` as typed dataclasses; load, extend, override, check, print."""
 
 from frenchpress.config.load import (
+    blame_layer,
     config_differences,
     config_from_dict,
     config_to_dict,
@@ -17,6 +18,7 @@ __all__ = [
     "LstmConfig",
     "ModelConfig",
     "TrainConfig",
+    "blame_layer",
     "config_differences",
     "config_from_dict",
     "config_to_dict",

@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 
 from frenchpress.common import UserError
-from frenchpress.compress.options import LayerPress
+from frenchpress.compress import LayerPress, check_press
 from frenchpress.config.document import Document, parse_override, read_document
 from frenchpress.config.schema import Config
-from frenchpress.config.typed import fill
+from frenchpress.config.typed import blame, fill
 
 HEADS = ("head_cd", "head_mono")
 DEFAULT = "default"
@@ -26,16 +26,23 @@ def load_config(path: Path | str, overrides: Sequence[str | Document] = ()) -> C
     document = read_document(path)
     for override in overrides:
         document.overlay(parse_override(override) if isinstance(override, str) else override)
-    config: Config = fill(Config, document.values, document)
-    _check_patterns(config, document)
-    return config
+    return _from_document(document)
 
 
 def config_from_dict(values: dict[str, Any], source: str) -> Config:
     """The inverse of `config_to_dict`; `source` is what an error names."""
-    document = Document(values, {(): source})
-    config: Config = fill(Config, values, document)
+    return _from_document(Document(values, {(): source}))
+
+
+def _from_document(document: Document) -> Config:
+    config: Config = fill(Config, document.values, document)
     _check_patterns(config, document)
+    for entry in dict.fromkeys(_chosen(name, config) for name in layer_names(config)):
+        try:
+            check_press(config.compress.get(entry, LayerPress()))
+        except UserError as error:
+            raise blame(document, ("compress", entry), str(error)) from None
+    object.__setattr__(config, "document", document)
     return config
 
 
@@ -44,8 +51,9 @@ def config_to_dict(config: Any) -> dict[str, Any]:
 
     Keys that are rarely needed are left out where they say nothing.
     """
-    said = [f for f in dataclasses.fields(config) if not (f.metadata.get("rare") and getattr(config, f.name) is None)]
-    return {f.name: _plain(getattr(config, f.name)) for f in said}
+    said = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.init}
+    rare = [f.name for f in dataclasses.fields(config) if f.metadata.get("rare")]
+    return {name: _plain(value) for name, value in said.items() if value is not None or name not in rare}
 
 
 def _plain(value: Any) -> Any:
@@ -77,6 +85,20 @@ def _chosen(layer: str, config: Config) -> str:
     if layer in config.compress:
         return layer
     return next((pattern for pattern in config.compress if fnmatchcase(layer, pattern)), DEFAULT)
+
+
+def blame_layer(config: Config, place: Path | str, message: str) -> UserError:
+    """The error for a `message` about a layer of `config` (`compress: lstm0: hcgs.blocks: ...`), which fits no model.
+
+    It names file, line and key, where they are known, and else begins with `place`.
+    """
+    subject, _, problem = message.removeprefix("compress: ").partition(": ")
+    layer = next((name for name in layer_names(config) if name in subject.split(".")), None)
+    if layer is None or config.document is None:
+        return UserError(f"{place}: {message}")
+    entry = _chosen(layer, config)
+    also = "" if entry == layer else f" (layer {layer})"
+    return blame(config.document, ("compress", entry), problem + also)
 
 
 def _check_patterns(config: Config, document: Document) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from frenchpress.common import UserError
 from frenchpress.compress.options import LayerPress
+from frenchpress.config.document import Document
 
 
 def ranged(default: Any, low: float | None = None, high: float | None = None, above: float | None = None) -> Any:
@@ -140,13 +141,17 @@ class DecodeConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """One experiment. `compress`: layer name, or pattern, or `default`, and what is done to that layer."""
+    """One experiment. `compress`: layer name, or pattern, or `default`, and what is done to that layer.
+
+    `document`: no key, but where each one was said, for errors found later on.
+    """
 
     seed: int = ranged(2234, low=0, high=2**63 - 1)
     model: ModelConfig = field(default_factory=ModelConfig)
     compress: dict[str, LayerPress] = field(default_factory=dict)
     train: TrainConfig = field(default_factory=TrainConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
+    document: Document | None = field(default=None, init=False, compare=False, repr=False)
 
 
 def out_of_range(spec: dataclasses.Field[Any], value: Any) -> str | None:

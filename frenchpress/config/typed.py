@@ -24,9 +24,9 @@ def fill(kind: type, values: Any, document: Document, path: KeyPath = ()) -> Any
     value out of range, or what the dataclass itself refuses.
     """
     if not isinstance(values, dict):
-        keys = ", ".join(f.name for f in dataclasses.fields(kind))
+        keys = ", ".join(f.name for f in dataclasses.fields(kind) if f.init)
         raise _refuse(document, path, f"expected a section with the keys {keys}, got {_show(values)}")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
+    fields = {f.name: f for f in dataclasses.fields(kind) if f.init}
     hints = typing.get_type_hints(kind)
     given: dict[str, Any] = {}
     for key, value in values.items():
@@ -40,19 +40,34 @@ def fill(kind: type, values: Any, document: Document, path: KeyPath = ()) -> Any
     try:
         return kind(**given)
     except UserError as error:
-        raise _refuse(document, _blamed(path, values, str(error)), _without_key(path, str(error))) from None
+        raise blame(document, path, str(error)) from None
 
 
-def _blamed(path: KeyPath, values: dict[str, Any], message: str) -> KeyPath:
-    """The key that a dataclass's own check complains of: its message begins with it (`hcgs.keep: ...`)."""
-    named = message.split(":")[0].split(".")[-1]
-    return (*path, named) if named in values else path
+def blame(document: Document, path: KeyPath, message: str) -> UserError:
+    """The error of what stands under `path`, whose `message` begins with the key complained of (`hcgs.keep: ...`).
+
+    It names place and key in full. A word in the message that is no key, such as a method's name, is left out where
+    a key follows it.
+    """
+    words, values = message.split(": "), document.section(*path).values
+    while len(words) > 1:
+        found = _below(values, words[0], path)
+        if found is None and (" " in words[0] or len(words) == 2 or _below(values, words[1], path) is None):
+            break
+        if found is not None:
+            path, values = found
+        words = words[1:]
+    return _refuse(document, path, ": ".join(words))
 
 
-def _without_key(path: KeyPath, message: str) -> str:
-    """The message without the key that it begins with, which the error names in full already."""
-    head, colon, rest = message.partition(": ")
-    return rest if colon and " " not in head else message
+def _below(values: Any, word: str, path: KeyPath) -> tuple[KeyPath, Any] | None:
+    """Path and value of what `word` (`hcgs.keep`) names in `values`, which stand under `path`, or at its end itself."""
+    for key in word.split("."):
+        if isinstance(values, dict) and key in values:
+            path, values = (*path, key), values[key]
+        elif path[-1:] != (key,):
+            return None
+    return path, values
 
 
 def _nearest(key: str, legal: list[str]) -> str:
@@ -102,7 +117,7 @@ def _convert_fraction(value: Any, document: Document, path: KeyPath) -> Fraction
     try:
         return parse_fraction(value)
     except UserError as error:
-        raise _refuse(document, path, _without_key(path, str(error))) from None
+        raise blame(document, path, str(error)) from None
 
 
 def _convert_scalar(hint: type, value: Any, document: Document, path: KeyPath) -> Any:

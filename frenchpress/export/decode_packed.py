@@ -1,6 +1,6 @@
 """Decode and score dev and test with a packed model.
 
-    python -m frenchpress.export.decode_packed --task exp/task exp/w8a16_hcgs16x
+    python -m frenchpress.export.decode_packed exp/w8a16_hcgs16x
 
 Writes exp/x/packed/{PER,decode_dev,decode_test} as stage 5 writes those of the trained model, and says utterance by
 utterance what came out otherwise.
@@ -41,13 +41,13 @@ def differing(one: Path, other: Path) -> list[str]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", type=Path, required=True, help="directory of features, references and graph")
+    parser.add_argument("--task", type=Path, help="the task that the model was trained on (as its train.yaml says)")
     parser.add_argument("--nj", type=int, default=1, help="processes that search (1)")
     parser.add_argument("experiment", type=Path, help="exp/x, with model.press in it")
     args = parser.parse_args()
-    task, runtime = Task.load(args.task), Runtime.load(args.experiment / PACKED)
+    task, runtime = Task.of(args.experiment, args.task), Runtime.load(args.experiment / PACKED)
     if runtime.model.outputs != task.num_pdfs or runtime.model.input.dim != task.feat_dim:
-        raise UserError(f"{args.experiment / PACKED}: made for another task than {args.task}")
+        raise UserError(f"{args.experiment / PACKED}: made for another task than {task.path}")
     print(f"{args.experiment / PACKED}: {'numpy' if runtime.level is None else LEVELS[runtime.level]}")
     out, options = args.experiment / "packed", load_model(args.experiment).config.decode
     out.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Pack a trained model into one file of integers: `python -m frenchpress.export.pack --task exp/task exp/x`.
+"""Pack a trained model into one file of integers: `python -m frenchpress.export.pack exp/x`.
 
 Writes `model.press` into the experiment's directory. Where the GMM system and the training set that the task came from
 lie as run.sh has them (or where --front and --train say), what turns audio into features goes into the file, and the
@@ -203,12 +203,12 @@ def _origin(task: Task, system: Path | None, train: Path | None) -> tuple[Path, 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", type=Path, required=True, help="the task that the model was trained on")
+    parser.add_argument("--task", type=Path, help="the task that the model was trained on (as its train.yaml says)")
     parser.add_argument("--front", type=Path, help="GMM system that its features come from, e.g. exp/tri3")
     parser.add_argument("--train", type=Path, help="training set with MFCC, e.g. data/train")
     parser.add_argument("experiment", type=Path, help="exp/x, with a trained model in it")
     args = parser.parse_args()
-    task = Task.load(args.task)
+    task = Task.of(args.experiment, args.task)
     packed, size = pack_experiment(args.experiment, task, _origin(task, args.front, args.train))
     content = -(-packed.content_bits // 8)
     kept = sum(m.kept for layer in packed.layers for m in (layer.input_matrix, layer.recurrent_matrix))

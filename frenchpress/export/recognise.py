@@ -33,7 +33,7 @@ from frenchpress.decode.search import Decoder
 from frenchpress.export.adapt import Adapter
 from frenchpress.export.front import GRAPH_FILES
 from frenchpress.export.recogniser import Recogniser, Segment, Settings
-from frenchpress.kaldi.audio import read_audio
+from frenchpress.kaldi.audio import read_audio_file
 from frenchpress.kaldi.audio_stream import stream_samples
 from frenchpress.kaldi.io import read_mats
 from frenchpress.packed.runtime import LEVELS, Runtime
@@ -126,7 +126,7 @@ def audio(name: str, rate: int) -> Iterator[NDArray[np.float32]]:
     if name == STANDARD_INPUT:
         yield from stream_samples(sys.stdin.buffer, rate, _called(name))
     else:
-        yield read_audio(str(Path(name).absolute()), Path.cwd(), rate, name)
+        yield read_audio_file(name, rate)
 
 
 def speaker_transform(path: Path, speaker: str, dim: int) -> NDArray[np.float64]:

@@ -127,9 +127,7 @@ def _comparison(model: AcousticModel, exported: bytes) -> str:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m frenchpress.export.to_onnx", description="Write a trained model as an ONNX file."
-    )
+    parser = argparse.ArgumentParser(description="Write a trained model as an ONNX file.")
     parser.add_argument("directory", type=Path, help="exp/x, with a trained model in it")
     parser.add_argument("--out", type=Path, help="the file (default: model.onnx in that directory)")
     args = parser.parse_args()

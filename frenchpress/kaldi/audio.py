@@ -22,7 +22,23 @@ def read_audio(entry: str, near: Path, rate: int, where: str, allow_pipes: bool 
     Errors: missing, empty, unreadable or truncated file; other sampling rate than `rate`; several channels.
     """
     name, data = _bytes_of(entry, near, where, allow_pipes)
-    at = f"{where}: {name}"
+    return _decoded(data, rate, f"{where}: {name}")
+
+
+def read_audio_file(path: Path | str, rate: int) -> np.ndarray:
+    """As `read_audio`, of a file; its name as given begins every error."""
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a directory, expected audio") from None
+    return _decoded(data, rate, str(path))
+
+
+def _decoded(data: bytes, rate: int, at: str) -> np.ndarray:
+    if not data:
+        raise UserError(f"{at}: empty file, expected audio")
     promised = _promised_bytes(data)
     if promised > len(data):
         raise UserError(f"{at}: truncated audio, {len(data)} bytes where its header promises {promised}")
@@ -75,8 +91,6 @@ def _bytes_of(entry: str, near: Path, where: str, allow_pipes: bool) -> tuple[st
         raise UserError(f"{where}: {error}") from None
     except IsADirectoryError:
         raise UserError(f"{where}: {entry} is a directory, expected audio") from None
-    if not data:
-        raise UserError(f"{where}: {path}: empty file, expected audio")
     return str(path), data
 
 

@@ -8,18 +8,18 @@ from pathlib import Path
 from frenchpress.common import UserError, run_main
 from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.compress.size import size_report
-from frenchpress.config import Config, load_config
+from frenchpress.config import Config, blame_layer, load_config
 from frenchpress.nnet.model import AcousticModel, Sizes
 
 
 def build_model(path: Path | str, config: Config, sizes: Sizes) -> AcousticModel:
-    """The untrained model of `config`; UserError, with the file's name, where something does not fit."""
+    """The untrained model of `config`; UserError, naming place and key or else `path`, where something is amiss."""
     try:
         model = AcousticModel(config, sizes)
         MaskSchedule(model).check(config.train.epochs)
         return model
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise blame_layer(config, path, str(error)) from None
 
 
 def check_line(path: Path | str, sizes: Sizes) -> str:

@@ -1,4 +1,4 @@
-"""Decode dev and test with a trained model: `python -m frenchpress.nnet.decode --task exp/task exp/x`.
+"""Decode dev and test with a trained model: `python -m frenchpress.nnet.decode exp/x`.
 
 Log posteriors minus log priors of the tied states go through the task's graph. The acoustic scale and the LM weight
 are chosen on dev; test is decoded and scored once with them.
@@ -145,18 +145,18 @@ def _config(directory: Path) -> Config:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Decode and score dev and test with a trained model.")
-    parser.add_argument("--task", type=Path, required=True, help="directory of features, references and graph")
+    parser.add_argument("--task", type=Path, help="the task that the model was trained on (as its train.yaml says)")
     parser.add_argument("--nj", type=int, default=1, help="processes that search (1)")
     parser.add_argument("out", type=Path, help="exp/x, with a trained model in it")
     args = parser.parse_args()
-    task, config = Task.load(args.task), _config(args.out)
+    config, task = _config(args.out), Task.of(args.out, args.task)
     make_deterministic(config)
     device = choose_device(config.train.device)
     model = load_model(args.out, device)
     if model.sizes.num_pdfs != task.num_pdfs or model.sizes.feat_dim != task.feat_dim:
         raise UserError(
             f"{args.out}: trained for {model.sizes.num_pdfs} tied states and {model.sizes.feat_dim} features, but "
-            f"{args.task} has {task.num_pdfs} and {task.feat_dim}; decode with the task that it was trained on"
+            f"{task.path} has {task.num_pdfs} and {task.feat_dim}; decode with the task that it was trained on"
         )
     # Before PER is written, which says that all is done.
     for epoch, per in decode_epochs(args.out, Decoding(task, config.decode, args.nj), device):

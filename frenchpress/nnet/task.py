@@ -29,6 +29,8 @@ from frenchpress.kaldi.scp import read_table
 from frenchpress.nnet.task_build import build
 from frenchpress.nnet.task_sources import SPLITS, kaldi_sources, own_sources
 
+_META = ("num_pdfs", "num_phones", "feat_dim", "phones", "pdf_counts", "source")
+
 
 class TaskSplit:
     """One of train, dev, test. Files are read when first asked for; features utterance by utterance."""
@@ -100,12 +102,26 @@ class Task:
     source: str
 
     @classmethod
+    def of(cls, experiment: Path, given: Path | None) -> Task:
+        """The task `given`, else the one that `experiment`, which is trained, has noted in its train.yaml."""
+        if given is not None:
+            return cls.load(given)
+        path = experiment / "train.yaml"
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; train the model first, or give --task DIR")
+        noted = _values(path, ("task",))["task"]
+        try:
+            return cls.load(str(noted))
+        except UserError as error:
+            raise UserError(f"{path}: task: {error}, or give --task DIR") from None
+
+    @classmethod
     def load(cls, path: Path | str) -> Task:
         """Open a task directory; UserError if it is not there or not whole."""
         path = Path(path)
         if not (path / "meta.yaml").is_file() or not (path / ".done").is_file():
             raise UserError(f"{path}: no finished task directory; stage 3 of run.sh makes it")
-        meta = _meta(path / "meta.yaml")
+        meta = _values(path / "meta.yaml", _META)
         counts = np.array(meta["pdf_counts"], np.int64)
         if len(counts) != meta["num_pdfs"] or len(meta["phones"]) != meta["num_phones"]:
             raise UserError(f"{path}/meta.yaml: its counts do not fit together; make the task again")
@@ -134,16 +150,16 @@ class Task:
         return TaskSplit(self.path / name)
 
 
-def _meta(path: Path) -> dict[str, Any]:
+def _values(path: Path, wanted: tuple[str, ...]) -> dict[str, Any]:
+    """A YAML file with at least the keys `wanted`."""
     try:
-        meta = yaml.safe_load("\n".join(read_lines(path)))
+        values = yaml.safe_load("\n".join(read_lines(path)))
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
-    wanted = ("num_pdfs", "num_phones", "feat_dim", "phones", "pdf_counts", "source")
-    missing = [name for name in wanted if not isinstance(meta, dict) or name not in meta]
+    missing = [name for name in wanted if not isinstance(values, dict) or name not in values]
     if missing:
-        raise UserError(f"{path}: no {missing[0]}; make the task again")
-    return meta
+        raise UserError(f"{path}: no {missing[0]}; make it again")
+    return values
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from frenchpress.common import UserError, atomic_path, run_main
-from frenchpress.config import load_config
+from frenchpress.common import atomic_path, run_main
 from frenchpress.report.collect import Measured, System, collect, read_reference
+from frenchpress.report.next_steps import next_steps
 
 LEGEND = """\
 How to read a row
@@ -149,43 +149,6 @@ def scored_on(systems: Sequence[System]) -> list[str]:
     for split in ("dev", "test"):
         sizes = {(m.utterances, m.phones) for s in systems if (m := getattr(s, split))}
         lines += [f"- {split}: {utts} utterances, {phones} phones" for utts, phones in sorted(sizes)]
-    return lines
-
-
-def _loads(path: Path) -> bool:
-    """Whether a .cfg is sound, so that it can be recommended."""
-    try:
-        load_config(path)
-    except UserError:
-        return False
-    return True
-
-
-def next_steps(exp: Path, experiments: Sequence[System], conf: Path) -> list[str]:
-    """What to do with this table: what was not run, seeds, where the errors are."""
-    done = {s.group for s in experiments}
-    lines = []
-    command = "./run.sh --stage 4" + ("" if exp == Path("exp") else f" --exp {exp}")
-    fresh = [p for p in sorted(conf.glob("*.cfg")) if p.stem not in done | {"base", "tiny"} and _loads(p)]
-    if fresh:
-        lines.append(f'- other design points: `{command} --conf "{" ".join(map(str, fresh[:3]))}"`')
-    single = [
-        g
-        for g in sorted(done - {"tiny"})
-        if sum(s.group == g for s in experiments) < 3 and (conf / f"{g}.cfg").exists()
-    ]
-    if single:
-        files = " ".join(str(conf / f"{g}.cfg") for g in single)
-        lines.append(f'- a spread to compare by: `{command} --seeds "1 2 3" --conf "{files}"`')
-    decoded = [s for s in experiments if s.dev]
-    if decoded:
-        best = min(decoded, key=lambda s: s.dev.per if s.dev else 100.0)
-        lines.append(
-            f"- where the errors are: `{exp}/{best.name}/decode_dev/per_phone`, and `per_speaker` beside it"
-        )
-    lines.append(
-        "- an experiment of your own: a new file in `conf/` that names its `base:` and says what differs"
-    )
     return lines
 
 

@@ -234,7 +234,7 @@ def test_learned_ranges_never_turn_negative_in_use(name):
 @pytest.mark.parametrize(
     "press, words",
     [
-        (LayerPress(act_bits=8, act_options={"range": "minimax"}), "range: 'minimax' is not known; use one of minmax"),
+        (LayerPress(act_bits=8, act_options={"range": "minimax"}), "range: unknown 'minimax', did you mean 'minmax'"),
         (LayerPress(act_bits=8, act_options={"percentile": 99.0}), "percentile: goes with range: percentile"),
         (LayerPress(act_bits=8, act_options={"range": "percentile", "percentile": 101}), "101 must be above 0"),
         (LayerPress(act_bits=8, act_options={"range": "mse", "batches": 0}), "batches: 0 must be at least 1"),
@@ -247,7 +247,7 @@ def test_learned_ranges_never_turn_negative_in_use(name):
         (LayerPress(act_bits=8, act_quantizer="pact", act_options={"decay": "much"}), "decay: 'much' is no float"),
         (LayerPress(act_bits=8, act_quantizer="pact", act_options={"decay": -1.0}), "decay: -1.0 is out of range"),
         (LayerPress(act_bits=1, act_quantizer="pact"), "pact takes 2 to 16 bits"),
-        (LayerPress(act_quantizer="pcat"), "'pcat' is not known; use one of fixed, dynamic, pact, lsq"),
+        (LayerPress(act_quantizer="pcat"), "unknown 'pcat', did you mean 'pact'"),
     ],
 )
 def test_what_does_not_apply_is_refused(press, words):

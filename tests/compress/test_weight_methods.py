@@ -252,7 +252,7 @@ def test_tables_are_not_in_the_state():
         (LayerPress(32, quantizer="ceil"), "quantizer: ceil would do nothing"),
         (LayerPress(8, quantizer="none"), "weight_bits: 8 would do nothing"),
         (LayerPress(32, quantizer_options={"per_row": True}), "quantizer_options would do nothing"),
-        (LayerPress(8, quantizer_options={"per_rwo": True}), "uniform: unknown option 'per_rwo'; it takes per_row"),
+        (LayerPress(8, quantizer_options={"per_rwo": True}), "unknown option 'per_rwo', did you mean 'per_row'"),
         (LayerPress(8, quantizer_options={"per_row": 1}), "per_row: 1 is no bool"),
         (LayerPress(4, quantizer="lsq", quantizer_options={"per_row": True}), "lsq: unknown option.*takes no options"),
     ],

@@ -153,6 +153,46 @@ BAD = {
         [":2: compress.lsmt*: matches no layer", "lstm0, lstm1, head_cd"],
     ),
     "two patterns": ("compress: {'lstm*': {}, '*0': {}}", ["lstm* and *0 both match lstm0"]),
+    "misspelt quantizer": (
+        "compress:\n  'lstm*':\n    weight_bits: 8\n    quantizer: unifrom",
+        [":4: compress.lstm*.quantizer: unknown 'unifrom', did you mean 'uniform'? (known: uniform, ceil, "],
+    ),
+    "misspelt quantizer of activations": (
+        "compress:\n  lstm1:\n    act_quantizer: dynamci",
+        [":3: compress.lstm1.act_quantizer: unknown 'dynamci', did you mean 'dynamic'? (known: fixed, "],
+    ),
+    "misspelt quantizer of one matrix": (
+        "compress:\n  lstm1:\n    input:\n      weight_bits: 2\n      quantizer: trenary",
+        [":5: compress.lstm1.input.quantizer: unknown 'trenary', did you mean 'ternary'?"],
+    ),
+    "misspelt option": (
+        "compress:\n  lstm1:\n    weight_bits: 8\n    quantizer_options:\n      per_rwo: true",
+        [":4: compress.lstm1.quantizer_options: uniform: unknown option 'per_rwo', did you mean 'per_row'?"],
+    ),
+    "misspelt value of an option": (
+        "compress:\n  lstm1:\n    act_bits: 8\n    act_options:\n      range: msee",
+        [":5: compress.lstm1.act_options.range: unknown 'msee', did you mean 'mse'?"],
+    ),
+    "misspelt mask": (
+        "compress:\n  lstm1:\n    mask:\n      method: guied",
+        [":4: compress.lstm1.mask.method: unknown 'guied', did you mean 'guided'? (known: hcgs, "],
+    ),
+    "mask without a method": (
+        "compress:\n  lstm1:\n    mask: {keep: 1/2}",
+        [":3: compress.lstm1.mask: method is missing; use one of hcgs, "],
+    ),
+    "mask that keeps too much": (
+        "compress:\n  lstm1:\n    mask:\n      method: hcgs\n      blocks: [4]\n      keep: [5/4]",
+        [":6: compress.lstm1.mask.keep: 5/4 is out of range"],
+    ),
+    "block in a smaller one": (
+        "compress:\n  lstm1:\n    hcgs:\n      blocks: [2, 4]",
+        [":4: compress.lstm1.hcgs.blocks: 4 lies inside 2"],
+    ),
+    "bits that a quantizer cannot have": (
+        "compress:\n  lstm1:\n    quantizer: ternary\n    weight_bits: 3",
+        [":4: compress.lstm1.weight_bits: 3: quantizer ternary takes 2 bits"],
+    ),
     "base not there": ("base: nowhere.cfg", [":1: base: no file", "nowhere.cfg"]),
     "base not a name": ("base: [1]", [":1: base: expected the name of a .cfg file"]),
 }

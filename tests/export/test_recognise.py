@@ -332,7 +332,8 @@ def test_bad_audio_is_one_clear_line(place, tmp_path, monkeypatch, capsys, name,
         soundfile.write(path, *given)
     with pytest.raises(UserError, match=message) as error:
         run(monkeypatch, capsys, place / "model.press", path)
-    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+    assert str(error.value).count(name) == 1
 
 
 def test_bad_models_and_graphs(place, tmp_path, monkeypatch, capsys):

@@ -128,6 +128,23 @@ def test_command_line(task, tmp_path, monkeypatch, capsys):
     assert "lm_weight=3" in run(monkeypatch, capsys, "--task", task.path, out)
 
 
+def test_the_task_is_the_one_that_training_noted(task, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "exp"
+    save_model(out, Sizes(40, STATES, PHONES))
+    with pytest.raises(UserError, match="train.yaml: no such file; train the model first, or give --task DIR"):
+        run(monkeypatch, capsys, out)
+    for noted, message in (
+        ("task: nowhere\n", "train.yaml: task: nowhere: no finished task .*, or give --task DIR"),
+        ("seed: 1\n", "train.yaml: no task; make it again"),
+        ("- 1\n", "train.yaml: no task; make it again"),
+    ):
+        (out / "train.yaml").write_text(noted)
+        with pytest.raises(UserError, match=message):
+            run(monkeypatch, capsys, out)
+    (out / "train.yaml").write_text(f"task: {task.path}\n")
+    assert run(monkeypatch, capsys, out) == (out / "PER").read_text()
+
+
 def test_what_does_not_fit_is_refused(task, tmp_path, monkeypatch, capsys):
     out = tmp_path / "exp"
     with pytest.raises(UserError, match="no trained model"):

@@ -165,6 +165,31 @@ def test_code_in_a_model_file_is_never_run(tmp_path):
 def test_check_says_the_size_before_anything_is_trained(tmp_path):
     line = check_line(ROOT / "conf/tiny.cfg", Sizes(40, 1000, 48))
     assert "107520 of 228864 weights kept" in line and "compression 8.1x" in line
-    (tmp_path / "x.cfg").write_text("compress: {head_cd: {hcgs: {blocks: [1024, 2], keep: [0.5, 0.5]}}}")
-    with pytest.raises(UserError, match=r"x\.cfg: compress: head_cd: .*1024 is larger than the matrix of 1000 x 512"):
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            "head_cd: {hcgs: {blocks: [1024, 2], keep: [0.5, 0.5]}}",
+            r"x\.cfg:2: compress\.head_cd\.hcgs\.blocks: a block of 1024 is larger than the matrix of 1000 x 512",
+        ),
+        (
+            "'lstm*': {hcgs: {blocks: [512], keep: [0.5]}}",
+            r"x\.cfg:2: compress\.lstm\*\.hcgs\.blocks: a block of 512 .* 512 x 440; use at most 440 \(layer lstm0\)$",
+        ),
+        (
+            "lstm1: {input: {mask: {method: block, block: 1024, keep: 0.5, after_epoch: 1}}}",
+            r"x\.cfg:2: compress\.lstm1\.input\.mask\.block: 1024 x 1024 is larger",
+        ),
+        (
+            "'*': {mask: {method: magnitude, keep: 0.5, after_epoch: 9}}",
+            r"x\.cfg:2: compress\.\*\.mask: magnitude: is as asked for after epoch 9 of 8; .* \(layer lstm0\)$",
+        ),
+        ("head_mono: {cell_bits: 8}", r"x\.cfg:2: compress\.head_mono\.cell_bits: only an LSTM layer"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_named_with_its_line(tmp_path, said, message):
+    (tmp_path / "x.cfg").write_text(f"compress:\n  {said}\n")
+    with pytest.raises(UserError, match=message):
         check_line(tmp_path / "x.cfg", Sizes(40, 1000, 48))

@@ -172,6 +172,7 @@ def test_full_disk_is_one_clear_line_and_can_be_gone_on_from(config, made_task, 
 
 
 def test_a_second_run_into_the_same_directory_is_refused(monkeypatch, config, made_task, tmp_path):
+    monkeypatch.setattr("frenchpress.common.files.LOCK_PATIENCE", 0.0)
     with locked_dir(tmp_path / "x"), pytest.raises(UserError, match="another run is writing here"):
         run(monkeypatch, config, made_task, tmp_path / "x")
 

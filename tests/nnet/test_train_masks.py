@@ -157,14 +157,14 @@ def test_probing_gives_every_weight_its_gradient(monkeypatch, compiled):
 @pytest.mark.parametrize(
     "override, words",
     [
-        ("compress.lstm1.mask.keep=0", "lstm1: mask: magnitude: keep: 0 is out of range"),
-        ("compress.lstm1.mask.method=magic", "lstm1: mask.method: 'magic' is not known"),
+        ("compress.lstm1.mask.keep=0", "lstm1.mask.keep: 0 is out of range"),
+        ("compress.lstm1.mask.method=magic", "lstm1.mask.method: unknown 'magic'"),
         (
             "compress.lstm1.mask.after_epoch=3",
-            "input_matrix: mask: magnitude: is as asked for after epoch 3 of 3",
+            "compress.lstm1.mask: magnitude: is as asked for after epoch 3 of 3",
         ),
         ("compress.lstm1.hcgs.blocks=[8, 2]", "compress.lstm1.mask: hcgs makes one already"),
-        ("compress.lstm0.recurrent.mask.block=32", "recurrent: block.*: 32 x 32 is larger than the matrix of 16 x 16"),
+        ("compress.lstm0.recurrent.mask.block=32", "recurrent.mask.block: 32 x 32 is larger than .* 16 x 16"),
         ("compress.lstm5.mask.keep=0.5", "compress.lstm5: matches no layer"),
     ],
 )

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
     ("arguments", "said"),
     [
         (["--stage", "9"], "--stage is '9', expected 0 to 6"),
+        (["--stage", "4", "--stop-stage", "3"], "--stage 4 comes after --stop-stage 3: nothing would be run"),
         (["--stagee", "1"], "no option --stagee"),
         (["--conf", "conf/none.cfg"], "conf/none.cfg: no such file"),
         (["--corpus", "timt"], "expected synth, timit or kaldi-data"),

@@ -76,7 +76,7 @@ def test_one_failure_does_not_stop_the_rest_and_the_same_command_goes_on(recipe,
 
 def test_stopped_by_a_signal_it_goes_on(recipe, task):
     exp = recipe.parents[1] / "exp/small"
-    more = ("--only", "float", "--epochs", "300")
+    more = ("--only", "float", "--epochs", "3000")
     with subprocess.Popen(
         command(recipe, task, *more), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as first:

@@ -2,14 +2,17 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 from frenchpress.common import UserError, digest, mark_done
-from frenchpress.report import table
+from frenchpress.config import config_from_dict
+from frenchpress.report import next_steps, table
 from frenchpress.report.collect import collect, read_reference
 
+ROOT = Path(__file__).resolve().parents[2]
 SIZE = {
     "parameters": 4_000_000,
     "kept": 250_000,
@@ -158,6 +161,24 @@ def test_what_to_try_next_names_what_was_not_run(tmp_path, monkeypatch, capsys):
     assert f'--conf "{conf}/w8a16.cfg"' in after
     assert f'--seeds "1 2 3" --conf "{conf}/lstm512.cfg"' in after
     assert "lstm512/decode_dev/per_phone" in after
+
+
+def test_other_design_points_go_from_mild_to_hard(tmp_path, monkeypatch, capsys):
+    experiment(tmp_path, "lstm512", 20.0)
+    text = run(tmp_path, monkeypatch, capsys, "--conf", ROOT / "conf")
+    order = [path.stem for path in next_steps.mild_to_hard(ROOT / "conf")]
+    assert order[:3] == ["base", "lstm512", "w8a16"] and order[-1] == "w6a13_hcgs16x"
+    assert order.index("w6a13") < order.index("w4a8_lsq") < order.index("w8a16_hcgs10x") < order.index("w8a16_hcgs16x")
+    (line,) = (line for line in text.splitlines() if "mild to hard" in line)
+    shown = [order.index(Path(word).stem) for word in line.split('"')[1].split()]
+    assert shown[0] == 2 and 2 < shown[1] < shown[2] == len(order) - 1
+
+
+def test_bits_left_count_what_is_kept():
+    press = {"weight_bits": 8, "hcgs": {"blocks": [4], "keep": [0.5]}, "recurrent": {"weight_bits": 4}}
+    heads = {"weight_bits": 2, "mask": {"method": "magnitude", "keep": 0.25, "after_epoch": 1}}
+    config = config_from_dict({"compress": {"lstm*": press, "head_*": heads}}, "test")
+    assert next_steps.bits_left(config) == pytest.approx((4 + 2 + 4 + 2 + 4 * 0.5) / 8)
 
 
 def test_empty_directory_has_a_table_too(tmp_path, monkeypatch, capsys):

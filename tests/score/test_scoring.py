@@ -154,7 +154,8 @@ def test_interrupted_evaluation_goes_on_and_ends_alike(tmp_path):
     assert [name for name, _ in again.asked] == ["dev", "test"]
 
 
-def test_second_writer_is_refused(tmp_path):
+def test_second_writer_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr("frenchpress.common.files.LOCK_PATIENCE", 0.0)
     with locked_dir(tmp_path), pytest.raises(UserError, match="another run is writing here"):
         run_evaluate(tmp_path, FakeSearch())
 

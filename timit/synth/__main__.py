@@ -11,7 +11,7 @@ from timit.synth.corpus import SIZES, build
 
 def main() -> None:
     """Command-line entry."""
-    parser = argparse.ArgumentParser(prog="timit.synth", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="LDC93S1 tree to write")
     parser.add_argument("--size", choices=[*SIZES], default="small", help="timit: 3696/400/192 utterances")
     parser.add_argument("--nj", type=int, default=1, help="processes side by side")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, unknown
 from frenchpress.compress.activations.base import ActQuantizer, DynamicActQuantizer
 from frenchpress.compress.activations.learned import LsqActQuantizer, PactQuantizer
 from frenchpress.compress.activations.ranges import RANGES
@@ -34,8 +34,7 @@ ACT_QUANTIZERS: dict[str, type[ActQuantizer]] = {
 
 def make_act_quantizer(name: str, bits: int, limit: float | None = None, **options: Any) -> ActQuantizer:
     """The activation quantizer registered as `name`; UserError names what would be right."""
-    if name not in ACT_QUANTIZERS:
-        raise UserError(f"act_quantizer: {name!r} is not known; use one of {', '.join(ACT_QUANTIZERS)}")
+    _check_name(name)
     check_bits(bits, "act_bits")
     kind = ACT_QUANTIZERS[name]
     if bits not in kind.takes:
@@ -49,9 +48,13 @@ def act_quantizer_of(press: LayerPress, limit: float | None = None) -> ActQuanti
     if press.act_bits != FLOAT_BITS:
         return make_act_quantizer(name, press.act_bits, limit, **options)
     # The method may serve other activations of the layer; what it is called is checked all the same.
-    if name not in ACT_QUANTIZERS:
-        raise UserError(f"act_quantizer: {name!r} is not known; use one of {', '.join(ACT_QUANTIZERS)}")
+    _check_name(name)
     return FixedActQuantizer(FLOAT_BITS, limit)
+
+
+def _check_name(name: str) -> None:
+    if name not in ACT_QUANTIZERS:
+        raise UserError(f"act_quantizer: {unknown(name, ACT_QUANTIZERS)}")
 
 
 def refuse_unused_act(press: LayerPress, *quantizers: ActQuantizer) -> None:

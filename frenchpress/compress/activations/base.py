@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
 from frenchpress.common import UserError
-from frenchpress.compress.options import FLOAT_BITS, NoOptions, check_bits
-from frenchpress.compress.quantizers import largest_integer, round_scale, straight_through, to_grid
+from frenchpress.compress.quantizers import BitQuantizer, largest_integer, round_scale, straight_through, to_grid
 
 
-class ActQuantizer(nn.Module):
+class ActQuantizer(BitQuantizer):
     """Base of the activation quantizers: symmetric uniform grid over [-range, range], one scale per tensor.
 
     `limit`: the range when it is known (1.0 for LSTM outputs), else None. Inside a recurrence a tensor is there only
     when it is over, so `grid` says what can be said before, and `observe` is shown the tensor after it.
     """
 
-    Options: ClassVar[type] = NoOptions
-    takes: ClassVar[range] = range(1, FLOAT_BITS + 1)
-
     def __init__(self, bits: int, limit: float | None = None, options: object = None) -> None:
-        super().__init__()
-        check_bits(bits, "act_bits")
+        super().__init__(bits)
         if limit is not None and not limit > 0:
             raise UserError(f"activation range: {limit} must be above 0")
-        self.bits = bits
-
-    @property
-    def is_float(self) -> bool:
-        """True when nothing is quantized."""
-        return self.bits == FLOAT_BITS
-
-    @property
-    def levels(self) -> int:
-        """Number of values of a quantized activation at a given scale."""
-        return 2 if self.bits == 1 else 2 * largest_integer(self.bits) + 1
-
-    @property
-    def stored_bits(self) -> int:
-        """Bits of one activation."""
-        return self.bits
 
     @property
     def clips(self) -> bool:
@@ -101,10 +78,6 @@ class ActQuantizer(nn.Module):
         with torch.no_grad():
             scale = self.scale_of(self.range_of(x), x.dtype)
             return to_grid(x, scale, self.bits).to(torch.int64), scale
-
-    def extra_repr(self) -> str:
-        """Bits, for printing a model."""
-        return f"bits={self.bits}"
 
 
 def largest(x: Tensor) -> Tensor:

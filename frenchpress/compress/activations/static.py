@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, unknown
 from frenchpress.compress.activations.base import ActQuantizer, largest
 from frenchpress.compress.activations.ranges import KL_BITS, RANGES, Histogram
 from frenchpress.compress.options import bit_range
@@ -28,7 +28,7 @@ class FixedOptions:
     def __post_init__(self) -> None:
         legal = ("minmax", *RANGES)
         if self.range is not None and self.range not in legal:
-            raise UserError(f"range: {self.range!r} is not known; use one of {', '.join(legal)}")
+            raise UserError(f"range: {unknown(self.range, legal)}")
         if self.percentile is not None:
             if self.range != "percentile":
                 raise UserError("percentile: goes with range: percentile alone")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, unknown
 from frenchpress.compress.codes.bitmap import Bitmap, Full, Lines
 from frenchpress.compress.codes.bits import BitReader, BitWriter
 from frenchpress.compress.codes.blockcoo import BlockCoo
@@ -44,7 +44,7 @@ class Encoded:
 def make_index_code(name: str, **options: object) -> IndexCode:
     """The index code registered as `name`; UserError names the registered ones, or the option it does not have."""
     if name not in INDEX_CODES:
-        raise UserError(f"index code: {name!r} is not known; use one of {', '.join(INDEX_CODES)}")
+        raise UserError(f"index code: {unknown(name, INDEX_CODES)}")
     try:
         return INDEX_CODES[name](**options)
     except TypeError:
@@ -66,7 +66,7 @@ def encode_parts(
     if not needed <= width <= WIDEST:
         raise UserError(f"{width} bits do not fit these integers; use {needed} to {WIDEST}")
     if values not in VALUE_CODES:
-        raise UserError(f"value code: {values!r} is not known; use one of {', '.join(VALUE_CODES)}")
+        raise UserError(f"value code: {unknown(values, VALUE_CODES)}")
     header, index, rest = BitWriter(), BitWriter(), BitWriter()
     header.put(16 * list(VALUE_CODES).index(values) + _CODES.index(type(code)), 8)
     for number in (*mask.shape, integers.shape[0] // mask.shape[0] if mask.shape[0] else 1):

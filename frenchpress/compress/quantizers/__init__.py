@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, unknown
 from frenchpress.compress.options import FLOAT_BITS, LayerPress, bit_range, check_bits, read_method_options
-from frenchpress.compress.quantizers.base import GridQuantizer, NoQuantizer, Quantizer
+from frenchpress.compress.quantizers.base import BitQuantizer, GridQuantizer, NoQuantizer, Quantizer
 from frenchpress.compress.quantizers.few import BinaryQuantizer, TernaryQuantizer
 from frenchpress.compress.quantizers.grid import largest_integer, round_scale, scale_bits, straight_through, to_grid
 from frenchpress.compress.quantizers.powers import PowerQuantizer, PowerSumQuantizer
@@ -20,6 +20,7 @@ from frenchpress.compress.quantizers.uniform import LsqQuantizer, UniformQuantiz
 
 __all__ = [
     "QUANTIZERS",
+    "BitQuantizer",
     "GridQuantizer",
     "Quantizer",
     "largest_integer",
@@ -47,7 +48,7 @@ QUANTIZERS: dict[str, type[Quantizer]] = {
 def make_quantizer(name: str, bits: int, **options: Any) -> Quantizer:
     """The weight quantizer registered as `name` with `bits` bits; UserError names what would be right."""
     if name not in QUANTIZERS:
-        raise UserError(f"quantizer: {name!r} is not known; use one of {', '.join(QUANTIZERS)}")
+        raise UserError(f"quantizer: {unknown(name, QUANTIZERS)}")
     check_bits(bits, "weight_bits")
     kind = QUANTIZERS[name]
     if bits not in kind.takes:

@@ -1,4 +1,4 @@
-"""What every weight quantizer is, and the one that leaves weights in float."""
+"""What every quantizer is, every one of weights, and the one that leaves weights in float."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from frenchpress.compress.options import FLOAT_BITS, NoOptions, check_bits
 from frenchpress.compress.quantizers.grid import largest_integer, scale_bits, straight_through
 
 
-class Quantizer(nn.Module):
-    """Base of the weight quantizers: `bits` of those in `takes`, rows along the last dimension.
+class BitQuantizer(nn.Module):
+    """Base of all quantizers, of weights and of activations: `bits` of those in `takes`.
 
-    `Options` is the dataclass of what a `.cfg` can say in `quantizer_options`.
+    `Options` is the dataclass of what a `.cfg` can say of the method.
     """
 
     Options: ClassVar[type] = NoOptions
     takes: ClassVar[range] = range(1, FLOAT_BITS + 1)
 
-    def __init__(self, bits: int = FLOAT_BITS, options: object = None) -> None:
+    def __init__(self, bits: int) -> None:
         super().__init__()
         check_bits(bits, "bits")
         self.bits = bits
@@ -41,6 +41,17 @@ class Quantizer(nn.Module):
         """Bits that a stored value needs."""
         return self.bits
 
+    def extra_repr(self) -> str:
+        """Bits, for printing a model."""
+        return f"bits={self.bits}"
+
+
+class Quantizer(BitQuantizer):
+    """Base of the weight quantizers: rows along the last dimension."""
+
+    def __init__(self, bits: int = FLOAT_BITS, options: object = None) -> None:
+        super().__init__(bits)
+
     def scales_stored(self, rows: int) -> int:
         """Number of scales stored with a matrix of `rows` rows."""
         return 0
@@ -57,10 +68,6 @@ class Quantizer(nn.Module):
     def integers(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(int64 integers, scale)`, scale broadcastable to `x`; UserError for a float quantizer."""
         raise UserError("a float matrix has no integers; give weight_bits below 32")
-
-    def extra_repr(self) -> str:
-        """Bits, for printing a model."""
-        return f"bits={self.bits}"
 
 
 class GridQuantizer(Quantizer):

@@ -11,10 +11,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, unknown
 from frenchpress.compress.masks import Block, Choose, drawn, fill_hierarchy, largest
 from frenchpress.compress.options import parse_fraction
 from frenchpress.compress.sparsity.base import MaskMethod, block_means, check_block, read_block, spread
+
+_GROW = ("gradient", "random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +135,8 @@ class DynamicMask(MaskMethod):
         object.__setattr__(self, "keep", parse_fraction(self.keep))
         if not 0 < self.drop < 1:
             raise UserError(f"drop: {self.drop} is out of range; it must be above 0 and below 1")
-        if self.grow not in ("gradient", "random"):
-            raise UserError(f"grow: {self.grow!r} is not known; use gradient or random")
+        if self.grow not in _GROW:
+            raise UserError(f"grow: {unknown(self.grow, _GROW)}")
 
     @property
     def by_weight(self) -> bool:

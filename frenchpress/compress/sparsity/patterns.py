@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, unknown
 from frenchpress.compress.masks import Block, kept_of
 from frenchpress.compress.sparsity.base import MaskMethod, check_block, cut, join, keep_largest, read_block
 from frenchpress.compress.sparsity.dictionary import (
@@ -19,6 +19,8 @@ from frenchpress.compress.sparsity.dictionary import (
     read_patterns,
     searched_patterns,
 )
+
+_PLACES, _DICTIONARIES = ("best", "random"), ("random", "search", "kmeans")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +76,14 @@ class PatternMask(MaskMethod):
     _file: ClassVar[Tensor | None] = None
 
     def __post_init__(self) -> None:
-        if self.place not in ("best", "random"):
-            raise UserError(f"place: {self.place!r} is not known; use best or random")
+        if self.place not in _PLACES:
+            raise UserError(f"place: {unknown(self.place, _PLACES)}")
         given = {name: getattr(self, name) for name in ("block", "nonzeros", "count")}
         if self.dictionary.endswith(".npy"):
             self._read([name for name, value in given.items() if value is not None])
             return
-        if self.dictionary not in ("random", "search", "kmeans"):
-            raise UserError(f"dictionary: {self.dictionary!r} is not known; use random, search, kmeans or a .npy file")
+        if self.dictionary not in _DICTIONARIES:
+            raise UserError(f"dictionary: {unknown(self.dictionary, (*_DICTIONARIES, 'a .npy file'))}")
         for name, value in given.items():
             if value is None:
                 raise UserError(f"{name} is missing; a {self.dictionary} dictionary needs block, nonzeros and count")

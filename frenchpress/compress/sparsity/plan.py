@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, unknown
 from frenchpress.compress.options import read_method_options
 from frenchpress.compress.sparsity.base import OUTSIDE, MaskMethod
 from frenchpress.compress.sparsity.timing import Timing
@@ -34,7 +34,10 @@ class MaskPlan:
         UserError where the options do not fit the shape, whenever the mask is to be chosen.
         """
         one = (shape[0] // gates, shape[1])
-        self.method.check(one)
+        try:
+            self.method.check(one)
+        except UserError as error:
+            raise UserError(f"mask: {self.name}: {error}") from None
         if not self.method.by_weight:
             return torch.cat([self.method.make(one, generator) for _ in range(self.parts(gates))])
         return torch.ones(self.parts(gates) * one[0], one[1], dtype=torch.bool)
@@ -73,8 +76,10 @@ def read_plan(said: Mapping[str, Any], methods: Mapping[str, type[MaskMethod]]) 
     """The plan of a `mask:` section; UserError for what is unknown, missing, impossible or would do nothing."""
     values = {key: value for key, value in said.items() if value is not None}
     name = values.pop("method", None)
+    if name is None:
+        raise UserError(f"mask: method is missing; use one of {', '.join(methods)}")
     if name not in methods:
-        raise UserError(f"mask.method: {name!r} is not known; use one of {', '.join(methods)}")
+        raise UserError(f"mask.method: {unknown(name, methods)}")
     return make_plan(name, methods[name], values, f"mask: {name}")
 
 

@@ -124,9 +124,9 @@ def test_what_does_not_fit_is_one_clear_line():
         (lambda: encode(integers, mask.astype(int), bitmap), "mask int64"),
         (lambda: encode(integers, mask, bitmap, bits=2), "2 bits do not fit these integers; use 3 to 32"),
         (lambda: encode(integers, mask, bitmap, bits=33), "33 bits do not fit"),
-        (lambda: encode(integers, mask, bitmap, "zip"), "'zip' is not known; use one of fixed, huffman"),
+        (lambda: encode(integers, mask, bitmap, "zip"), r"unknown 'zip' \(known: fixed, huffman"),
         (lambda: encode(integers, mask, make_index_code("full")), "1 of 16 weights are removed"),
-        (lambda: make_index_code("cooo"), "'cooo' is not known; use one of full, bitmap"),
+        (lambda: make_index_code("cooo"), "unknown 'cooo', did you mean 'coo'"),
         (lambda: make_index_code("coo", side=3), "coo: does not take the options side"),
     ]
     for call, line in refusals:
