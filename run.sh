@@ -32,6 +32,7 @@
 #   --task DIR          features, targets and graph (EXP/task)
 #   --only "A B*"       these of its experiments, names or patterns (all)
 #   --epochs N, --set "K=V K=V"   keys to override in all of its experiments; the table says so
+#   --jobs J            its experiments side by side (1); with --set train.threads=1 the quickest on one machine
 #   --results DIR       where RESULTS.md and figures are written (the study's directory)
 set -euo pipefail
 
@@ -55,6 +56,7 @@ task=
 only=
 epochs=
 set=
+jobs=
 results=
 
 cd "$(dirname "$0")"
@@ -78,10 +80,10 @@ case $corpus-$synth_size in
   *) die "--corpus is '$corpus', expected synth, timit or kaldi-data" ;;
 esac
 if [ -n "$recipe" ]; then
-  exec steps/run_study.sh --nj "$nj" --seeds "$seeds" --only "$only" --epochs "$epochs" --set "$set" \
+  exec steps/run_study.sh --nj "$nj" --seeds "$seeds" --only "$only" --epochs "$epochs" --set "$set" --jobs "${jobs:-1}" \
     --results "$results" "$recipe" "${task:-$exp/task}" "$exp/$(basename "$recipe")"
 fi
-for n in task only epochs set results; do [ -z "${!n}" ] || die "--$n is of a study; it needs --recipe DIR"; done
+for n in task only epochs set jobs results; do [ -z "${!n}" ] || die "--$n is of a study; it needs --recipe DIR"; done
 if [ "$corpus" != synth ] && [ -z "$corpus_dir" ] && [ -z "$kaldi_s5" ] && [ "$stage" = 0 ]; then
   die "--corpus $corpus needs --corpus-dir DIR"
 fi

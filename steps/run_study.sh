@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run a study: train and decode its experiments one after another, and write its table and figures after each.
+# Run a study: train and decode its experiments, and write its table and figures after each.
 #
 #   steps/run_study.sh [options] <recipe-dir> <task-dir> <exp-dir>
 #   e.g.: steps/run_study.sh --seeds "1 2 3" recipes/bits exp/task exp/bits
@@ -8,6 +8,8 @@
 #   --only "A B*"      run these experiments alone, names or patterns (all)
 #   --epochs N         short for --set train.epochs=N
 #   --set "K=V K=V"    keys of every configuration to override; the table says so
+#   --jobs J           experiments side by side (1). On one machine, J with one thread each (--set train.threads=1) get
+#                      more done than one with J threads, which wait for each other at every time step
 #   --nj J             processes that decode side by side (1)
 #   --results DIR      where RESULTS.md and figures are written (the recipe's directory)
 # Writes <exp-dir>/<experiment>-seed<N>, <exp-dir>/conf and <exp-dir>/log. An experiment that fails does not stop the
@@ -18,6 +20,7 @@ seeds=
 only=
 epochs=
 set=
+jobs=1
 nj=1
 results=
 
@@ -26,6 +29,7 @@ results=
 recipe=${1%/} task=$2 exp=$3
 
 [ -f "$recipe/study.yaml" ] || { echo "error: $0: $recipe/study.yaml: no such file" >&2; exit 1; }
+[[ $jobs =~ ^[1-9][0-9]*$ ]] || { echo "error: $0: --jobs is '$jobs', expected a number of experiments" >&2; exit 1; }
 for f in "$task/meta.yaml" "$task/graph/HCLG.fst"; do
   [ -f "$f" ] || { echo "error: $0: $f: no such file; stages 0 to 3 of run.sh make the task" >&2; exit 1; }
 done
@@ -44,13 +48,15 @@ plan=$(python -m frenchpress.report.study_plan --task "$task" --seeds "$seeds" -
   "$recipe" "$exp")
 mapfile -t runs < <(printf '%s' "$plan")
 
-# In the background and waited for, so that a signal stops what is running at once and not hours later.
+# Each run in the background and waited for, so that a signal stops it at once and not hours later. In the shell of a run
+# `child` is the program that it waits for; `running` are the runs under way, by process.
 child=
+declare -A running=()
 stop() {
   trap '' INT TERM HUP
-  [ -z "$child" ] || kill "$child" 2>/dev/null || true
+  [ -z "$child${!running[*]}" ] || kill $child "${!running[@]}" 2>/dev/null || true
   wait
-  echo "$0: stopped: the same command goes on from here" >&2
+  [ "$BASH_SUBSHELL" -gt 0 ] || echo "$0: stopped: the same command goes on from here" >&2
   exit 130
 }
 trap stop INT TERM HUP
@@ -69,10 +75,19 @@ table() { attend table python -m frenchpress.report.study_results --out "${resul
 
 failed=()
 number=0
-for run in "${runs[@]}"; do
+start() {
   number=$((number + 1))
-  printf '%s  %d of %d: %s\n' "$(date +%H:%M:%S)" "$number" "${#runs[@]}" "$run"
-  if attempt "$run"; then
+  printf '%s  %d of %d: %s\n' "$(date +%H:%M:%S)" "$number" "${#runs[@]}" "$1"
+  ( running=(); trap stop INT TERM HUP; attempt "$1" ) & running[$!]=$1
+}
+# Wait for one of the runs under way to end; say how, and write the table.
+finish() {
+  local pid run status=0
+  wait -n -p pid "${!running[@]}" || status=$?
+  run=${running[$pid]}
+  unset "running[$pid]"
+  [ "$jobs" = 1 ] || echo "    $run:"
+  if [ "$status" = 0 ]; then
     rm -f "$exp/log/$run.failed"
     sed 's/^/    /' "$exp/$run/PER"
   else
@@ -81,7 +96,20 @@ for run in "${runs[@]}"; do
     echo "    ${failed[-1]}" >&2
   fi
   table || failed+=("the table after $run")
+}
+# A line of the plan: a run, and those that it starts or learns from, which must have ended.
+must_wait() {
+  local need
+  [ "${#running[@]}" -lt "$jobs" ] || return 0
+  for need in "$@"; do [[ " ${running[*]} " != *" $need "* ]] || return 0; done
+  return 1
+}
+for line in "${runs[@]}"; do
+  read -ra names <<< "$line"
+  while must_wait "${names[@]:1}"; do finish; done
+  start "${names[0]}"
 done
+while [ "${#running[@]}" -gt 0 ]; do finish; done
 [ "${#runs[@]}" -gt 0 ] || table || failed+=("the table")
 
 echo "${results:-$recipe}/RESULTS.md"

@@ -1,7 +1,8 @@
 """Check a study and say what is left to run: `python -m frenchpress.report.study_plan --task exp/task recipes/X exp/X`.
 
-Writes the resolved configuration of every run to <exp-dir>/conf/<experiment>-seed<N>.cfg and prints, for the runs that
-are not finished, `<experiment>-seed<N>`. Seeds are the outer loop: stopped early, a study has all its points once.
+Writes the resolved configuration of every run to <exp-dir>/conf/<experiment>-seed<N>.cfg and prints a line for each run
+that is not finished: `<experiment>-seed<N>` and the runs that it starts or learns from. Seeds are the outer loop:
+stopped early, a study has all its points once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from frenchpress.common import UserError, atomic_path, digest, is_done, read_lin
 from frenchpress.config import Config, config_to_dict, config_to_yaml
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.checkpoint import CONFIG, stamp
-from frenchpress.nnet.given import given_digests, given_names
+from frenchpress.nnet.given import given_digests, given_names, given_places
 from frenchpress.nnet.model import FINAL, Sizes
 from frenchpress.nnet.task import Task
 from frenchpress.report.collect import read_experiment
@@ -115,7 +116,7 @@ def main() -> None:
     check_models(study, todo, Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
     for name, seed, config in left:
         write_config(args.exp / "conf" / f"{name}-seed{seed}.cfg", config, study, args.set)
-        print(f"{name}-seed{seed}")
+        print(f"{name}-seed{seed}", *(place.name for place in given_places(config, args.exp / name).values()))
     print(f"{args.recipe}: {len(plan)} runs, {len(plan) - len(left)} finished before", file=sys.stderr)
 
 

@@ -1,6 +1,7 @@
 """`./run.sh --recipe` as its users call it, on a small made task: failures, going on, being stopped."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -72,6 +73,20 @@ def test_one_failure_does_not_stop_the_rest_and_the_same_command_goes_on(recipe,
     text = (recipe / "RESULTS.md").read_text()
     assert "Without a result" not in text and "| w8 " in text
     assert (exp / "float-seed1/final.pt").read_bytes() == model
+
+
+def test_side_by_side_is_the_same_and_waits_for_what_is_needed(recipe, task):
+    later = '  w4: {overrides: {compress: {default: {weight_bits: 4}}, train: {init: "float-seed{seed}"}}}\n'
+    (recipe / "study.yaml").write_text(STUDY + later)
+    exp = recipe.parents[1] / "exp/small"
+    together = run(recipe, task, "--jobs", "3")
+    assert together.returncode == 0, together.stderr
+    assert together.stdout.index("    float-seed1:") < together.stdout.index("3 of 3: w4-seed1")
+    models = {path: path.read_bytes() for path in sorted(exp.glob("*/final.pt"))}
+    assert len(models) == 3
+    shutil.rmtree(exp)
+    assert run(recipe, task).returncode == 0
+    assert {path: path.read_bytes() for path in models} == models
 
 
 def test_stopped_by_a_signal_it_goes_on(recipe, task):
