@@ -1,7 +1,7 @@
 """The ground every room stands on: errors for users, safe files, command-line entry."""
 
 from frenchpress.common.cli import run_main
-from frenchpress.common.errors import UserError, unknown
+from frenchpress.common.errors import UserError, blaming, unknown
 from frenchpress.common.files import atomic_dir, atomic_path, locked_dir, read_lines
 from frenchpress.common.stamp import digest, is_done, mark_done
 
@@ -9,6 +9,7 @@ __all__ = [
     "UserError",
     "atomic_dir",
     "atomic_path",
+    "blaming",
     "digest",
     "is_done",
     "locked_dir",

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
     """Bad input, said in one line: the file, the line or key, what is wrong and what would be right."""
+
+
+@contextmanager
+def blaming(what: object) -> Iterator[None]:
+    """Let a UserError from inside begin with `what` it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from None
 
 
 def unknown(word: object, known: Iterable[str], what: str = "") -> str:

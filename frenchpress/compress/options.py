@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Any, get_args, get_type_hints
 
-from frenchpress.common import UserError, unknown
+from frenchpress.common import UserError, blaming, unknown
 
 FLOAT_BITS = 32
 
@@ -180,10 +180,8 @@ def read_method_options(kind: type, values: dict[str, Any], where: str) -> Any:
         if not _fits(value, hints[name]):
             wanted = " or ".join(t.__name__ for t in _alternatives(hints[name]) if t is not type(None))
             raise UserError(f"{where}: {name}: {value!r} is no {wanted}")
-    try:
+    with blaming(where):
         return kind(**values)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:

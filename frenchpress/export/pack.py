@@ -11,8 +11,6 @@ training needs, stays behind. docs/packed_model.md describes the file.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,7 +20,7 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
-from frenchpress.common import UserError, run_main
+from frenchpress.common import UserError, blaming, run_main
 from frenchpress.compress import PressedWeight
 from frenchpress.compress.activations import ActQuantizer
 from frenchpress.export.front import copy_graph, find_system, make_front
@@ -56,25 +54,17 @@ def pack_model(
     """The integers of a trained model; UserError that names the layer when it has none."""
     layers = list(model.lstm.items())
     first = layers[0][1].act_in
-    with _blaming(layers[0][0]):
+    with blaming(layers[0][0]):
         step, bits = _step(first), first.bits
     given = _input(model, step, bits)
     packed = []
     for name, layer in layers:
-        with _blaming(name):
+        with blaming(name):
             packed.append(_lstm(layer, step, bits))
             step, bits = _step(layer.act_out), layer.act_out.bits
-    with _blaming("head_cd"):
+    with blaming("head_cd"):
         head = _head(model.head_cd, step, bits, log_priors(pdf_counts), pdf_counts)
     return PackedModel(given, tuple(packed), head, meta, front)
-
-
-@contextmanager
-def _blaming(layer: str) -> Iterator[None]:
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{layer}: {error}") from None
 
 
 def _step(act: ActQuantizer) -> float:
@@ -177,10 +167,8 @@ def pack_experiment(directory: Path, task: Task, origin: tuple[Path, Path] | Non
     if origin is not None:
         front, meta["mfcc"] = make_front(*origin, task)
         copy_graph(origin[0] / "graph", directory / "graph")
-    try:
+    with blaming(directory):
         packed = pack_model(model, task.pdf_counts, meta, front)
-    except UserError as error:
-        raise UserError(f"{directory}: {error}") from None
     return packed, write_model(directory / PACKED, packed)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, blaming
 from frenchpress.kaldi.datadir import DataDir
 from frenchpress.kaldi.scp import is_pipe, resolve, run_pipe
 
@@ -71,10 +71,8 @@ def file_state(data: DataDir) -> str:
     for utt, entry in data.wav.items():
         total.update(f"{utt} {entry}".encode())
         if not is_pipe(entry):
-            try:
+            with blaming(data.where("wav.scp", utt)):
                 state = resolve(entry, data.path).stat()
-            except UserError as error:
-                raise UserError(f"{data.where('wav.scp', utt)}: {error}") from None
             total.update(f" {state.st_size} {state.st_mtime_ns}\n".encode())
     return total.hexdigest()
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 from kaldiio import matio
 
-from frenchpress.common import UserError, atomic_path
+from frenchpress.common import UserError, atomic_path, blaming
 from frenchpress.kaldi.binary import HEADER, BinaryWriter
 from frenchpress.kaldi.scp import open_entry, read_scp
 
@@ -36,10 +36,8 @@ class MatrixReader(Mapping[str, np.ndarray]):
     def __getitem__(self, key: str) -> np.ndarray:
         entry = self.entries[key]
         where = f"{self.path}: {key} ({entry})"
-        try:
+        with blaming(f"{self.path}: {key}"):
             handle = open_entry(entry, self.path.parent, self.allow_pipes)
-        except UserError as error:
-            raise UserError(f"{self.path}: {key}: {error}") from None
         with handle:
             return _checked(_read_matrix(handle, where), where)
 

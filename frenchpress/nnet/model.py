@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, blaming
 from frenchpress.compress.units import Units, is_cell_plan, link
 from frenchpress.config import Config, config_from_dict, layer_presses
 from frenchpress.config.load import HEADS
@@ -52,7 +50,7 @@ class AcousticModel(nn.Module):
         # What an LSTM gives lies within one; dropout scales up what it leaves.
         limit = 1.0 / (1.0 - lstm.dropout)
         for i, name in enumerate(list(presses)[: lstm.layers]):
-            with _blaming(name):
+            with blaming(f"compress: {name}"):
                 self.lstm[name] = QuantLSTMLayer(
                     inputs if i == 0 else lstm.cells,
                     lstm.cells,
@@ -63,7 +61,7 @@ class AcousticModel(nn.Module):
                     generator=_generator(config.seed, i),
                 )
         for i, (name, outputs) in enumerate((("head_cd", sizes.num_pdfs), ("head_mono", sizes.num_phones))):
-            with _blaming(name):
+            with blaming(f"compress: {name}"):
                 generator = _generator(config.seed, lstm.layers + i)
                 setattr(self, name, PressedLinear(lstm.cells, outputs, presses[name], limit, generator))
         self.units = self._link_units()
@@ -76,7 +74,7 @@ class AcousticModel(nn.Module):
                 raise UserError(f"compress: {name}: mask: cell: only an LSTM layer has cells; use row or column")
         for i, (name, layer) in enumerate(layers):
             after = [layers[i + 1][1].input_matrix] if i + 1 < len(layers) else heads
-            with _blaming(name):
+            with blaming(f"compress: {name}"):
                 found.append(link([layer.input_matrix, layer.recurrent_matrix], [layer.recurrent_matrix, *after]))
         return [units for units in found if units is not None]
 
@@ -128,15 +126,6 @@ def _generator(seed: int, layer: int) -> torch.Generator:
     """Each layer draws its mask and weights by itself, so that what is done to one leaves the others alone."""
     state = np.random.SeedSequence([seed, layer]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0] >> 1))
-
-
-@contextmanager
-def _blaming(layer: str) -> Iterator[None]:
-    """Name the layer whose options do not fit."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"compress: {layer}: {error}") from None
 
 
 def read_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

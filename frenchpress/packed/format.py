@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, blaming
 from frenchpress.packed.bits import BitReader
 from frenchpress.packed.index import Level, decode_index
 from frenchpress.packed.model import (
@@ -81,23 +81,19 @@ def read_model(path: Path | str) -> PackedModel:
 
 def parse_model(data: bytes, name: str = "packed model") -> PackedModel:
     """The model in the bytes of a file. Nothing in it is executed, and nothing is read outside of it."""
-    try:
+    with blaming(name):
         found = _sections(memoryview(data))
         outline = _outline(found)
         layers = tuple(_section(s, _lstm) for s in found.layers)
         model = PackedModel(outline.input, layers, _section(found.head, _head), outline.meta, outline.front)
         _check_chain(model)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
     return model
 
 
 def parse_outline(data: bytes, name: str = "packed model") -> Outline:
     """The outline of the model in the bytes of a file, whose weights are not looked at; UserError when damaged."""
-    try:
+    with blaming(name):
         return _outline(_sections(memoryview(data)))
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
 
 
 _Piece = tuple[bytes, memoryview]
@@ -145,11 +141,9 @@ def _sections(data: memoryview) -> _Sections:
 
 def _section(section: _Piece, parse: Callable[[_Bytes], T]) -> T:
     piece = _Bytes(section[1])
-    try:
+    with blaming(f"section {section[0].decode()}"):
         result = parse(piece)
         piece.finish()
-    except UserError as error:
-        raise UserError(f"section {section[0].decode()}: {error}") from None
     return result
 
 

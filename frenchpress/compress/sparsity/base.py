@@ -79,6 +79,17 @@ class MaskMethod:
         raise NotImplementedError
 
 
+@dataclass(frozen=True, kw_only=True)
+class BlockMethod(MaskMethod):
+    """Base of the methods with blocks of one size. `block`: a side, or [height, width]."""
+
+    block: int | list | tuple
+
+    def check(self, shape: tuple[int, int]) -> None:
+        """The block must fit in."""
+        check_block(self.block, shape, "block")
+
+
 def read_block(value: object, what: str) -> Block:
     """Height and width of `32` or `[32, 16]`; UserError unless they are whole numbers from 1 up."""
     pair = [value, value] if isinstance(value, int) and not isinstance(value, bool) else value

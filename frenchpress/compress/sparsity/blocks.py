@@ -14,7 +14,7 @@ from torch import Tensor
 from frenchpress.common import UserError, unknown
 from frenchpress.compress.masks import Block, Choose, drawn, fill_hierarchy, largest
 from frenchpress.compress.options import parse_fraction
-from frenchpress.compress.sparsity.base import MaskMethod, block_means, check_block, read_block, spread
+from frenchpress.compress.sparsity.base import BlockMethod, MaskMethod, block_means, check_block, read_block, spread
 
 _GROW = ("gradient", "random")
 
@@ -115,7 +115,7 @@ class GuidedMask(HierarchyMask):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DynamicMask(MaskMethod):
+class DynamicMask(BlockMethod):
     """Blocks that change while training at constant density (after RigL, Evci et al. 2020, sec. 3, and SET).
 
     Starts as one-level CGS: each row of blocks keeps `keep` of them. At each update every row drops the fraction `drop`
@@ -124,7 +124,6 @@ class DynamicMask(MaskMethod):
     New weights start at zero. A block that was just dropped does not come back at once.
     """
 
-    block: int | list | tuple
     keep: Fraction | float | str
     drop: float = 0.3
     grow: str = "gradient"
@@ -162,10 +161,6 @@ class DynamicMask(MaskMethod):
     def pattern_size(self) -> Block:
         """The block: kept or not."""
         return self.block
-
-    def check(self, shape: tuple[int, int]) -> None:
-        """The block must fit in."""
-        check_block(self.block, shape, "block")
 
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None

@@ -14,6 +14,7 @@ from frenchpress.compress.masks import Block, kept_of
 from frenchpress.compress.options import parse_fraction
 from frenchpress.compress.sparsity.base import (
     OUTSIDE,
+    BlockMethod,
     MaskMethod,
     block_means,
     check_block,
@@ -72,10 +73,8 @@ class PruneMask(MagnitudeMask):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockMask(_OneFraction):
+class BlockMask(_OneFraction, BlockMethod):
     """The `keep` blocks of a matrix with the largest mean magnitudes, wherever they lie (Narang et al. 2017)."""
-
-    block: int | list | tuple
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,10 +93,6 @@ class BlockMask(_OneFraction):
     def group(self, shape: tuple[int, int]) -> Block:
         """The block."""
         return self.block
-
-    def check(self, shape: tuple[int, int]) -> None:
-        """The block must fit in."""
-        check_block(self.block, shape, "block")
 
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None

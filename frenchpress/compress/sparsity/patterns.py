@@ -11,7 +11,7 @@ from torch import Tensor
 
 from frenchpress.common import UserError, unknown
 from frenchpress.compress.masks import Block, kept_of
-from frenchpress.compress.sparsity.base import MaskMethod, check_block, cut, join, keep_largest, read_block
+from frenchpress.compress.sparsity.base import BlockMethod, cut, join, keep_largest, read_block
 from frenchpress.compress.sparsity.dictionary import (
     check_dictionary,
     clustered_patterns,
@@ -24,13 +24,12 @@ _PLACES, _DICTIONARIES = ("best", "random"), ("random", "search", "kmeans")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CooMask(MaskMethod):
+class CooMask(BlockMethod):
     """The `nonzeros` largest weights of each block, which a block-local list of places stores.
 
     A block at the edge keeps the same share of what it has, rounded half up, at least one.
     """
 
-    block: int | list | tuple
     nonzeros: int
     share_gates: bool = False
 
@@ -45,10 +44,6 @@ class CooMask(MaskMethod):
         """Non-zeros over the weights of a block."""
         return self.nonzeros / (self.block[0] * self.block[1])
 
-    def check(self, shape: tuple[int, int]) -> None:
-        """The block must fit in."""
-        check_block(self.block, shape, "block")
-
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
     ) -> Tensor:
@@ -59,7 +54,7 @@ class CooMask(MaskMethod):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PatternMask(MaskMethod):
+class PatternMask(BlockMethod):
     """Every block has one of the patterns of a dictionary (PatDNN, Niu et al. 2020; PCONV, Ma et al. 2020).
 
     `dictionary`: `random`; `search`, `kmeans`, from the blocks of the trained matrix; or the name of a `.npy` file of
@@ -116,10 +111,6 @@ class PatternMask(MaskMethod):
     def pattern_size(self) -> Block:
         """Of the patterns."""
         return self.block
-
-    def check(self, shape: tuple[int, int]) -> None:
-        """The block must fit in."""
-        check_block(self.block, shape, "block")
 
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frenchpress.common import UserError, unknown
+from frenchpress.common import UserError, blaming, unknown
 from frenchpress.compress.options import read_method_options
 from frenchpress.compress.sparsity.base import OUTSIDE, MaskMethod
 from frenchpress.compress.sparsity.timing import Timing
@@ -34,10 +34,8 @@ class MaskPlan:
         UserError where the options do not fit the shape, whenever the mask is to be chosen.
         """
         one = (shape[0] // gates, shape[1])
-        try:
+        with blaming(f"mask: {self.name}"):
             self.method.check(one)
-        except UserError as error:
-            raise UserError(f"mask: {self.name}: {error}") from None
         if not self.method.by_weight:
             return torch.cat([self.method.make(one, generator) for _ in range(self.parts(gates))])
         return torch.ones(self.parts(gates) * one[0], one[1], dtype=torch.bool)
