@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,3 +25,12 @@ def mboshi() -> Path:
 def kaldi_mboshi() -> Path:
     """What real Kaldi computed from it: an s5 directory and golden files."""
     return _reference("kaldi_mboshi")
+
+
+@pytest.fixture
+def one_thread():
+    """For small matrices on busy machines, where threads would wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from made_cfg import write_cfg
 
 from frenchpress.common import UserError
 from frenchpress.config import (
@@ -22,14 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "conf").glob("*.cfg"))
 
 
-def cfg(tmp_path, text, name="x.cfg"):
-    path = tmp_path / name
-    path.write_text(text)
-    return path
-
-
 def test_empty_file_is_the_published_float_model(tmp_path):
-    config = load_config(cfg(tmp_path, "# nothing\n"))
+    config = load_config(write_cfg(tmp_path, "# nothing\n"))
     assert (config.seed, config.model.context, config.model.lstm.cells) == (2234, (5, 5), 512)
     assert all(press.weight_bits == 32 and press.hcgs is None for press in layer_presses(config).values())
 
@@ -44,7 +39,7 @@ def test_base_cfg_says_what_the_schema_defaults_to():
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_files_load_and_survive_being_written_out(path, tmp_path):
     config = load_config(path)
-    assert load_config(cfg(tmp_path, config_to_yaml(config))) == config
+    assert load_config(write_cfg(tmp_path, config_to_yaml(config))) == config
     assert config_from_dict(config_to_dict(config), "x") == config
 
 
@@ -60,9 +55,9 @@ def test_shipped_points_are_the_published_ones():
 
 def test_extension_merges_key_by_key(tmp_path):
     text = "train: {epochs: 3, lr: {lstm: 0.1}}\ncompress: {'lstm*': {weight_bits: 8, act_bits: 9}}\n"
-    cfg(tmp_path, text, "a.cfg")
-    cfg(tmp_path, "base: a.cfg\ntrain: {lr: {head_cd: 0.2}}\ncompress: {'lstm*': {act_bits: 4}}\n", "b.cfg")
-    config = load_config(cfg(tmp_path, "base: b.cfg\nmodel: {context: [1, 2]}\n"))
+    write_cfg(tmp_path, text, "a.cfg")
+    write_cfg(tmp_path, "base: a.cfg\ntrain: {lr: {head_cd: 0.2}}\ncompress: {'lstm*': {act_bits: 4}}\n", "b.cfg")
+    config = load_config(write_cfg(tmp_path, "base: b.cfg\nmodel: {context: [1, 2]}\n"))
     assert (config.train.epochs, config.train.lr.lstm, config.train.lr.head_cd) == (3, 0.1, 0.2)
     press = layer_presses(config)["lstm0"]
     assert (press.weight_bits, press.act_bits, config.model.context) == (8, 4, (1, 2))
@@ -70,7 +65,7 @@ def test_extension_merges_key_by_key(tmp_path):
 
 def test_exact_name_then_pattern_then_default(tmp_path):
     text = "compress: {default: {weight_bits: 3}, 'lstm*': {weight_bits: 4}, lstm1: {weight_bits: 5}}"
-    presses = layer_presses(load_config(cfg(tmp_path, text)))
+    presses = layer_presses(load_config(write_cfg(tmp_path, text)))
     assert {name: press.weight_bits for name, press in presses.items()} == {
         "lstm0": 4,
         "lstm1": 5,
@@ -81,16 +76,16 @@ def test_exact_name_then_pattern_then_default(tmp_path):
 
 @pytest.mark.parametrize("keep", ["[4/16, 0.25]", "['4/16', 1/4]"])
 def test_fractions_both_ways(tmp_path, keep):
-    config = load_config(cfg(tmp_path, f"compress: {{lstm0: {{hcgs: {{blocks: [32, 2], keep: {keep}}}}}}}"))
+    config = load_config(write_cfg(tmp_path, f"compress: {{lstm0: {{hcgs: {{blocks: [32, 2], keep: {keep}}}}}}}"))
     assert config.compress["lstm0"].hcgs.keep == (Fraction(1, 4), Fraction(1, 4))
 
 
 def test_numbers_without_a_dot_are_numbers(tmp_path):
-    assert load_config(cfg(tmp_path, "train: {eps: 1e-8, alpha: 0, clip: 5}")).train.eps == 1e-8
+    assert load_config(write_cfg(tmp_path, "train: {eps: 1e-8, alpha: 0, clip: 5}")).train.eps == 1e-8
 
 
 def test_overrides(tmp_path):
-    path = cfg(tmp_path, "compress: {'lstm*': {weight_bits: 8}}")
+    path = write_cfg(tmp_path, "compress: {'lstm*': {weight_bits: 8}}")
     config = load_config(path, ["train.epochs=2", "compress.lstm*.weight_bits=4", "train.eps=1e-6", "seed=1"])
     assert (config.train.epochs, config.train.eps, config.seed) == (2, 1e-6, 1)
     assert config.compress["lstm*"].weight_bits == 4
@@ -200,7 +195,7 @@ BAD = {
 
 @pytest.mark.parametrize("text, words", BAD.values(), ids=BAD)
 def test_bad_input_is_one_clear_line(tmp_path, text, words):
-    path = cfg(tmp_path, text)
+    path = write_cfg(tmp_path, text)
     with pytest.raises(UserError) as error:
         load_config(path)
     message = str(error.value)
@@ -210,19 +205,19 @@ def test_bad_input_is_one_clear_line(tmp_path, text, words):
 
 
 def test_circular_base(tmp_path):
-    cfg(tmp_path, "base: b.cfg", "a.cfg")
-    cfg(tmp_path, "base: c.cfg", "b.cfg")
-    cfg(tmp_path, "\nbase: a.cfg", "c.cfg")
+    write_cfg(tmp_path, "base: b.cfg", "a.cfg")
+    write_cfg(tmp_path, "base: c.cfg", "b.cfg")
+    write_cfg(tmp_path, "\nbase: a.cfg", "c.cfg")
     with pytest.raises(UserError, match=r"c\.cfg:2: base: circular: .*a\.cfg -> .*b\.cfg -> .*c\.cfg -> .*a\.c"):
         load_config(tmp_path / "a.cfg")
     with pytest.raises(UserError, match="circular"):
-        load_config(cfg(tmp_path, "base: self.cfg", "self.cfg"))
+        load_config(write_cfg(tmp_path, "base: self.cfg", "self.cfg"))
 
 
 def test_error_names_the_file_that_says_it(tmp_path):
-    base = cfg(tmp_path, "train:\n  epochs: -1\n", "a.cfg")
+    base = write_cfg(tmp_path, "train:\n  epochs: -1\n", "a.cfg")
     with pytest.raises(UserError, match=f"^{base}:2: train.epochs: -1"):
-        load_config(cfg(tmp_path, "base: a.cfg"))
+        load_config(write_cfg(tmp_path, "base: a.cfg"))
 
 
 @pytest.mark.parametrize(
@@ -238,7 +233,7 @@ def test_error_names_the_file_that_says_it(tmp_path):
 )
 def test_bad_overrides(tmp_path, text, word):
     with pytest.raises(UserError, match=word) as error:
-        load_config(cfg(tmp_path, ""), [text])
+        load_config(write_cfg(tmp_path, ""), [text])
     assert str(error.value).startswith(f"--set {text}")
 
 
@@ -248,7 +243,7 @@ def test_missing_file(tmp_path):
 
 
 def test_differences_name_the_key_and_both_values(tmp_path):
-    one, other = (config_to_dict(load_config(cfg(tmp_path, f"train: {{epochs: {n}}}"))) for n in (2, 3))
+    one, other = (config_to_dict(load_config(write_cfg(tmp_path, f"train: {{epochs: {n}}}"))) for n in (2, 3))
     assert list(config_differences(one, other)) == [("train.epochs", 2, 3)]
 
 

@@ -17,6 +17,8 @@ from frenchpress.export.session import open_session  # noqa: E402
 from frenchpress.export.to_onnx import OUTPUTS, differences, export_model, largest_difference, static_grid  # noqa: E402
 from frenchpress.nnet.model import AcousticModel, Sizes  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = Sizes(feat_dim=6, num_pdfs=11, num_phones=5)
 INPUTS = 18
 HCGS = {"blocks": [4, 2], "keep": ["1/2", "1/2"]}
@@ -28,14 +30,6 @@ PRESSES = {
     "w1_hcgs": {"weight_bits": 1, "hcgs": {**HCGS, "share_gates": False}},
     "ceil": {"weight_bits": 3, "quantizer": "ceil"},
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make(press, layers=2, batch_norm=True, calibrate=True):

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from plain_lstm import reference
 
 from frenchpress.common import UserError
 from frenchpress.compress import HcgsOptions, LayerPress, MatrixPress
@@ -46,22 +47,6 @@ def settle(layer, x, lengths):
         for q in (layer.act_in, layer.act_out, layer.act_cell):
             if q is not None and q.clips:
                 (q.limit if q.learned is None else q.learned).mul_(0.6)
-
-
-def reference(layer, x, lengths):
-    sequences = [x[b, : int(n)] for b, n in enumerate(lengths)]
-    projections = layer.norm(layer.act_in(torch.cat(sequences)) @ layer.input_matrix().t())
-    outputs = x.new_zeros(x.shape[0], x.shape[1], layer.cells)
-    weight = layer.recurrent_matrix()
-    for b, sequence in enumerate(projections.split([int(n) for n in lengths])):
-        h = c = x.new_zeros(layer.cells)
-        for t, frame in enumerate(sequence):
-            i, f, g, o = (frame + weight @ h).chunk(4)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-            c = c if layer.act_cell is None else layer.act_cell(c)
-            h = layer.act_out(o.sigmoid() * c.tanh())
-            outputs[b, t] = h
-    return outputs
 
 
 @pytest.mark.parametrize("press", PRESSES.values(), ids=PRESSES)

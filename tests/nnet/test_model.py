@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_cfg import write_cfg
 
 from frenchpress.common import UserError
 from frenchpress.config import config_from_dict, config_to_dict, load_config
 from frenchpress.nnet.check import check_line
 from frenchpress.nnet.data import Frames
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = Sizes(feat_dim=40, num_pdfs=30, num_phones=7)
@@ -23,15 +26,6 @@ PRESSED = {
         "head_*": {"weight_bits": 4, "act_bits": 8},
     },
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small matrices on busy machines: threads would wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make(values, sizes=SIZES):
@@ -190,6 +184,6 @@ def test_check_says_the_size_before_anything_is_trained(tmp_path):
     ],
 )
 def test_what_does_not_fit_the_model_is_named_with_its_line(tmp_path, said, message):
-    (tmp_path / "x.cfg").write_text(f"compress:\n  {said}\n")
+    path = write_cfg(tmp_path, f"compress:\n  {said}\n")
     with pytest.raises(UserError, match=message):
-        check_line(tmp_path / "x.cfg", Sizes(40, 1000, 48))
+        check_line(path, Sizes(40, 1000, 48))

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from made_cfg import write_cfg
+from train_command import run, run_once
 
 from frenchpress.common import UserError, locked_dir, mark_done
 from frenchpress.nnet import train as module
@@ -29,31 +31,14 @@ train: {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 2
 
 @pytest.fixture
 def config(tmp_path):
-    path = tmp_path / "small.cfg"
-    path.write_text(SMALL)
-    return path
-
-
-def run(monkeypatch, config, task, out, *more):
-    """The command line, in this process."""
-    command = ["train", "--config", config, "--task", task, *more, out]
-    monkeypatch.setattr(sys, "argv", [str(part) for part in command])
-    threads = torch.get_num_threads()
-    try:
-        module.main()
-    finally:
-        torch.use_deterministic_algorithms(False)
-        torch.set_num_threads(threads)
+    return write_cfg(tmp_path, SMALL)
 
 
 @pytest.fixture(scope="module")
 def undisturbed_run(made_task, tmp_path_factory):
     """A run that nothing disturbs, made once."""
     place = tmp_path_factory.mktemp("undisturbed")
-    (place / "small.cfg").write_text(SMALL)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        run(monkeypatch, place / "small.cfg", made_task, place / "x")
-    return place / "x"
+    return run_once(write_cfg(place, SMALL), made_task, place / "x")
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """Training with masks that change: interrupted runs repeat to the byte, the average and the best model follow."""
 
 import json
-import sys
 from contextlib import suppress
 
 import pytest
 import torch
 import yaml
+from made_cfg import write_cfg
+from train_command import run, run_once
 
 from frenchpress.common import UserError
 from frenchpress.compress import LayerPress, PressedWeight
@@ -35,23 +36,11 @@ train: {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 2
 """
 
 
-def run(monkeypatch, config, task, out, *more):
-    monkeypatch.setattr(sys, "argv", [str(p) for p in ("train", "--config", config, "--task", task, *more, out)])
-    threads = torch.get_num_threads()
-    try:
-        module.main()
-    finally:
-        torch.use_deterministic_algorithms(False)
-        torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def whole(made_task, tmp_path_factory):
     """A run that nothing disturbs, made once."""
     place = tmp_path_factory.mktemp("masks")
-    (place / "masks.cfg").write_text(CONFIG)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        run(monkeypatch, place / "masks.cfg", made_task, place / "x")
+    run_once(write_cfg(place, CONFIG, "masks.cfg"), made_task, place / "x")
     return place
 
 
@@ -87,8 +76,8 @@ train: {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 2
 
 
 def test_pruned_inside_a_structure_and_stopped_it_ends_with_the_same_bytes(monkeypatch, made_task, tmp_path):
-    (tmp_path / "pruned.cfg").write_text(PRUNED)
-    run(monkeypatch, tmp_path / "pruned.cfg", made_task, tmp_path / "whole")
+    path = write_cfg(tmp_path, PRUNED)
+    run(monkeypatch, path, made_task, tmp_path / "whole")
     step, taken = module.step, []
 
     def stopping(current, batch):
@@ -101,7 +90,7 @@ def test_pruned_inside_a_structure_and_stopped_it_ends_with_the_same_bytes(monke
     monkeypatch.setattr(module, "step", stopping)
     for _ in range(12):
         with suppress(KeyboardInterrupt):
-            run(monkeypatch, tmp_path / "pruned.cfg", made_task, tmp_path / "broken")
+            run(monkeypatch, path, made_task, tmp_path / "broken")
     assert (tmp_path / "broken" / "final.pt").read_bytes() == (tmp_path / "whole" / "final.pt").read_bytes()
     matrix = load_model(tmp_path / "whole").lstm["lstm0"].recurrent_matrix
     assert matrix.density == 1 / 8 and not (matrix.mask & ~matrix.within).any()
@@ -184,8 +173,7 @@ train: {epochs: 3, batch: 4, threads: 1, device: cpu, average: 0.9}
 
 
 def test_cells_go_from_every_matrix_that_makes_or_reads_them(monkeypatch, made_task, tmp_path):
-    (tmp_path / "cells.cfg").write_text(CELLS)
-    run(monkeypatch, tmp_path / "cells.cfg", made_task, tmp_path / "x")
+    run(monkeypatch, write_cfg(tmp_path, CELLS), made_task, tmp_path / "x")
     model = load_model(tmp_path / "x")
     kept = []
     for layer in model.lstm.values():
@@ -224,7 +212,7 @@ def test_cells_go_from_every_matrix_that_makes_or_reads_them(monkeypatch, made_t
     ],
 )
 def test_cells_that_cannot_go(monkeypatch, made_task, tmp_path, override, words):
-    (tmp_path / "cells.cfg").write_text(CELLS)
+    path = write_cfg(tmp_path, CELLS)
     with pytest.raises(UserError, match=words) as error:
-        run(monkeypatch, tmp_path / "cells.cfg", made_task, tmp_path / "x", "--set", override)
+        run(monkeypatch, path, made_task, tmp_path / "x", "--set", override)
     assert "\n" not in str(error.value) and not (tmp_path / "x").exists()

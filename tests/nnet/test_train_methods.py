@@ -1,9 +1,8 @@
 """Training with learned, calibrated and drawn quantizers: interrupted runs repeat, ranges are learnt and averaged."""
 
-import sys
-
 import pytest
-import torch
+from made_cfg import write_cfg
+from train_command import run
 
 from frenchpress.common import UserError
 from frenchpress.compress import learned_ranges
@@ -24,21 +23,9 @@ train: {epochs: 2, batch: 4, threads: 1, device: cpu, average: 0.9}
 """
 
 
-def run(monkeypatch, config, task, out, *more):
-    monkeypatch.setattr(sys, "argv", [str(p) for p in ("train", "--config", config, "--task", task, *more, out)])
-    threads = torch.get_num_threads()
-    try:
-        module.main()
-    finally:
-        torch.use_deterministic_algorithms(False)
-        torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def config(tmp_path):
-    path = tmp_path / "methods.cfg"
-    path.write_text(CONFIG)
-    return path
+    return write_cfg(tmp_path, CONFIG)
 
 
 def test_stopped_after_every_few_steps_ends_with_the_same_bytes(monkeypatch, config, made_task, tmp_path):

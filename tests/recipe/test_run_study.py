@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from made_cfg import write_cfg
 from small_task import add_graph, make_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +42,7 @@ def task(tmp_path_factory):
 def recipe(tmp_path):
     directory = tmp_path / "recipes/small"
     directory.mkdir(parents=True)
-    (directory / "small.cfg").write_text(SMALL)
+    write_cfg(directory, SMALL, "small.cfg")
     (directory / "study.yaml").write_text(STUDY)
     return directory
 

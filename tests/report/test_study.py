@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from made_cfg import write_cfg
 
 from frenchpress.common import UserError
 from frenchpress.nnet.check import build_model
@@ -42,7 +43,7 @@ variants:
 @pytest.fixture
 def recipe(tmp_path):
     """Writes a study.yaml and returns its directory."""
-    (tmp_path / "small.cfg").write_text("model: {lstm: {cells: 16}}\ncompress: {default: {weight_bits: 32}}\n")
+    write_cfg(tmp_path, "model: {lstm: {cells: 16}}\ncompress: {default: {weight_bits: 32}}\n", "small.cfg")
 
     def write(text):
         (tmp_path / "study.yaml").write_text(text)

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import yaml
+from made_cfg import write_cfg
 
 from frenchpress.common import digest, mark_done
 from frenchpress.config import config_to_dict
@@ -34,7 +35,7 @@ SIZES = {"density": 0.5, "weight_ratio": 2.0, "compression_ratio": 7.5, "stored_
 def recipe(tmp_path):
     directory = tmp_path / "recipe"
     directory.mkdir()
-    (directory / "small.cfg").write_text("compress: {default: {weight_bits: 32}}\n")
+    write_cfg(directory, "compress: {default: {weight_bits: 32}}\n", "small.cfg")
     (directory / "study.yaml").write_text(STUDY)
     return directory
 
