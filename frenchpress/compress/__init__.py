@@ -3,13 +3,14 @@
 from frenchpress.compress.activations import ActQuantizer, act_quantizer_of, make_act_quantizer, refuse_unused_act
 from frenchpress.compress.masks import gate_mask, hcgs_index_bits, hcgs_mask
 from frenchpress.compress.options import HcgsOptions, LayerPress, MatrixPress, parse_fraction
-from frenchpress.compress.quantizers import Quantizer, make_quantizer, quantizer_of
+from frenchpress.compress.quantizers import BitQuantizer, Quantizer, make_quantizer, quantizer_of
 from frenchpress.compress.size import MatrixSize, size_report
 from frenchpress.compress.structure import BlockStructure
 from frenchpress.compress.weight import PressedWeight, asked_density, check_press, learned_ranges
 
 __all__ = [
     "ActQuantizer",
+    "BitQuantizer",
     "BlockStructure",
     "HcgsOptions",
     "LayerPress",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from frenchpress.common import UserError, digest, read_lines
-from frenchpress.compress import ActQuantizer, PressedWeight, Quantizer
+from frenchpress.compress import BitQuantizer, PressedWeight
 from frenchpress.config import Config
 from frenchpress.nnet.checkpoint import CONFIG
 from frenchpress.nnet.distill import Teacher
@@ -93,7 +93,7 @@ def start_from(model: AcousticModel, given: AcousticModel, place: Path) -> None:
     modules = dict(given.named_modules())
     for name, module in model.named_modules():
         other = modules.get(name)
-        if isinstance(module, (Quantizer, ActQuantizer)) and type(other) is type(module) and other.bits == module.bits:
+        if isinstance(module, BitQuantizer) and type(other) is type(module) and other.bits == module.bits:
             module.load_state_dict(other.state_dict())
 
 
@@ -101,7 +101,7 @@ def _learnt(model: AcousticModel) -> dict[str, Tensor]:
     """The tensors of a model by name, those of masks and quantizers left out."""
     values = model.state_dict()
     for name, module in model.named_modules():
-        if isinstance(module, (Quantizer, ActQuantizer)):
+        if isinstance(module, BitQuantizer):
             for key in module.state_dict():
                 values.pop(f"{name}.{key}", None)
         elif isinstance(module, PressedWeight):
