@@ -72,7 +72,7 @@ class QuantLSTMLayer(nn.Module):
             return native_lstm.run(self, x, _checked_lengths(x, lengths))
         rows, sizes = _packing(x, lengths)
         packed = x.reshape(-1, self.inputs).index_select(0, rows)
-        projections = self._shift(project(self.act_in(packed), self.input_matrix))
+        projections = self.shift(project(self.act_in(packed), self.input_matrix))
         h = F.dropout(self._recurrence(projections, sizes), self.dropout, self.training)
         out = h.new_zeros(x.shape[0] * x.shape[1], self.cells).index_copy(0, rows, h)
         return out.view(x.shape[0], x.shape[1], self.cells)
@@ -85,7 +85,7 @@ class QuantLSTMLayer(nn.Module):
         weight = self.recurrent_matrix() if structure is None else self.recurrent_matrix.compact(structure)
         return lstm_recurrence(projections, weight, sizes, structure, self.act_out, self.act_cell)
 
-    def _shift(self, projections: Tensor) -> Tensor:
+    def shift(self, projections: Tensor) -> Tensor:
         """Batch norm or bias, on packed projections [N, 4 cells]. One frame alone has no variance to go by."""
         if self.norm is None:
             return projections + self.bias

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from interpreted_triton import DEVICE, INTERPRET, kernels
+from interpreted_triton import DEVICE, INTERPRET, ON_GPU, kernels
 
 from frenchpress.compress.structure import compact, gate_structure
 from frenchpress.kernels.gpu import launch
@@ -56,7 +56,7 @@ def run_both(mask, weight, sizes, projections, tiling, scale, generator):
     for dtype, device in ((torch.float32, DEVICE), (torch.float64, "cpu")):
         p, w = (v.to(device, dtype).requires_grad_() for v in (projections, weight))
         if dtype == torch.float64:
-            out = reference(p, w, sizes, None if scale is None else scale.double())
+            out = reference(p, w, sizes, None if scale is None else scale.cpu().double())
         else:
             out = gpu_recurrence(p, w, sizes, Tiles(mask.to(device), tiling), None, scale)
         results.append((out.detach(), *torch.autograd.grad((out * upstream.to(out)).sum(), (p, w))))
@@ -158,11 +158,34 @@ def structure_on(structure, device):
     )
 
 
+@pytest.mark.skipif(not ON_GPU, reason="takes a GPU, whose programs run side by side")
+@pytest.mark.parametrize("batch, density", [(8, 1.0), (8, 1 / 16), (40, 1 / 16), (3, 1 / 4)])
+def test_programs_of_a_whole_gpu_wait_for_each_other(batch, density, monkeypatch):
+    generator = torch.Generator().manual_seed(batch)
+    mask, weight, sizes, projections = random_case(generator, 512, batch, 200, density)
+    on = launch.machine(DEVICE)
+    tiling = launch.choose_tiling(512, batch, on)
+    got, wanted = run_both(mask, weight, sizes, projections, tiling, None, generator)
+    check(got, wanted, slack=1e-3)
+    tiles, weight, projections = Tiles(mask.to(DEVICE), tiling), weight.to(DEVICE), projections.to(DEVICE)
+    projections.requires_grad_()
+
+    def outcome():
+        out = gpu_recurrence(projections, weight, sizes, tiles)
+        return out, *torch.autograd.grad(out.square().sum(), projections)
+
+    together = [outcome() for _ in range(50)]
+    monkeypatch.setattr(launch, "machine", lambda device: launch.Machine(0, on.memory))
+    one_by_one = outcome()
+    assert all(torch.equal(a, b) for other in together for a, b in zip(other, one_by_one))
+
+
 def test_a_nan_stays_in_its_sequence_and_is_not_swallowed():
     tiles = Tiles(torch.ones(16, 4, dtype=torch.bool, device=DEVICE), Tiling(4, 8))
     projections = torch.zeros(6, 16, device=DEVICE)
     projections[1] = float("nan")
-    out = gpu_recurrence(projections, torch.ones(16, 4, device=DEVICE), [2, 2, 2], tiles, None, torch.tensor(0.01))
+    weight, scale = torch.ones(16, 4, device=DEVICE), torch.tensor(0.01, device=DEVICE)
+    out = gpu_recurrence(projections, weight, [2, 2, 2], tiles, None, scale)
     assert out[1::2].isnan().all() and not out[::2].isnan().any()
 
 

@@ -16,7 +16,7 @@ leaves a quarter of that or less. But the steps hang on each other, so what coun
 
 The last is what is done. cuDNN's float32 LSTM, a matrix product and an elementwise kernel per step, is expected at 5 to
 10 us a step and direction, a loop over torch operations at 50 to 100. These are estimates from the hardware's figures
-and from the machine code of the kernels (500 to 750 instructions per thread and step): nothing was timed on a GPU yet.
+and from the machine code of the kernels (600 to 900 instructions per thread and step): nothing was timed on a GPU yet.
 
 How it is kept right:
 
@@ -58,16 +58,30 @@ def why_not(device: torch.device) -> str | None:
     found, wanted = triton_version(), ".".join(map(str, TRITON_NEEDED))
     if found is None:
         return "Triton is not installed (pip install -e '.[gpu]')"
-    return None if found >= TRITON_NEEDED else f"they need Triton {wanted}, this is {found[0]}.{found[1]}"
+    if found < TRITON_NEEDED:
+        return f"they need Triton {wanted}, this is {found[0]}.{found[1]}"
+    return _driver_trouble()
 
 
 @lru_cache(maxsize=1)
 def triton_version() -> tuple[int, int] | None:
-    """Major and minor version of the Triton that is installed, None without one. It is not imported for that."""
+    """Major and minor version of the Triton that is installed, without importing it; None where there is none."""
     for name in ("triton", "pytorch-triton"):
         try:
             numbers = re.findall(r"\d+", importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
             continue
         return int(numbers[0]), int(numbers[1])
+    return None
+
+
+@lru_cache(maxsize=1)
+def _driver_trouble() -> str | None:
+    """What Triton says when it cannot start here, such as that it finds no C compiler for its launcher."""
+    try:
+        import triton
+
+        triton.runtime.driver.active.get_current_target()
+    except Exception as error:  # of its own, of the compiler, of the loader
+        return f"Triton does not start: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
     return None
