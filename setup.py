@@ -44,6 +44,8 @@ setup(
         "tqdm>=4.60,<5",
     ],
     extras_require={
+        # Builds of torch for CUDA bring it. Without a GPU its interpreter runs the kernels in the tests (285 MB).
+        "gpu": ["triton>=3.5,<4"],
         "export": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2"],
         "synth": ["espeakng-loader>=0.2,<1"],
         "test": ["pytest>=8,<10", "ruff>=0.8,<1"],

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from frenchpress.bench.gpu import gpu_subjects
 from frenchpress.bench.layers import PRESSES, pressed_layers
 from frenchpress.bench.timing import Subject, interleave
+from frenchpress.bench.training_run import torch_alone, training_run
 from frenchpress.compress import LayerPress
 from frenchpress.kernels import native
 from frenchpress.kernels.recurrence import lstm_recurrence
-
-
-@contextmanager
-def torch_alone() -> Iterator[None]:
-    """Within it the compiled kernels are not used, as where they were not built."""
-    before = os.environ.get("FRENCHPRESS_NATIVE")
-    os.environ["FRENCHPRESS_NATIVE"] = "0"
-    native.library.cache_clear()
-    try:
-        yield
-    finally:
-        del os.environ["FRENCHPRESS_NATIVE"]
-        if before is not None:
-            os.environ["FRENCHPRESS_NATIVE"] = before
-        native.library.cache_clear()
-
-
-def _training_run(forward: Callable[[], Tensor], module: nn.Module, weights: Tensor) -> Callable[[], None]:
-    def run() -> None:
-        module.zero_grad()
-        (forward() * weights).sum().backward()
-
-    return run
 
 
 def _recurrence_run(
@@ -61,10 +38,10 @@ def training_subjects(args: argparse.Namespace) -> list[Subject]:
     weights = torch.randn(args.batch, args.steps, args.cells)
     frames = args.batch * args.steps
     theirs = nn.LSTM(args.inputs, args.cells, args.layers, batch_first=True)
-    subjects = [Subject("torch.nn.LSTM", _training_run(lambda: theirs(x)[0], theirs, weights), frames)]
+    subjects = [Subject("torch.nn.LSTM", training_run(lambda: theirs(x)[0], theirs, weights), frames)]
     models = {name: _layers(args, press) for name, press in PRESSES.items()}
     models["lstm (float), no batch norm"] = _layers(args, LayerPress(), norm=False)
-    runs = {name: _training_run(lambda model=model: model(x), model, weights) for name, model in models.items()}
+    runs = {name: training_run(lambda model=model: model(x), model, weights) for name, model in models.items()}
     if native.library() is not None:
         subjects += [Subject(f"{name}, compiled", run, frames) for name, run in runs.items()]
     subjects += [Subject(f"{name}, torch alone", torch_alone()(run), frames) for name, run in runs.items()]
@@ -88,11 +65,13 @@ def recurrence_subjects(args: argparse.Namespace) -> list[Subject]:
     return subjects
 
 
-def _print(title: str, subjects: list[Subject]) -> None:
-    base = subjects[0]
-    print(f"\n{title} (ratio: to {base.name})")
+def _print(title: str, subjects: list[Subject], others: Sequence[Subject] = ()) -> None:
+    """A table; the first of `subjects`, then `others`, are what the ratios are to."""
+    bases = (subjects[0], *others)
+    print(f"\n{title} (ratio: to {', and to '.join(base.name for base in bases)})")
     for s in subjects:
-        print(f"  {s.name:44s} {s.frames_per_second:9.0f} frames/s {1e3 * s.seconds:8.1f} ms {s.ratio(base):6.2f}x")
+        ratios = " ".join(f"{s.ratio(base):6.2f}x" for base in bases)
+        print(f"  {s.name:44s} {s.frames_per_second:9.0f} frames/s {1e3 * s.seconds:8.1f} ms {ratios}")
 
 
 def run_training(args: argparse.Namespace) -> None:
@@ -102,3 +81,12 @@ def run_training(args: argparse.Namespace) -> None:
     size = f"{args.batch} x {args.steps} frames"
     _print(f"training, forward and backward, {size}", training)
     _print(f"one recurrence, forward and backward, {size}", recurrence)
+    if torch.cuda.is_available():
+        run_gpu_training(args, torch.device("cuda"), torch.cuda.get_device_name())
+
+
+def run_gpu_training(args: argparse.Namespace, device: torch.device, name: str) -> None:
+    """The same on `device`, which is called `name`."""
+    subjects = gpu_subjects(args, device)
+    interleave(subjects, args.repeats)
+    _print(f"training, forward and backward, {args.batch} x {args.steps} frames, {name}", subjects, subjects[-1:])

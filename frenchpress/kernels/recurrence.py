@@ -85,7 +85,8 @@ class BlockProduct:
         return torch.bmm(block_outputs(d, s).transpose(1, 2), gather_inputs(h, s))
 
 
-def _product(weight: Tensor, structure: BlockStructure | None) -> Product:
+def product_of(weight: Tensor, structure: BlockStructure | None) -> Product:
+    """The product with a matrix [4 cells, cells], or with its compact form."""
     return DenseProduct(weight) if structure is None else BlockProduct(weight, structure)
 
 
@@ -159,7 +160,7 @@ class _Recurrence(torch.autograd.Function):
         steps = [m.split(sizes) for m in (gates, *gates.split(cells, dim=1), cell, squashed, out)]
         both = gates[:, : 2 * cells].split(sizes)
         product, rounder, cell_rounder = (
-            _product(weight, structure),
+            product_of(weight, structure),
             _Rounder(quantizer, gates),
             _Rounder(cell_quantizer, gates),
         )
@@ -188,7 +189,7 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gates, cell, squashed, out, weight = ctx.saved_tensors
         sizes, cells, (rounder, cell_rounder) = ctx.sizes, cell.shape[1], ctx.rounders
-        d, keep = _slopes(gates, _previous(cell, sizes), squashed)
+        d, keep = _slopes(gates, previous_rows(cell, sizes), squashed)
         forget = gates[:, cells : 2 * cells]
         if rounder.clips:
             _stop_clipped_outputs(rounder.inside(_outputs(gates, squashed)), d, keep)
@@ -198,7 +199,7 @@ class _Recurrence(torch.autograd.Function):
         dc_rounded = torch.empty_like(cell) if cell_rounder.learned else None
         steps = [m.split(sizes) for m in (d, keep, dh_all, forget)]
         dc_steps = None if dc_rounded is None else dc_rounded.split(sizes)
-        product = _product(weight, ctx.structure)
+        product = product_of(weight, ctx.structure)
         dc_all = cell.new_zeros(sizes[0], cells)
         for t in range(len(sizes) - 1, -1, -1):
             n = sizes[t]
@@ -215,7 +216,7 @@ class _Recurrence(torch.autograd.Function):
         dweight = None
         if ctx.needs_input_grad[1]:
             later = sizes[0]
-            dweight = product.gradient(d[later:], _previous(out, sizes)[later:])
+            dweight = product.gradient(d[later:], previous_rows(out, sizes)[later:])
         dlearned = rounder.learned_gradient(dh_all, _outputs(gates, squashed)) if rounder.learned else None
         dcell = cell_rounder.learned_gradient(dc_rounded, _cell_states(gates, cell, sizes)) if dc_steps else None
         return d, dweight, None, None, None, None, dlearned, dcell
@@ -229,7 +230,7 @@ def _outputs(gates: Tensor, squashed: Tensor) -> Tensor:
 def _cell_states(gates: Tensor, cell: Tensor, sizes: Sequence[int]) -> Tensor:
     """Cell states [N, cells] of all time steps before they were rounded; `cell` has them rounded."""
     i, f, g, _ = gates.chunk(4, dim=1)
-    return torch.addcmul(f * _previous(cell, sizes), i, g)
+    return torch.addcmul(f * previous_rows(cell, sizes), i, g)
 
 
 def _stop_clipped_outputs(inside: Tensor, d: Tensor, keep: Tensor) -> None:
@@ -245,10 +246,11 @@ def _stop_clipped_cells(inside: Tensor, d: Tensor, forget: Tensor) -> Tensor:
     return forget * inside
 
 
-def _previous(x: Tensor, sizes: Sequence[int]) -> Tensor:
+def previous_rows(x: Tensor, sizes: Sequence[int]) -> Tensor:
     """Rows of the time step before, for each row of packed `x`; zeros at the first step."""
     steps = torch.tensor([0, *sizes[:-1]], device=x.device)
-    behind = steps.repeat_interleave(torch.tensor(sizes, device=x.device))
+    # Told how many they come to, a GPU need not be waited for.
+    behind = steps.repeat_interleave(torch.tensor(sizes, device=x.device), output_size=len(x))
     rows = torch.arange(len(x), device=x.device) - behind
     previous = x.index_select(0, rows)
     previous[: sizes[0]] = 0

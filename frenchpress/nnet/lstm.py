@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from frenchpress.common import UserError
 from frenchpress.compress import ActQuantizer, LayerPress, PressedWeight, act_quantizer_of, refuse_unused_act
 from frenchpress.kernels.recurrence import lstm_recurrence
-from frenchpress.nnet import native_lstm
+from frenchpress.nnet import gpu_lstm, native_lstm
 from frenchpress.nnet.linear import project
 
 GATES = 4
@@ -72,15 +72,20 @@ class QuantLSTMLayer(nn.Module):
             return native_lstm.run(self, x, _checked_lengths(x, lengths))
         rows, sizes = _packing(x, lengths)
         packed = x.reshape(-1, self.inputs).index_select(0, rows)
-        projections = self._shift(project(self.act_in(packed), self.input_matrix))
-        structure = self.recurrent_matrix.structure
-        weight = self.recurrent_matrix() if structure is None else self.recurrent_matrix.compact(structure)
-        h = lstm_recurrence(projections, weight, sizes, structure, self.act_out, self.act_cell)
-        h = F.dropout(h, self.dropout, self.training)
+        projections = self.shift(project(self.act_in(packed), self.input_matrix))
+        h = F.dropout(self._recurrence(projections, sizes), self.dropout, self.training)
         out = h.new_zeros(x.shape[0] * x.shape[1], self.cells).index_copy(0, rows, h)
         return out.view(x.shape[0], x.shape[1], self.cells)
 
-    def _shift(self, projections: Tensor) -> Tensor:
+    def _recurrence(self, projections: Tensor, sizes: list[int]) -> Tensor:
+        """Outputs [N, cells] from packed projections, by the GPU's kernels where they serve, else by torch."""
+        if gpu_lstm.serves(self, projections):
+            return gpu_lstm.recurrence(self, projections, sizes)
+        structure = self.recurrent_matrix.structure
+        weight = self.recurrent_matrix() if structure is None else self.recurrent_matrix.compact(structure)
+        return lstm_recurrence(projections, weight, sizes, structure, self.act_out, self.act_cell)
+
+    def shift(self, projections: Tensor) -> Tensor:
         """Batch norm or bias, on packed projections [N, 4 cells]. One frame alone has no variance to go by."""
         if self.norm is None:
             return projections + self.bias

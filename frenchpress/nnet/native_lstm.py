@@ -12,6 +12,7 @@ from frenchpress.compress import PressedWeight
 from frenchpress.compress.activations import ActQuantizer
 from frenchpress.compress.quantizers import largest_integer, round_scale
 from frenchpress.kernels.native import LANES, Recurrence, Rounding, TileProduct, Tiles, library, norm_stats
+from frenchpress.nnet import gpu_lstm
 
 if TYPE_CHECKING:
     from frenchpress.nnet.lstm import QuantLSTMLayer
@@ -40,7 +41,7 @@ def takes(layer: QuantLSTMLayer) -> bool:
 def kernel_line(layers: nn.ModuleDict, device: torch.device) -> str:
     """What computes the LSTM layers of a model on `device`, for a log."""
     if device.type != "cpu":
-        return f"LSTM layers on {torch.cuda.get_device_name(device)}, by torch"
+        return gpu_lstm.kernel_line(layers, device)
     if library() is None:
         return "LSTM layers by torch alone: compiled kernels were not built (no C compiler), or FRENCHPRESS_NATIVE=0"
     native, plain = ([name for name, layer in layers.items() if takes(layer) == wanted] for wanted in (True, False))

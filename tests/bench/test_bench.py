@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from frenchpress.bench.timing import Subject, interleave, machine
-from frenchpress.bench.training import torch_alone
+from frenchpress.bench.training_run import torch_alone
 from frenchpress.kernels import native
 
 SMALL = ["--batch", "2", "--steps", "3", "--inputs", "40", "--cells", "64", "--layers", "2", "--repeats", "2"]
