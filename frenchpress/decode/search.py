@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError, read_lines
+from frenchpress.decode.lattice import LatticeArcs, lightest_paths
 from frenchpress.graph.fst import read_fst
 
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h: the signal to be sent when the parent dies
@@ -140,7 +141,8 @@ class Decoder:
         if not found:
             return dict.fromkeys(lm_weights, best.words)
         result = {}
-        for weight, (words, cost) in _lightest_paths(lattice, scale, sorted(set(lm_weights))).items():
+        arcs = LatticeArcs.of(lattice)
+        for weight, (words, cost) in lightest_paths(arcs, scale, sorted(set(lm_weights))).items():
             known = weight * best.graph_cost + best.acoustic_cost
             result[weight] = best.words if known <= cost else self._spell(words)
         return result
@@ -247,42 +249,6 @@ def read_symbols(path: Path | str) -> dict[int, str]:
             raise UserError(f"{path}:{line_number}: number {fields[1]} is there twice")
         result[int(fields[1])] = fields[0]
     return result
-
-
-def _lightest_paths(
-    lattice: kaldifst.Lattice, scale: float, weights: Sequence[float]
-) -> dict[float, tuple[list[int], float]]:
-    """Words and cost of the lightest path at each LM weight (ascending).
-
-    A path that is lightest at two weights is so at all between them, the costs of paths being linear in the weight:
-    the weights between are only searched where the ends differ.
-    """
-    found: dict[float, tuple[list[int], list[int], float, float]] = {}
-
-    def search(first: int, last: int) -> None:
-        for weight in (weights[first], weights[last]):
-            if weight not in found:
-                found[weight] = _lightest_path(lattice, scale, weight)
-        low, high = found[weights[first]], found[weights[last]]
-        if low[:2] == high[:2]:
-            found.update((weight, low) for weight in weights[first + 1 : last])
-        elif last - first > 1:
-            middle = (first + last) // 2
-            search(first, middle)
-            search(middle, last)
-
-    search(0, len(weights) - 1)
-    return {w: (words, w * graph + acoustic) for w, (_, words, graph, acoustic) in found.items()}
-
-
-def _lightest_path(
-    lattice: kaldifst.Lattice, scale: float, weight: float
-) -> tuple[list[int], list[int], float, float]:
-    """Labels, words, graph cost and unscaled acoustic cost."""
-    scaled = lattice.copy()
-    kaldifst.scale_lattice(kaldifst.lattice_scale(weight, 1 / scale), scaled)
-    _, labels, words, cost = kaldifst.get_linear_symbol_sequence(kaldifst.shortest_path(scaled))
-    return labels, words, cost.value1 / weight, cost.value2
 
 
 def _largest_label(graph: kaldifst.StdFst) -> int:

@@ -16,11 +16,12 @@ from pathlib import Path
 from frenchpress.common import UserError, digest, run_main
 from frenchpress.gmm.adapted import Transforms, speaker_transforms
 from frenchpress.gmm.corpus import Frames
-from frenchpress.gmm.model import System, write_alignment
+from frenchpress.gmm.inputs import Inputs
+from frenchpress.gmm.model import System, read_transforms, write_alignment
 from frenchpress.gmm.phoneset import PhoneSet
-from frenchpress.gmm.stage import Inputs, produce, system_digest
+from frenchpress.gmm.stage import produce, system_digest
 from frenchpress.gmm.train import Aligner, silence_free
-from frenchpress.kaldi.io import read_mats, write_mats
+from frenchpress.kaldi.io import write_mats
 
 _COPIED = ("final.mdl", "tree", "final.mat", "splice_opts", "cmvn_opts")
 
@@ -48,13 +49,6 @@ def estimate(system: System, aligner: Aligner, feats: Frames, phones: PhoneSet) 
     tids = aligner(model.with_gmms(independent), feats)
     speech = silence_free(model.transitions, tids, phones.silence)
     return speaker_transforms(aligner.corpus, feats, speech, model.gmms, independent)
-
-
-def read_transforms(path: Path) -> Transforms:
-    """Speaker to fMLLR matrix [D, D + 1]."""
-    if not path.exists():
-        raise UserError(f"{path}: no such file; decoding an adapted system writes the transforms of dev and test")
-    return dict(read_mats(path))
 
 
 def main() -> None:

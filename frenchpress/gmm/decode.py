@@ -19,7 +19,8 @@ from frenchpress.common import UserError, digest, read_lines, run_main
 from frenchpress.decode.search import Decoder, decode_all
 from frenchpress.gmm.adapted import Transforms, compose_transforms, speaker_transforms
 from frenchpress.gmm.corpus import Corpus, Frames, read_symbols
-from frenchpress.gmm.gmms import GmmSet, LogLikes
+from frenchpress.gmm.gmms import GmmSet
+from frenchpress.gmm.loglikes import LogLikes
 from frenchpress.gmm.model import System
 from frenchpress.gmm.phoneset import PhoneSet
 from frenchpress.gmm.stage import data_digest, system_digest

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.gmm.frame_stats import PdfGroups, second_order_sums
+from frenchpress.gmm.rank_one import replace_row
 from frenchpress.kaldi.gmm import AmGmm
 
 Array = NDArray[np.float64]
@@ -108,20 +109,23 @@ def estimate(stats: FmllrStats, num_iters: int = 40, min_count: float = 500.0) -
     inverse = np.linalg.inv(stats.G)
     before = stats.objective(transform)
     for _ in range(num_iters):
+        linear = np.linalg.inv(transform[:, :-1])
         for d in range(dim):
-            transform[d] = _best_row(transform, d, inverse[d], stats)
+            row = _best_row(linear[:, d], d, inverse[d], stats)
+            replace_row(linear, d, row[:-1] - transform[d, :-1])
+            transform[d] = row
     gain = stats.objective(transform) - before
     if not gain > 0:
         return identity, 0.0
     return transform, gain / stats.beta
 
 
-def _best_row(transform: Array, d: int, inverse: Array, stats: FmllrStats) -> Array:
-    """Row d that maximises the auxiliary function with the others held: (alpha c + k) G^-1, c the cofactors.
+def _best_row(cofactors: Array, d: int, inverse: Array, stats: FmllrStats) -> Array:
+    """Row d that maximises the auxiliary function with the others held: (alpha c + k) G^-1, c `cofactors` [D].
 
     alpha solves a quadratic; of its two roots the one with the higher auxiliary function is taken.
     """
-    cofactors = np.append(np.linalg.inv(transform[:, :-1])[:, d], 0.0)
+    cofactors = np.append(cofactors, 0.0)
     projected = inverse @ cofactors
     square, cross = cofactors @ projected, stats.K[d] @ projected
     root = np.sqrt(cross * cross + 4.0 * square * stats.beta)

@@ -9,9 +9,8 @@ import argparse
 from pathlib import Path
 
 from frenchpress.common import UserError, digest, run_main
-from frenchpress.gmm.align import read_transforms
 from frenchpress.gmm.corpus import Corpus
-from frenchpress.gmm.model import System
+from frenchpress.gmm.model import System, read_transforms
 from frenchpress.gmm.stage import data_digest, produce, system_digest
 from frenchpress.kaldi.datadir import DataDir
 from frenchpress.kaldi.io import write_mats

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from frenchpress.common import UserError
 from frenchpress.gmm.frame_stats import PdfGroups, second_order_sums
+from frenchpress.gmm.rank_one import replace_row
 from frenchpress.kaldi.gmm import AmGmm, DiagGmm
 
 Array = NDArray[np.float64]
@@ -60,10 +61,13 @@ class MlltStats:
         matrix = np.eye(dim)
         before = self.objective(matrix)
         for _ in range(num_iters):
+            linear = np.linalg.inv(matrix)
             for d in range(dim):
-                cofactors = np.linalg.inv(matrix)[:, d]
+                cofactors = linear[:, d]
                 row = inverse[d] @ cofactors
-                matrix[d] = row * np.sqrt(self.beta / (cofactors @ row))
+                row *= np.sqrt(self.beta / (cofactors @ row))
+                replace_row(linear, d, row - matrix[d])
+                matrix[d] = row
         return matrix, self.objective(matrix) - before
 
     def objective(self, matrix: Array) -> float:

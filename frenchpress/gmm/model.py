@@ -12,7 +12,7 @@ from frenchpress.common import UserError
 from frenchpress.gmm.corpus import Corpus, Frames
 from frenchpress.gmm.gmms import GmmSet
 from frenchpress.kaldi.gmm import read_model, write_model
-from frenchpress.kaldi.io import read_int_vectors, read_matrix, write_int_vectors, write_matrix
+from frenchpress.kaldi.io import read_int_vectors, read_matrix, read_mats, write_int_vectors, write_matrix
 from frenchpress.kaldi.transition import TransitionModel
 from frenchpress.kaldi.tree import ContextTree, read_tree, write_tree
 
@@ -120,3 +120,10 @@ def read_alignment(directory: Path | str, corpus: Corpus) -> NDArray[np.int32]:
             )
         tids[corpus.rows(k)] = found[utt]
     return tids
+
+
+def read_transforms(path: Path) -> dict[str, NDArray]:
+    """Speaker to fMLLR matrix [D, D + 1]."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file; decoding an adapted system writes the transforms of dev and test")
+    return dict(read_mats(path))

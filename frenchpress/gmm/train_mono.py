@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 from frenchpress.common import run_main
+from frenchpress.gmm.inputs import Inputs
 from frenchpress.gmm.model import write_alignment
 from frenchpress.gmm.monophone import train_monophone
-from frenchpress.gmm.stage import Inputs, produce
+from frenchpress.gmm.stage import produce
 
 
 def main() -> None:

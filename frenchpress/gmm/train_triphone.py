@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError
+from frenchpress.gmm.inputs import Inputs
 from frenchpress.gmm.model import System, read_alignment, write_alignment
 from frenchpress.gmm.phoneset import PhoneSet
-from frenchpress.gmm.stage import Inputs, produce, system_digest
+from frenchpress.gmm.stage import produce, system_digest
 from frenchpress.gmm.train import Aligner
 from frenchpress.kaldi.io import write_mats
 

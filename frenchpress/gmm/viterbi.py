@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.gmm.em import run_threads
-from frenchpress.gmm.gmms import GmmSet, LogLikes
+from frenchpress.gmm.gmms import GmmSet
+from frenchpress.gmm.loglikes import LogLikes
 from frenchpress.gmm.nets import NEVER, AlignNet
 from frenchpress.kaldi.transition import TransitionModel
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from frenchpress.gmm.em import PdfFrames, accumulate, mix_up, split_targets, update
-from frenchpress.gmm.gmms import GmmSet, LogLikes
+from frenchpress.gmm.gmms import GmmSet
+from frenchpress.gmm.loglikes import LogLikes
 
 
 def random_gmms(rng, sizes, dim):
