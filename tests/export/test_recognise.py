@@ -107,7 +107,7 @@ def test_pieces_do_not_matter(session, place, adapts):
     whole = list(session.recognise([x]))
     frames = 1 + (len(x) - 400) // 160
     assert [s.start for s in whole] == [0, *(s.end for s in whole[:-1])] and whole[-1].end == frames
-    assert len(whole) > 2 and abs(session.heard - len(x) / 16000) < 1e-9
+    assert len(whole) >= 2 and abs(session.heard - len(x) / 16000) < 1e-9
     for piece in (160, 1777, 20000):
         assert list(session.recognise(x[k : k + piece] for k in range(0, len(x), piece))) == whole
 
