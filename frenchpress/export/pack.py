@@ -4,8 +4,8 @@ Writes `model.press` into the experiment's directory. Where the GMM system and t
 lie as run.sh has them (or where --front and --train say), what turns audio into features goes into the file, and the
 decoding graph into `graph/` beside it: with the two, frenchpress.export.recognise needs nothing else.
 
-Weights must have at most 8 bits and activations at most 16 with `fixed` ranges; the head of the monophones, which only
-training needs, stays behind. docs/packed_model.md describes the file.
+Weights must have at most 8 bits, activations at most 16 and ranges other than `dynamic`; the head of the monophones,
+which only training needs, stays behind. docs/packed_model.md describes the file.
 """
 
 from __future__ import annotations

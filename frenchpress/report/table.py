@@ -21,7 +21,7 @@ How to read a row
 - **PER**: phone error rate in percent, in scored phones. Acoustic and LM weight were chosen on dev; test was scored
   once with them. In brackets the 95 % interval of a bootstrap over utterances: two rows whose intervals overlap widely
   have not been told apart by this test set.
-- **test oracle**: test with the LM weight chosen on test itself. No result; older tables quote it.
+- **test oracle**: test with the LM weight chosen on test itself. A bound, not a result.
 - **parameters**: of the whole model before pressing. **density**: kept weights over all weights, as realised.
 - **stored**: bytes of the kept weights at their bits, of the index and scales, and of biases and batch norm.
 - **compression**: bits of the dense float32 matrices over bits stored, index and scales included.
