@@ -25,6 +25,8 @@
 #   --kaldi-s5 DIR      an existing Kaldi s5 directory in place of stages 0-3
 #   --leaves N          tied states of tri1-tri3 (by corpus: timit 2500, kaldi-data 1200, synth tiny 150, small 700)
 #   --gauss N           Gaussians of tri1-tri3 (by corpus: timit 15000, kaldi-data 8000, synth tiny 600, small 4000)
+#   --first-silence W   optional silence when the GMMs begin: coin, at any place, as Kaldi does, or ends, of utterances,
+#                       which can give better systems, see docs/real_speech.md (coin)
 #   --reference FILE    YAML of reference PERs (system: [dev, test]) to print beside the GMM rows
 #   --allow-pipes       let wav.scp entries be shell pipes, and run them
 # Of a study, in place of stages:
@@ -49,6 +51,7 @@ exp=exp
 kaldi_s5=
 leaves=
 gauss=
+first_silence=coin
 reference=
 allow_pipes=false
 recipe=
@@ -69,6 +72,7 @@ for n in stage stop_stage; do
 done
 [ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop-stage $stop_stage: nothing would be run"
 [ -n "$nj" ] || { nj=$(nproc); [ "$nj" -le 16 ] || nj=16; }
+[[ $first_silence =~ ^(coin|ends)$ ]] || die "--first-silence is '$first_silence', expected coin or ends"
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number of processes"
 for c in $conf; do [ -f "$c" ] || die "--conf: $c: no such file; conf/ has $(echo conf/*.cfg)"; done
 case $corpus-$synth_size in
@@ -116,7 +120,8 @@ if [ -z "$kaldi_s5" ]; then
   fi
   if run_stage 2; then
     say 2 "GMM-HMM: mono, tri1, tri2 (LDA+MLLT), tri3 (SAT)"
-    steps/train_gmm.sh --nj "$nj" --leaves "$leaves" --gauss "$gauss" "$data" "$exp"
+    steps/train_gmm.sh --nj "$nj" --leaves "$leaves" --gauss "$gauss" \
+      --first-silence "$first_silence" "$data" "$exp"
   fi
   if run_stage 3; then
     say 3 "fMLLR features, alignments and graph"

@@ -8,6 +8,8 @@
 #   --leaves N         tied states of tri1, tri2, tri3 (1200)
 #   --gauss N          Gaussians of each of them (8000)
 #   --mono-gauss N     Gaussians of mono (1000)
+#   --first-silence W  optional silence in the first alignment: "coin", at any place by a coin, as Kaldi does, or "ends",
+#                      of utterances, which can give better systems, see docs/real_speech.md (coin)
 # Writes <exp>/{mono,tri1,tri2,tri3}, a PER file in each. Called again it does what is not done yet.
 set -euo pipefail
 
@@ -15,6 +17,7 @@ nj=1
 leaves=1200
 gauss=8000
 mono_gauss=1000
+first_silence=coin
 
 . "$(dirname "$0")/parse_options.sh"
 [ $# -eq 2 ] || { fp_usage >&2; exit 1; }
@@ -35,7 +38,8 @@ decode() {
 }
 
 say "mono: phones without context"
-"$steps/train_mono.sh" "${common[@]}" --gauss "$mono_gauss" "$data/train" "$data/lang" "$exp/mono"
+"$steps/train_mono.sh" "${common[@]}" --gauss "$mono_gauss" --first-silence "$first_silence" \
+  "$data/train" "$data/lang" "$exp/mono"
 decode mono
 say "tri1: triphones, MFCC with differences"
 "$steps/train_deltas.sh" "${common[@]}" "${sizes[@]}" "$data/train" "$data/lang" "$exp/mono" "$exp/tri1"

@@ -7,12 +7,15 @@
 #   --nj J             threads; the result does not depend on it (1)
 #   --sil-prob P       of optional silence between phones and at the ends (0: only where the text has it)
 #   --gauss N          Gaussians in all (1000)
+#   --first-silence W  optional silence in the first alignment: "coin", at any place by a coin, as Kaldi does, or "ends",
+#                      of utterances, which can give better systems, see docs/real_speech.md (coin)
 # Writes final.mdl, tree and ali.1.gz (the alignment by the final model).
 set -euo pipefail
 
 nj=1
 sil_prob=0
 gauss=1000
+first_silence=coin
 
 . "$(dirname "$0")/parse_options.sh"
 [ $# -eq 3 ] || { fp_usage >&2; exit 1; }
@@ -23,4 +26,5 @@ for f in "$data/feats.scp" "$data/text" "$lang/phones.txt" "$lang/topo"; do
 done
 
 . "$(dirname "$0")/../path.sh"
-python -m frenchpress.gmm.train_mono --nj "$nj" --sil-prob "$sil_prob" --gauss "$gauss" "$data" "$lang" "$exp"
+python -m frenchpress.gmm.train_mono --nj "$nj" --sil-prob "$sil_prob" --gauss "$gauss" \
+  --first-silence "$first_silence" "$data" "$lang" "$exp"

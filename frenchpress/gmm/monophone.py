@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from frenchpress.kaldi.topology import HmmTopology
 from frenchpress.kaldi.transition import TransitionModel
 from frenchpress.kaldi.tree import STATE_KEY, Constant, ContextTree, Node, Table
 
-_SILENCE_CHANCE = 0.5  # of optional silence at each place in the first alignment
+FIRST_SILENCE = ("coin", "ends")
+_SILENCE_CHANCE = 0.5  # of optional silence at each place in the first alignment, by the coin
 _TRIES = 10
 # Which tosses: of real speech, systems trained from other tosses differ by a point or two of PER. Of the two tried, 0
 # and 1, this gave the better monophones on dev.
@@ -60,27 +62,40 @@ def equal_path(tids: Tids, frames: int) -> Tids | None:
     return np.where(entered, tids[state, 0], tids[state, 1])
 
 
-def equal_alignment(aligner: Aligner, model: Model) -> Tids:
-    """`equal_path` of every utterance, [F].
+def equal_alignment(aligner: Aligner, model: Model, first_silence: str = "coin") -> Tids:
+    """`equal_path` of every utterance, [F]. `first_silence`, of `FIRST_SILENCE`: where it has optional silence.
 
-    Where silence is optional a coin is tossed for it, as Kaldi's start does, though its probability is another: the
-    first silence model is little else than average speech, and takes up true silence from there. Begun with silence
-    at the ends of utterances alone, it knows silence at once and claims more frames: on 1.76 h of read speech 41 %
-    of them at the end of the training of monophones, where it is 36 % so. An utterance too short tries again.
+    `coin`: one is tossed for each place, as Kaldi's start does, though its probability is another. The first silence
+    model is then little else than average speech, and takes up true silence from there. `ends`: before the first phone
+    and after the last. The model knows silence at once and claims more frames: on 1.76 h of read speech 41 % of them at
+    the end of the training of monophones, where it is 36 % by the coin. An utterance too short does without.
     """
     corpus = aligner.corpus
     states = HmmStates(model.transitions, model.tree)
     tids = np.zeros(int(corpus.offsets[-1]), np.int32)
     for k, phones in enumerate(corpus.phones):
         rng = np.random.default_rng(zlib.crc32(f"{corpus.utts[k]}{_DRAW}".encode()))
-        chances = [_SILENCE_CHANCE] * _TRIES + [0.0] if aligner.sil_prob > 0 else [0.0]
-        for chance in chances if phones else ():
-            transcript = _with_silence(phones, aligner.silence, rng.random(len(phones) + 1) < chance)
+        where = first_silence if aligner.sil_prob > 0 else None
+        for places in _first_places(len(phones), where, rng) if phones else ():
+            transcript = _with_silence(phones, aligner.silence, places)
             path = equal_path(np.concatenate([states((p,)) for p in transcript]), corpus.lengths[k])
             if path is not None:
                 tids[corpus.rows(k)] = path
                 break
     return tids
+
+
+def _first_places(phones: int, where: str | None, rng: np.random.Generator) -> Iterator[NDArray[np.bool_]]:
+    """What is tried, bool [phones + 1]: silence before each phone, and after the last one; none of it at last."""
+    none = np.zeros(phones + 1, dtype=bool)
+    if where == "coin":
+        for _ in range(_TRIES):
+            yield rng.random(phones + 1) < _SILENCE_CHANCE
+    elif where == "ends":
+        ends = none.copy()
+        ends[[0, -1]] = True
+        yield ends
+    yield none
 
 
 def _with_silence(phones: list[int], silence: int, places: NDArray[np.bool_]) -> list[int]:
@@ -90,14 +105,19 @@ def _with_silence(phones: list[int], silence: int, places: NDArray[np.bool_]) ->
 
 
 def train_monophone(
-    topo: HmmTopology, sets: list[list[int]], aligner: Aligner, total_gauss: int = 1000, iterations: int = 40
+    topo: HmmTopology,
+    sets: list[list[int]],
+    aligner: Aligner,
+    total_gauss: int = 1000,
+    iterations: int = 40,
+    first_silence: str = "coin",
 ) -> tuple[System, Tids]:
-    """The system, and the alignment by its final model."""
+    """The system, and the alignment by its final model. `first_silence`: as `equal_alignment` has it."""
     feats = FrontEnd()(aligner.corpus)
     model = initial_model(topo, monophone_tree(topo, sets), feats)
     start = model.gmms.num_pdfs
     schedule = Schedule(iterations, min(30, max(iterations - 10, 1)), REALIGN, start, total_gauss)
-    tids = equal_alignment(aligner, model)
+    tids = equal_alignment(aligner, model, first_silence)
     frames = PdfFrames.sort(tied_states(model.transitions, tids), start)
     model = reestimate(model, feats, tids, frames, schedule, 0, aligner.threads, min_occupancy=3.0)
     model, feats, tids = train(model, feats, tids, aligner, schedule)

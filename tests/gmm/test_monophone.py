@@ -7,9 +7,9 @@ from frenchpress.gmm.monophone import equal_alignment, equal_path, initial_model
 from frenchpress.gmm.train import Aligner
 
 
-def first_alignment(data, sil_prob):
+def first_alignment(data, sil_prob, first_silence="coin"):
     model = initial_model(TOPO, monophone_tree(TOPO, SETS), data.feats)
-    return model.transitions, equal_alignment(Aligner(data, 1, sil_prob), model)
+    return model.transitions, equal_alignment(Aligner(data, 1, sil_prob), model, first_silence)
 
 
 def spoken(transitions, tids):
@@ -23,6 +23,15 @@ def test_frames_are_shared_out_evenly():
     assert equal_path(tids, 8).tolist() == [1, 2, 2, 3, 4, 4, 5, 6]
     assert equal_path(tids, 3).tolist() == [1, 3, 5]
     assert equal_path(tids, 2) is None
+
+
+def test_silence_may_begin_at_the_ends_alone():
+    data, _ = corpus(20)
+    transitions, tids = first_alignment(data, 0.1, "ends")
+    for k, phones in enumerate(data.phones):
+        assert spoken(transitions, tids[data.rows(k)]) == [1, *phones, 1]
+    transitions, tids = first_alignment(data, 0.0, "ends")
+    assert [spoken(transitions, tids[data.rows(k)]) for k in range(len(data.phones))] == data.phones
 
 
 def test_a_coin_is_tossed_for_each_optional_silence():

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["--corpus", "timit"], "needs --corpus-dir"),
         (["--kaldi-s5", "no/such/dir"], "no/such/dir: no such directory"),
         (["--nj", "0"], "expected a number of processes"),
+        (["--first-silence", "middle"], "--first-silence is 'middle', expected coin or ends"),
         (["extra"], "unexpected argument 'extra'"),
         (["--epochs", "2"], "--epochs is of a study; it needs --recipe DIR"),
         (["--recipe", "recipes/none"], "recipes/none/study.yaml: no such file"),
