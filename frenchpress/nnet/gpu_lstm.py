@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from frenchpress.compress import PressedWeight
 from frenchpress.kernels.gpu import why_not
@@ -16,19 +16,10 @@ from frenchpress.kernels.gpu.tiles import Tiles, Tiling
 if TYPE_CHECKING:
     from frenchpress.nnet.lstm import QuantLSTMLayer
 
-_EXACT_BITS = 20  # the kernels round in float32 arithmetic, exact up to here
-
 
 def serves(layer: QuantLSTMLayer, x: Tensor) -> bool:
     """Whether the kernels take this call: float32, on a GPU that they run on."""
-    return x.dtype == torch.float32 and takes(layer) and why_not(x.device) is None
-
-
-def takes(layer: QuantLSTMLayer) -> bool:
-    """Whether they take this kind of layer: outputs float or of a range that nothing leaves, cell state in float."""
-    rounding = layer.act_out
-    static = 1 < rounding.bits <= _EXACT_BITS and not rounding.per_call and not rounding.clips
-    return (rounding.is_float or static) and layer.act_cell is None
+    return x.dtype == torch.float32 and layer.suits_kernels and why_not(x.device) is None
 
 
 def recurrence(layer: QuantLSTMLayer, projections: Tensor, sizes: list[int]) -> Tensor:
@@ -40,16 +31,6 @@ def recurrence(layer: QuantLSTMLayer, projections: Tensor, sizes: list[int]) -> 
     weight = matrix() if structure is None else matrix.compact(structure)
     tiling = choose_tiling(layer.cells, sizes[0], machine(projections.device))
     return gpu_recurrence(projections, weight, sizes, _tiles(matrix, tiling), structure, scale)
-
-
-def kernel_line(layers: nn.ModuleDict, device: torch.device) -> str:
-    """What computes the LSTM layers of a model on the GPU `device`, for a log."""
-    name, reason = torch.cuda.get_device_name(device), why_not(device)
-    if reason is not None:
-        return f"LSTM layers on {name}, by torch alone; GPU kernels are not used: {reason}"
-    ours, plain = ([name for name, layer in layers.items() if takes(layer) == wanted] for wanted in (True, False))
-    parts = [f"{', '.join(names)} by {how}" for names, how in ((ours, "GPU kernels"), (plain, "torch")) if names]
-    return f"LSTM layers on {name}: {'; '.join(parts)}"
 
 
 def _tiles(matrix: PressedWeight, tiling: Tiling) -> Tiles:

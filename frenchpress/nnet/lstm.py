@@ -13,6 +13,7 @@ from frenchpress.nnet import gpu_lstm, native_lstm
 from frenchpress.nnet.linear import project
 
 GATES = 4
+_EXACT_BITS = 20  # kernels round in float32 arithmetic, exact up to here
 
 
 class QuantLSTMLayer(nn.Module):
@@ -65,6 +66,16 @@ class QuantLSTMLayer(nn.Module):
         shift = self.bias if self.norm is None else self.norm.bias
         shift.zero_()
         shift[self.cells : 2 * self.cells] = forget_bias
+
+    @property
+    def suits_kernels(self) -> bool:
+        """Whether outputs are float, or rounded over a range that nothing leaves, and the cell state is float.
+
+        More, neither the compiled kernels nor those for GPUs can do.
+        """
+        rounding = self.act_out
+        static = 1 < rounding.bits <= _EXACT_BITS and not rounding.per_call and not rounding.clips
+        return (rounding.is_float or static) and self.act_cell is None
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """`x` [B, T, inputs], `lengths` int64 [B] in 1..T (None: all T) -> [B, T, cells], zero at padding."""

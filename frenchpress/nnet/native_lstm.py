@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from frenchpress.compress import PressedWeight
 from frenchpress.compress.activations import ActQuantizer
 from frenchpress.compress.quantizers import largest_integer, round_scale
 from frenchpress.kernels.native import LANES, Recurrence, Rounding, TileProduct, Tiles, library, norm_stats
-from frenchpress.nnet import gpu_lstm
 
 if TYPE_CHECKING:
     from frenchpress.nnet.lstm import QuantLSTMLayer
 
 _GATES = 4
-_EXACT_BITS = 20  # the kernels round in float32 arithmetic, exact up to here
 
 
 def serves(layer: QuantLSTMLayer, x: Tensor) -> bool:
@@ -28,25 +26,8 @@ def serves(layer: QuantLSTMLayer, x: Tensor) -> bool:
 
 
 def takes(layer: QuantLSTMLayer) -> bool:
-    """Whether the compiled kernels were built and take this kind of layer.
-
-    They round outputs over a range that nothing leaves, and leave the cell state in float.
-    """
-    rounding = layer.act_out
-    static = 1 < rounding.bits <= _EXACT_BITS and not rounding.per_call and not rounding.clips
-    known = (rounding.is_float or static) and layer.act_cell is None
-    return known and layer.cells % 2 == 0 and library() is not None
-
-
-def kernel_line(layers: nn.ModuleDict, device: torch.device) -> str:
-    """What computes the LSTM layers of a model on `device`, for a log."""
-    if device.type != "cpu":
-        return gpu_lstm.kernel_line(layers, device)
-    if library() is None:
-        return "LSTM layers by torch alone: compiled kernels were not built (no C compiler), or FRENCHPRESS_NATIVE=0"
-    native, plain = ([name for name, layer in layers.items() if takes(layer) == wanted] for wanted in (True, False))
-    parts = [f"{', '.join(names)} by {how}" for names, how in ((native, "compiled kernels"), (plain, "torch")) if names]
-    return f"LSTM layers: {'; '.join(parts)}; {torch.get_num_threads()} threads"
+    """Whether the compiled kernels were built and take this kind of layer."""
+    return layer.suits_kernels and layer.cells % 2 == 0 and library() is not None
 
 
 def run(layer: QuantLSTMLayer, x: Tensor, lengths: Tensor) -> Tensor:

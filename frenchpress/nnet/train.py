@@ -34,8 +34,8 @@ from frenchpress.nnet.check import build_model
 from frenchpress.nnet.data import Batch, Frames, epoch_order, in_order
 from frenchpress.nnet.distill import Teacher
 from frenchpress.nnet.given import INIT, given_digests, use_given
+from frenchpress.nnet.kernel_line import kernel_line
 from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, load_model, read_weights
-from frenchpress.nnet.native_lstm import kernel_line
 from frenchpress.nnet.optimizer import make_optimizer, parameter_groups
 from frenchpress.nnet.task import Task
 

@@ -1,11 +1,11 @@
 """Distillation: its loss and gradient against plain ones, and runs that learn from a teacher and are interrupted."""
 
 import shutil
-import sys
 
 import numpy as np
 import pytest
 import torch
+from train_command import run, run_once
 
 from frenchpress.common import UserError, mark_done
 from frenchpress.config import load_config
@@ -26,25 +26,14 @@ train: {distill: {teacher: "teacher-seed{seed}", weight: 0.7, temperature: 3}}
 """
 
 
-def run(monkeypatch, config, task, out, *more):
-    monkeypatch.setattr(sys, "argv", [str(p) for p in ("train", "--config", config, "--task", task, *more, out)])
-    threads = torch.get_num_threads()
-    try:
-        module.main()
-    finally:
-        torch.use_deterministic_algorithms(False)
-        torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def taught(made_task, tmp_path_factory):
     """A teacher and a student that nothing disturbs, made once."""
     place = tmp_path_factory.mktemp("distill")
     (place / "teacher.cfg").write_text(TEACHER)
     (place / "student.cfg").write_text(STUDENT)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        run(monkeypatch, place / "teacher.cfg", made_task, place / "teacher-seed2234")
-        run(monkeypatch, place / "student.cfg", made_task, place / "student")
+    run_once(place / "teacher.cfg", made_task, place / "teacher-seed2234")
+    run_once(place / "student.cfg", made_task, place / "student")
     return place
 
 

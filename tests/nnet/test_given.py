@@ -2,11 +2,11 @@
 
 import json
 import shutil
-import sys
 
 import pytest
 import torch
 import yaml
+from train_command import run, run_once
 
 from frenchpress.common import UserError
 from frenchpress.compress.sparsity.base import keep_largest
@@ -25,25 +25,14 @@ train: {epochs: 0, init: dense}
 """
 
 
-def run(monkeypatch, config, task, out, *more):
-    monkeypatch.setattr(sys, "argv", [str(p) for p in ("train", "--config", config, "--task", task, *more, out)])
-    threads = torch.get_num_threads()
-    try:
-        module.main()
-    finally:
-        torch.use_deterministic_algorithms(False)
-        torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def made(made_task, tmp_path_factory):
     """A dense model, and it pruned without training."""
     place = tmp_path_factory.mktemp("given")
     (place / "dense.cfg").write_text(DENSE)
     (place / "pruned.cfg").write_text(PRUNED)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        run(monkeypatch, place / "dense.cfg", made_task, place / "dense")
-        run(monkeypatch, place / "pruned.cfg", made_task, place / "pruned")
+    run_once(place / "dense.cfg", made_task, place / "dense")
+    run_once(place / "pruned.cfg", made_task, place / "pruned")
     return place
 
 

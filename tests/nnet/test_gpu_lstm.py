@@ -91,13 +91,3 @@ def test_only_float32_is_taken():
     layer = QuantLSTMLayer(4, 4)
     assert gpu_lstm.serves(layer, torch.zeros(8, 16))
     assert not gpu_lstm.serves(layer, torch.zeros(8, 16).double())
-
-
-def test_the_log_names_what_computes(monkeypatch):
-    layers = torch.nn.ModuleDict({"lstm0": QuantLSTMLayer(4, 4), "lstm1": QuantLSTMLayer(4, 4, LayerPress(8, 24))})
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
-    line = native_lstm.kernel_line(layers, torch.device("cuda"))
-    assert line == "LSTM layers on Some GPU: lstm0 by GPU kernels; lstm1 by torch"
-    monkeypatch.setattr(gpu_lstm, "why_not", lambda device: "none is there")
-    line = native_lstm.kernel_line(layers, torch.device("cuda"))
-    assert line == "LSTM layers on Some GPU, by torch alone; GPU kernels are not used: none is there"
