@@ -22,6 +22,7 @@
 #define MAX_THREADS 64
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef float half_vec __attribute__((vector_size(2 * LANES), aligned(4)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -136,74 +137,79 @@ INLINE float sum(vec v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]
 
 typedef struct { matrix m; int64_t frames; const float *x; float *out; } apply_job;
 
+/* Four rows of a tile and three frames are twelve sums: with three inputs and a weight, the sixteen registers of AVX2. */
+enum { HALF = ROWS / 2, WIDE = 3 };
+
+/* The sums of `frames` frames (a constant, at most WIDE) for the rows half .. half + HALF - 1 of tile p. */
+INLINE void apply_half(const matrix *m, int p, int half, int frames, const float *x, float *y) {
+    const int64_t in = (int64_t)m->in * LANES, out = (int64_t)m->out * LANES;
+    const int32_t *rows = m->rows + ROWS * p + half;
+    vec s[WIDE][HALF];
+    for (int n = 0; n < frames; n++)
+        for (int r = 0; r < HALF; r++) s[n][r] = splat(0.0f);
+    for (int32_t j = m->start[p]; j < m->start[p + 1]; j++) {
+        const float *w = m->values + (int64_t)ROWS * j + half, *column = x + (int64_t)LANES * m->cols[j];
+        vec v[WIDE];
+        for (int n = 0; n < frames; n++) v[n] = load(column + n * in);
+        for (int r = 0; r < HALF; r++)
+            for (int n = 0; n < frames; n++) s[n][r] += v[n] * w[r];
+    }
+    for (int r = 0; r < HALF; r++)
+        if (rows[r] >= 0)
+            for (int n = 0; n < frames; n++) store(y + n * out + LANES * rows[r], s[n][r]);
+}
+
 MULTIVERSION static void apply_work(const void *arg, int thread, int threads) {
     const apply_job *a = arg;
     const matrix *m = &a->m;
     const int64_t in = (int64_t)m->in * LANES, out = (int64_t)m->out * LANES;
     const int begin = first_tile(m, thread, threads), end = first_tile(m, thread + 1, threads);
-    const int64_t chunk = 16; /* frames whose inputs stay in the second-level cache while all tiles pass over them */
+    const int64_t chunk = 6 * WIDE; /* frames whose inputs stay in the second-level cache while all tiles pass over them */
     for (int64_t n0 = 0; n0 < a->frames; n0 += chunk) {
         const int64_t n1 = n0 + chunk < a->frames ? n0 + chunk : a->frames;
-        for (int p = begin; p < end; p++) {
-            const int32_t *rows = m->rows + ROWS * p;
-            int64_t n = n0;
-            for (; n + 1 < n1; n += 2) {
-                const float *x0 = a->x + n * in, *x1 = x0 + in;
-                vec s0[ROWS], s1[ROWS];
-                for (int r = 0; r < ROWS; r++) s0[r] = s1[r] = splat(0.0f);
-                for (int32_t j = m->start[p]; j < m->start[p + 1]; j++) {
-                    const float *w = m->values + (int64_t)ROWS * j;
-                    const int64_t k = (int64_t)LANES * m->cols[j];
-                    const vec v0 = load(x0 + k), v1 = load(x1 + k);
-                    for (int r = 0; r < ROWS; r++) { s0[r] += v0 * w[r]; s1[r] += v1 * w[r]; }
-                }
-                float *y0 = a->out + n * out, *y1 = y0 + out;
-                for (int r = 0; r < ROWS; r++)
-                    if (rows[r] >= 0) { store(y0 + LANES * rows[r], s0[r]); store(y1 + LANES * rows[r], s1[r]); }
+        for (int p = begin; p < end; p++)
+            for (int half = 0; half < ROWS; half += HALF) {
+                int64_t n = n0;
+                for (; n + WIDE <= n1; n += WIDE) apply_half(m, p, half, WIDE, a->x + n * in, a->out + n * out);
+                for (; n < n1; n++) apply_half(m, p, half, 1, a->x + n * in, a->out + n * out);
             }
-            for (; n < n1; n++) {
-                const float *x0 = a->x + n * in;
-                vec s0[ROWS];
-                for (int r = 0; r < ROWS; r++) s0[r] = splat(0.0f);
-                for (int32_t j = m->start[p]; j < m->start[p + 1]; j++) {
-                    const float *w = m->values + (int64_t)ROWS * j;
-                    const vec v0 = load(x0 + (int64_t)LANES * m->cols[j]);
-                    for (int r = 0; r < ROWS; r++) s0[r] += v0 * w[r];
-                }
-                float *y0 = a->out + n * out;
-                for (int r = 0; r < ROWS; r++) if (rows[r] >= 0) store(y0 + LANES * rows[r], s0[r]);
-            }
-        }
     }
 }
 
 /* ---- dx[n] = W' dy[n]; threads take frames, so no two of them write one place ---- */
+
+/* What HALF rows of tile p, from `half` on, add to dx of `frames` frames (a constant, at most WIDE). */
+INLINE void transposed_half(const matrix *m, int p, int half, int frames, const float *dy, float *dx) {
+    const int64_t in = (int64_t)m->in * LANES, out = (int64_t)m->out * LANES;
+    const int32_t *rows = m->rows + ROWS * p + half;
+    vec d[WIDE][HALF];
+    for (int n = 0; n < frames; n++)
+        for (int r = 0; r < HALF; r++) d[n][r] = rows[r] >= 0 ? load(dy + n * out + LANES * rows[r]) : splat(0.0f);
+    for (int32_t j = m->start[p]; j < m->start[p + 1]; j++) {
+        const float *w = m->values + (int64_t)ROWS * j + half;
+        float *column = dx + (int64_t)LANES * m->cols[j];
+        vec s[WIDE];
+        for (int n = 0; n < frames; n++) s[n] = load(column + n * in);
+        for (int r = 0; r < HALF; r++)
+            for (int n = 0; n < frames; n++) s[n] += d[n][r] * w[r];
+        for (int n = 0; n < frames; n++) store(column + n * in, s[n]);
+    }
+}
 
 MULTIVERSION static void apply_transposed_work(const void *arg, int thread, int threads) {
     const apply_job *a = arg;  /* x is dy [frames][out][8], out is dx [frames][in][8] */
     const matrix *m = &a->m;
     const int64_t in = (int64_t)m->in * LANES, out = (int64_t)m->out * LANES;
     const int64_t begin = a->frames * thread / threads, end = a->frames * (thread + 1) / threads;
-    const int64_t chunk = 4;
     memset(a->out + begin * in, 0, sizeof(float) * (end - begin) * in);
-    for (int64_t n0 = begin; n0 < end; n0 += chunk) {
-        const int64_t n1 = n0 + chunk < end ? n0 + chunk : end;
-        for (int p = 0; p < m->tiles; p++) {
-            const int32_t *rows = m->rows + ROWS * p;
-            for (int64_t n = n0; n < n1; n++) {
-                vec d[ROWS];
-                for (int r = 0; r < ROWS; r++)
-                    d[r] = rows[r] >= 0 ? load(a->x + n * out + LANES * rows[r]) : splat(0.0f);
-                float *dx = a->out + n * in;
-                for (int32_t j = m->start[p]; j < m->start[p + 1]; j++) {
-                    const float *w = m->values + (int64_t)ROWS * j;
-                    float *place = dx + (int64_t)LANES * m->cols[j];
-                    vec even = d[0] * w[0], odd = d[1] * w[1];
-                    for (int r = 2; r < ROWS; r += 2) { even += d[r] * w[r]; odd += d[r + 1] * w[r + 1]; }
-                    store(place, load(place) + (even + odd));
-                }
+    for (int64_t n0 = begin; n0 < end; n0 += 2 * WIDE) {
+        const int64_t n1 = n0 + 2 * WIDE < end ? n0 + 2 * WIDE : end;
+        for (int p = 0; p < m->tiles; p++)
+            for (int half = 0; half < ROWS; half += HALF) {
+                int64_t n = n0;
+                for (; n + WIDE <= n1; n += WIDE) transposed_half(m, p, half, WIDE, a->x + n * out, a->out + n * in);
+                for (; n < n1; n++) transposed_half(m, p, half, 1, a->x + n * out, a->out + n * in);
             }
-        }
     }
 }
 
@@ -214,16 +220,34 @@ enum { CHUNK = 32 }; /* frames whose gradients of one tile stay in the first-lev
 /* `columns`: [threads][in][CHUNK][8], or NULL when the columns are to be read where they lie. */
 typedef struct { matrix m; int64_t frames; const float *x, *dy; float *dvalues, *columns; } gradient_job;
 
-/* The sum of each of eight vectors. */
-INLINE vec sums(const vec *v) {
-    vec pairs[4], fours[2];
-    for (int i = 0; i < 4; i++)
-        pairs[i] = SHUFFLE(v[2 * i], v[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14)
-                   + SHUFFLE(v[2 * i], v[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
-    for (int i = 0; i < 2; i++)
-        fours[i] = SHUFFLE(pairs[2 * i], pairs[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13)
-                   + SHUFFLE(pairs[2 * i], pairs[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
-    return SHUFFLE(fours[0], fours[1], 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(fours[0], fours[1], 4, 5, 6, 7, 12, 13, 14, 15);
+/* Adds the sum of each of HALF vectors to as many places. */
+INLINE void add_sums(float *places, const vec *v) {
+    const vec first = SHUFFLE(v[0], v[1], 0, 8, 2, 10, 4, 12, 6, 14) + SHUFFLE(v[0], v[1], 1, 9, 3, 11, 5, 13, 7, 15);
+    const vec second = SHUFFLE(v[2], v[3], 0, 8, 2, 10, 4, 12, 6, 14) + SHUFFLE(v[2], v[3], 1, 9, 3, 11, 5, 13, 7, 15);
+    const vec fours = SHUFFLE(first, second, 0, 1, 8, 9, 4, 5, 12, 13) + SHUFFLE(first, second, 2, 3, 10, 11, 6, 7, 14, 15);
+    half_vec halves[2];
+    memcpy(halves, &fours, sizeof halves);
+    *(half_vec *)places += halves[0] + halves[1];
+}
+
+/* Gradients of HALF rows and `columns` columns (a constant, at most WIDE), from j on, over `count` frames. */
+INLINE void gradient_half(const matrix *m, int32_t j, int columns, int count, const float *x, int64_t column,
+                          int64_t frame, const float *d, float *g) {
+    const float *at[WIDE];
+    vec s[WIDE][HALF];
+    for (int c = 0; c < columns; c++) {
+        at[c] = x + column * m->cols[j + c];
+        for (int r = 0; r < HALF; r++) s[c][r] = splat(0.0f);
+    }
+    for (int n = 0; n < count; n++) {
+        vec v[WIDE];
+        for (int c = 0; c < columns; c++) v[c] = load(at[c] + n * frame);
+        for (int r = 0; r < HALF; r++) {
+            const vec e = load(d + (n * ROWS + r) * LANES);
+            for (int c = 0; c < columns; c++) s[c][r] += e * v[c];
+        }
+    }
+    for (int c = 0; c < columns; c++) add_sums(g + ROWS * (int64_t)(j + c), s[c]);
 }
 
 MULTIVERSION static void gradient_work(const void *arg, int thread, int threads) {
@@ -249,29 +273,13 @@ MULTIVERSION static void gradient_work(const void *arg, int thread, int threads)
             for (int n = 0; n < count; n++)
                 for (int r = 0; r < ROWS; r++)
                     store(d[n][r], rows[r] >= 0 ? load(a->dy + (n0 + n) * out + LANES * rows[r]) : splat(0.0f));
-            int32_t j = m->start[p];
-            for (; j + 1 < m->start[p + 1]; j += 2) {
-                const float *x0 = x + column * m->cols[j], *x1 = x + column * m->cols[j + 1];
-                vec s0[ROWS], s1[ROWS];
-                for (int r = 0; r < ROWS; r++) s0[r] = s1[r] = splat(0.0f);
-                for (int n = 0; n < count; n++) {
-                    const vec v0 = load(x0 + n * frame), v1 = load(x1 + n * frame);
-                    for (int r = 0; r < ROWS; r++) { const vec e = load(d[n][r]); s0[r] += e * v0; s1[r] += e * v1; }
-                }
-                float *g = a->dvalues + (int64_t)ROWS * j;
-                store(g, load(g) + sums(s0));
-                store(g + ROWS, load(g + ROWS) + sums(s1));
-            }
-            for (; j < m->start[p + 1]; j++) {
-                const float *x0 = x + column * m->cols[j];
-                vec s0[ROWS];
-                for (int r = 0; r < ROWS; r++) s0[r] = splat(0.0f);
-                for (int n = 0; n < count; n++) {
-                    const vec v0 = load(x0 + n * frame);
-                    for (int r = 0; r < ROWS; r++) s0[r] += load(d[n][r]) * v0;
-                }
-                float *g = a->dvalues + (int64_t)ROWS * j;
-                store(g, load(g) + sums(s0));
+            for (int half = 0; half < ROWS; half += HALF) {
+                const float *dy = d[0][half];
+                float *g = a->dvalues + half;
+                int32_t j = m->start[p];
+                for (; j + WIDE <= m->start[p + 1]; j += WIDE)
+                    gradient_half(m, j, WIDE, count, x, column, frame, dy, g);
+                for (; j < m->start[p + 1]; j++) gradient_half(m, j, 1, count, x, column, frame, dy, g);
             }
         }
     }
