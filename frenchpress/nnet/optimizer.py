@@ -8,6 +8,7 @@ import torch
 
 from frenchpress.compress import learned_ranges
 from frenchpress.config import TrainConfig
+from frenchpress.kernels import native
 from frenchpress.nnet.model import AcousticModel
 
 # RMSprop moves every parameter by about its rate, whatever the size of the gradient; a step size is of the order of a
@@ -30,7 +31,31 @@ def parameter_groups(model: AcousticModel, config: TrainConfig) -> list[dict[str
     return weights + ranges
 
 
+class CompiledRMSprop(torch.optim.RMSprop):
+    """torch's RMSprop without momentum, by a compiled kernel: the same numbers to rounding, the same state.
+
+    Weights, gradients and squares pass through memory once. Where masks keep gradients at zero torch spends five times
+    as long on their roots as on others.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Update every parameter that has a gradient; float32 on the CPU."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state.update(step=torch.zeros(()), square_avg=torch.zeros_like(p))
+                state["step"] += 1
+                grad = p.grad.contiguous()
+                native.rmsprop_step(p, grad, state["square_avg"], group["lr"], group["alpha"], group["eps"])
+
+
 def make_optimizer(model: AcousticModel, config: TrainConfig) -> torch.optim.Optimizer:
-    """RMSprop over `parameter_groups`."""
+    """RMSprop over `parameter_groups`, compiled where it can be."""
     groups = parameter_groups(model, config)
-    return torch.optim.RMSprop(groups, alpha=config.alpha, eps=config.eps, momentum=config.momentum)
+    compiled = native.library() is not None and model.input_mean.device.type == "cpu" and not config.momentum
+    kind = CompiledRMSprop if compiled else torch.optim.RMSprop
+    return kind(groups, alpha=config.alpha, eps=config.eps, momentum=config.momentum)

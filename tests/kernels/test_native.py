@@ -58,6 +58,37 @@ def test_product(steps, groups, cells, inputs, density):
     torch.testing.assert_close(got[1].double() * mask, wanted[1] * mask, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize(("rows", "inputs", "density"), [(1, 3, 1.0), (8, 5, 0.5), (36, 40, 0.1), (50, 17, 0.3)])
+def test_product_without_gates(rows, inputs, density):
+    generator = torch.Generator().manual_seed(rows)
+    mask = random_mask(rows, inputs, density, generator)
+    tiles = native.Tiles(mask, gates=1)
+    weight = torch.randn(rows, inputs, generator=generator) * mask
+    x = torch.randn(7, inputs, 8, generator=generator, requires_grad=True)
+    upstream = torch.randn(7, rows, 8, generator=generator)
+    values = tiles.pack(weight).requires_grad_()
+    y = native.TileProduct.apply(x, values, tiles)
+    dx, dvalues = torch.autograd.grad(y, (x, values), upstream)
+    torch.testing.assert_close(y, weight @ x, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(dx, weight.t() @ upstream, rtol=1e-5, atol=1e-5)
+    wanted = tiles.pack(torch.einsum("nrl,nil->ri", upstream, x.detach()))
+    torch.testing.assert_close(dvalues * (tiles.gather < mask.numel()), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_rmsprop_is_that_of_torch(size):
+    generator = torch.Generator().manual_seed(size)
+    plain = torch.randn(size, generator=generator).requires_grad_()
+    ours, square = plain.detach().clone(), torch.zeros(size)
+    optimizer = torch.optim.RMSprop([plain], lr=0.01, alpha=0.9, eps=1e-8)
+    for _ in range(5):
+        plain.grad = torch.randn(size, generator=generator) * (torch.rand(size, generator=generator) < 0.7)
+        optimizer.step()
+        native.rmsprop_step(ours, plain.grad, square, 0.01, 0.9, 1e-8)
+        torch.testing.assert_close(ours, plain.detach(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(square, optimizer.state[plain]["square_avg"], rtol=1e-5, atol=0.0)
+
+
 @pytest.mark.parametrize("normed", [True, False])
 @pytest.mark.parametrize("bits", [0, 8])
 @pytest.mark.parametrize(("steps", "groups", "cells", "inputs"), CASES)

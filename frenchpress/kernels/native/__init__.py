@@ -1,11 +1,11 @@
-"""Compiled training kernels: the masked, quantized LSTM that computes with kept weights only.
+"""Compiled training kernels: masked, quantized layers that compute with kept weights only, and their optimizer.
 
 Plain C behind a plain interface, built by setup.py where a compiler is at hand. Where it is not, the torch path gives
 the same numbers to rounding.
 """
 
-from frenchpress.kernels.native.functions import Recurrence, Rounding, TileProduct, norm_stats
+from frenchpress.kernels.native.functions import Recurrence, Rounding, TileProduct, norm_stats, rmsprop_step
 from frenchpress.kernels.native.library import LANES, library
 from frenchpress.kernels.native.tiles import Tiles
 
-__all__ = ["LANES", "Recurrence", "Rounding", "TileProduct", "Tiles", "library", "norm_stats"]
+__all__ = ["LANES", "Recurrence", "Rounding", "TileProduct", "Tiles", "library", "norm_stats", "rmsprop_step"]

@@ -60,6 +60,14 @@ def norm_stats(x: Tensor, mask: Tensor, count: float) -> tuple[Tensor, Tensor]:
     return mean, var
 
 
+def rmsprop_step(weight: Tensor, grad: Tensor, square: Tensor, rate: float, alpha: float, eps: float) -> None:
+    """One step in place: square = alpha square + (1 - alpha) grad^2, weight -= rate grad / (sqrt(square) + eps).
+
+    `weight`, `grad`, `square`: contiguous, of one size.
+    """
+    call("fp_rmsprop", weight.numel(), weight, grad, square, rate, alpha, eps)
+
+
 class Recurrence(Function):
     """The LSTM over all time steps, with the batch norm (or bias) of its input projections taken in."""
 

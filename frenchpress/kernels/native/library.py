@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 LANES = 8  # sequences side by side in one vector
-ROWS = 8  # rows of a tile: two cells times four gates
+ROWS = 8  # rows of a tile: of an LSTM two cells times four gates
 
 _LOG = logging.getLogger(__name__)
 _STATUS_FUNCTIONS = (
@@ -22,6 +22,7 @@ _STATUS_FUNCTIONS = (
     "fp_lstm_backward",
     "fp_norm_stats",
     "fp_norm_backward",
+    "fp_rmsprop",
 )
 
 

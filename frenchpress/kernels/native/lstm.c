@@ -1,9 +1,9 @@
-/* Masked LSTM products and recurrence, forward and backward, on tiles of kept weights.
+/* Masked products and the LSTM recurrence, forward and backward, on tiles of kept weights; RMSprop.
  *
  * Data layout: eight sequences lie side by side in one vector, so a tensor is [n][feature][8] where n counts frames
  * (for more than eight sequences, n runs over groups of eight within a frame). A weight matrix is a list of tiles:
- * tile p holds the rows rows[8p..8p+7] (for an LSTM two cells times four gates), and of the columns only those that
- * any of the eight rows keeps: column cols[j], values values[8j..8j+7], for j in start[p]..start[p+1]-1. A dense
+ * tile p holds the rows rows[8p..8p+7] (for an LSTM two cells times four gates; -1: no row), and of the columns only
+ * those that any of the eight rows keeps: column cols[j], values values[8j..8j+7], for j in start[p]..start[p+1]-1. A dense
  * matrix is the case in which every tile keeps every column. Structured sparsity whose gates share one mask makes the
  * eight lists equal, so nothing is computed in vain.
  *
@@ -485,6 +485,22 @@ MULTIVERSION static void norm_backward_work(const void *arg, int thread, int thr
     }
 }
 
+/* ---- RMSprop, one pass over memory; plain loops, which the compiler makes vectors of ---- */
+
+typedef struct { int64_t count; float *weight; const float *grad; float *square; float rate, alpha, eps; } rmsprop_job;
+
+MULTIVERSION static void rmsprop_work(const void *arg, int thread, int threads) {
+    const rmsprop_job *a = arg;
+    float *restrict weight = a->weight, *restrict square = a->square;
+    const float *restrict grad = a->grad;
+    const float rate = a->rate, alpha = a->alpha, eps = a->eps;
+    const int64_t begin = a->count * thread / threads, end = a->count * (thread + 1) / threads;
+    for (int64_t i = begin; i < end; i++) {
+        square[i] = alpha * square[i] + (1.0f - alpha) * grad[i] * grad[i];
+        weight[i] -= rate * grad[i] / (__builtin_sqrtf(square[i]) + eps);
+    }
+}
+
 /* ---- the interface: plain pointers, 0 on success, -1 when memory or the number of threads does not allow ---- */
 
 int fp_apply(const matrix *m, int64_t frames, const float *x, float *out, int threads) {
@@ -544,4 +560,10 @@ int fp_norm_backward(int64_t frames, int features, const float *x, const float *
     norm_job job = {.frames = frames, .features = features, .x = x, .mask = mask, .mean = mean, .rstd = rstd,
                     .gain = gain, .d = d, .dgain = dgain, .dbias = dbias, .count = count};
     return threads < 1 || threads > MAX_THREADS ? -1 : run_parallel(norm_backward_work, &job, threads);
+}
+
+int fp_rmsprop(int64_t count, float *weight, const float *grad, float *square, float rate, float alpha, float eps,
+               int threads) {
+    rmsprop_job job = {count, weight, grad, square, rate, alpha, eps};
+    return threads < 1 || threads > MAX_THREADS ? -1 : run_parallel(rmsprop_work, &job, threads);
 }

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from frenchpress.kernels.native.library import ROWS, Matrix
 
 
 class Tiles:
-    """Where the kept weights of one LSTM matrix lie: tile p has the rows of cells 2p and 2p + 1 in all four gates.
+    """Where the kept weights of a matrix lie: tile p has eight rows, of an LSTM the cells 2p and 2p + 1 in all four
+    gates, of a matrix without gates the rows 8p to 8p + 7.
 
-    A column belongs to a tile when any of its eight rows keeps it, so any mask is right and one whose gates and pairs
-    of cells agree is tight. Cells must be even in number.
+    A column belongs to a tile when any of its eight rows keeps it, so any mask is right and one whose rows agree is
+    tight. Cells of an LSTM must be even in number; rows that a last tile lacks are zero.
 
-    `gather` [kept columns over all tiles, 8] (int64): where a packed weight lies in the flat dense matrix.
+    `gather` [kept columns over all tiles, 8] (int64): where a packed weight lies in the flat dense matrix; behind its
+    end for rows that there are not.
     """
 
-    def __init__(self, mask: Tensor) -> None:
-        """`mask`: bool [4 cells, inputs], True where a weight is kept; the gates lie one after the other."""
+    def __init__(self, mask: Tensor, gates: int = 4) -> None:
+        """`mask`: bool [gates * units, inputs], True where a weight is kept; the gates lie one after the other."""
         rows, self.inputs = mask.shape
         self.outputs = rows
-        cells = rows // 4
-        self.tiles = cells // 2
-        kept = mask.reshape(4, self.tiles, 2, self.inputs).any(0).any(1)
+        units, side = rows // gates, ROWS // gates
+        self.tiles = -(-units // side)
+        padded = F.pad(mask.reshape(gates, units, self.inputs), (0, 0, 0, self.tiles * side - units))
+        kept = padded.view(gates, self.tiles, side, self.inputs).any(0).any(1)
         self._start = torch.zeros(self.tiles + 1, dtype=torch.int32)
         self._start[1:] = kept.sum(1).cumsum(0)
         tile, column = kept.nonzero(as_tuple=True)
         self._cols = column.int().contiguous()
-        pair = torch.arange(cells).view(self.tiles, 1, 2)
-        by_tile = (torch.arange(4).view(1, 4, 1) * cells + pair).reshape(self.tiles, ROWS)
+        unit = torch.arange(self.tiles * side).view(self.tiles, 1, side)
+        by_tile = torch.where(unit < units, torch.arange(gates).view(1, gates, 1) * units + unit, -1)
+        by_tile = by_tile.reshape(self.tiles, ROWS)
         self._rows = by_tile.int().contiguous()
-        self.gather = by_tile[tile] * self.inputs + column[:, None]
+        row = by_tile[tile]
+        self.gather = torch.where(row < 0, mask.numel(), row * self.inputs + column[:, None])
 
     @property
     def kept(self) -> int:
@@ -40,7 +46,7 @@ class Tiles:
 
     def pack(self, weight: Tensor) -> Tensor:
         """[kept columns, 8] values of a dense [rows, inputs] matrix, which must already be masked; differentiable."""
-        return weight.reshape(-1)[self.gather]
+        return F.pad(weight.reshape(-1), (0, 1))[self.gather]
 
     def with_values(self, values: Tensor) -> Matrix:
         """The C view of this matrix; `values` must stay alive while it is used."""

@@ -1,0 +1,61 @@
+"""Products over tiles of kept weights against the dense product."""
+
+import pytest
+import torch
+
+from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight
+from frenchpress.kernels.native import library
+from frenchpress.nnet import native_weight
+from frenchpress.nnet.linear import project
+
+pytestmark = pytest.mark.skipif(library() is None, reason="the compiled kernels were not built")
+
+PATTERN = {"method": "pattern", "dictionary": "random", "place": "random", "block": 8, "nonzeros": 2, "count": 4}
+PRESSES = [
+    LayerPress(8, 16, hcgs=HcgsOptions((8, 2), ("1/4", "1/2"))),
+    LayerPress(8, 16, quantizer="lsq", hcgs=HcgsOptions((2,), ("1/16",))),
+    LayerPress(6, 13, mask=PATTERN),
+]
+
+
+def made(press, rows=50, inputs=64, gates=1):
+    generator = torch.Generator().manual_seed(1)
+    matrix = PressedWeight((rows, inputs), press, gates, generator)
+    with torch.no_grad():
+        matrix.weight.normal_(generator=generator)
+    return matrix
+
+
+@pytest.mark.parametrize("press", PRESSES, ids=str)
+@pytest.mark.parametrize("count", [8, 13])
+def test_equals_the_dense_product(press, count):
+    matrix = made(press)
+    x = torch.randn(count, 64, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    upstream = torch.randn(count, 50, generator=torch.Generator().manual_seed(3))
+    assert native_weight.serves_product(matrix, x)
+    results = []
+    for y in (project(x, matrix), x @ matrix().t()):
+        gradients = torch.autograd.grad((y * upstream).sum(), (x, *matrix.parameters()))
+        results.append((y.detach(), *gradients))
+    for ours, plain in zip(*results):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+    assert not results[0][2][~matrix.full_mask()].any()
+
+
+def test_a_changed_mask_is_followed():
+    matrix, x = made(PRESSES[0]), torch.randn(9, 64)
+    project(x, matrix)
+    with torch.no_grad():
+        matrix.mask.copy_(matrix.mask.roll(8, dims=1))
+    torch.testing.assert_close(project(x, matrix), x @ matrix().t())
+
+
+@pytest.mark.parametrize("case", ["dense", "thick", "few rows", "double", "probing"])
+def test_the_rest_is_left_to_the_library(case):
+    press = LayerPress(8, 16) if case == "dense" else PRESSES[0]
+    if case == "thick":
+        press = LayerPress(8, 16, hcgs=HcgsOptions((8,), ("3/4",)))
+    matrix = made(press)
+    matrix.probing = case == "probing"
+    x = torch.zeros(4 if case == "few rows" else 16, 64, dtype=torch.float64 if case == "double" else torch.float32)
+    assert not native_weight.serves_product(matrix, x)
