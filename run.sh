@@ -35,7 +35,7 @@
 #   --only "A B*"       these of its experiments, names or patterns (all)
 #   --epochs N, --set "K=V K=V"   keys to override in all of its experiments; the table says so
 #   --jobs J            its experiments side by side (1); with --set train.threads=1 the quickest on one machine
-#   --results DIR       where RESULTS.md and figures are written (the study's directory)
+#   --results DIR       where RESULTS.md, figures and records of runs are written (the study's directory)
 set -euo pipefail
 
 stage=0

@@ -11,9 +11,10 @@
 #   --jobs J           experiments side by side (1). On one machine, J with one thread each (--set train.threads=1) get
 #                      more done than one with J threads, which wait for each other at every time step
 #   --nj J             processes that decode side by side (1)
-#   --results DIR      where RESULTS.md and figures are written (the recipe's directory)
+#   --results DIR      where RESULTS.md, figures and the records of runs are written (the recipe's directory)
 # Writes <exp-dir>/<experiment>-seed<N>, <exp-dir>/conf and <exp-dir>/log. An experiment that fails does not stop the
 # rest: it is listed at the end, and the exit status is 1. Stopped at any moment, the same command goes on where it was.
+# A run that DIR/runs has the record of is not made again, unless another one starts or learns from its model.
 set -euo pipefail
 
 seeds=
@@ -45,7 +46,7 @@ options=()
 read -ra pairs <<< "$set"
 for pair in "${pairs[@]}"; do options+=(--set "$pair"); done
 plan=$(python -m frenchpress.report.study_plan --task "$task" --seeds "$seeds" --only "$only" "${options[@]}" \
-  "$recipe" "$exp")
+  --results "${results:-$recipe}" "$recipe" "$exp")
 mapfile -t runs < <(printf '%s' "$plan")
 
 # Each run in the background and waited for, so that a signal stops it at once and not hours later. In the shell of a run

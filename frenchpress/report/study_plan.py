@@ -1,15 +1,16 @@
 """Check a study and say what is left to run: `python -m frenchpress.report.study_plan --task exp/task recipes/X exp/X`.
 
 Writes the resolved configuration of every run to <exp-dir>/conf/<experiment>-seed<N>.cfg and prints a line for each run
-that is not finished: `<experiment>-seed<N>` and the runs that it starts or learns from. Seeds are the outer loop:
-stopped early, a study has all its points once.
+that is to be made: `<experiment>-seed<N>` and the runs that it starts or learns from. Finished runs are not, nor are
+those that recipes/X/runs has the record of, unless another one needs their model. Seeds are the outer loop: stopped
+early, a study has all its points once.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,9 @@ from frenchpress.nnet.given import given_digests, given_names, given_places
 from frenchpress.nnet.model import FINAL, Sizes
 from frenchpress.nnet.task import Task
 from frenchpress.report.collect import read_experiment
+from frenchpress.report.records import read_record, record_path
 from frenchpress.report.study import Study, load_study, nearest
+from frenchpress.report.study_rows import departures
 
 
 def planned(study: Study, only: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
@@ -43,6 +46,25 @@ def finished(place: Path, config: Config, task: str) -> bool:
         return not read_experiment(place).state and begun.get("decode") == config_to_dict(config)["decode"]
     except (UserError, yaml.YAMLError):  # a damaged or missing file is for the run itself to complain of
         return False
+
+
+def recorded(path: Path, config: Config, task: str) -> bool:
+    """Is there, at `path`, the record of a run as `config` says, on the task of digest `task`? UserError if damaged."""
+    if not path.is_file():
+        return False
+    record = read_record(path)
+    return record.task == task and not departures(record.config, config, config.seed)
+
+
+def to_make(runs: Sequence[str], done: set[str], known: set[str], needs: Mapping[str, Sequence[str]]) -> list[str]:
+    """Those of `runs` that are to be made, in their order: neither done nor known by a record, or needed by such.
+
+    `needs`: the runs that each one starts or learns from. A record is no model.
+    """
+    wanted = set(runs) - done - known
+    while more := {need for run in wanted for need in needs[run]} & set(runs) - wanted - done:
+        wanted |= more
+    return [run for run in runs if run in wanted]
 
 
 def write_config(path: Path, config: Config, study: Study, overrides: Sequence[str]) -> None:
@@ -75,7 +97,7 @@ def check_given(study: Study, plan: Sequence[tuple[str, int]], configs: dict[str
                 raise UserError(f"{where}: has the configuration of {shared[other]}, whose runs are its; name that one")
             if (other, seed) not in before and not (exp / f"{other}-seed{seed}" / FINAL).is_file():
                 raise UserError(
-                    f"{where}: {other}-seed{seed} is not trained, nor is it to be before this; run it first"
+                    f"{where}: {other}-seed{seed} is not trained, nor is it to be before this; name it in --only too"
                 )
         before.add((name, seed))
 
@@ -86,6 +108,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--task", type=Path, required=True, help="directory of features, targets and graph")
     parser.add_argument("--seeds", default="", help="'1 2 3' in place of the study's own")
     parser.add_argument("--only", default="", help="experiments, names or patterns, with spaces between")
+    parser.add_argument("--results", type=Path, help="where the records of runs are (the recipe's directory)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all, e.g. train.epochs=2")
     parser.add_argument("recipe", type=Path, help="recipes/X")
     parser.add_argument("exp", type=Path, help="exp/X")
@@ -106,18 +129,20 @@ def main() -> None:
     study, task, identity = load_study(args.recipe), Task.load(args.task), digest(args.task)
     configs = study.configs(args.set)
     plan = planned(study, args.only.split(), read_seeds(args.seeds))
-    left = []
-    for name, seed in plan:
-        config = replace(configs[name], seed=seed)
-        if not finished(args.exp / f"{name}-seed{seed}", config, identity):
-            left.append((name, seed, config))
+    runs = {f"{name}-seed{seed}": replace(configs[name], seed=seed) for name, seed in plan}
+    needs = {run: [p.name for p in given_places(config, args.exp / run).values()] for run, config in runs.items()}
+    results = args.results or args.recipe
+    done = {run for run, config in runs.items() if finished(args.exp / run, config, identity)}
+    known = {run for run, config in runs.items() if recorded(record_path(results, run), config, identity)} - done
+    left = to_make(list(runs), done, known, needs)
     check_given(study, plan, configs, args.exp)
-    todo = {name: config for name, _, config in left}
+    todo = {name: runs[f"{name}-seed{seed}"] for name, seed in plan if f"{name}-seed{seed}" in left}
     check_models(study, todo, Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
-    for name, seed, config in left:
-        write_config(args.exp / "conf" / f"{name}-seed{seed}.cfg", config, study, args.set)
-        print(f"{name}-seed{seed}", *(place.name for place in given_places(config, args.exp / name).values()))
-    print(f"{args.recipe}: {len(plan)} runs, {len(plan) - len(left)} finished before", file=sys.stderr)
+    for run in left:
+        write_config(args.exp / "conf" / f"{run}.cfg", runs[run], study, args.set)
+        print(run, *needs[run])
+    only = f", {len(known - set(left))} recorded in {results}" if known - set(left) else ""
+    print(f"{args.recipe}: {len(plan)} runs, {len(done)} finished before{only}", file=sys.stderr)
 
 
 if __name__ == "__main__":

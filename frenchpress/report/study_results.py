@@ -1,6 +1,7 @@
 """What a study has come to: `python -m frenchpress.report.study_results recipes/X exp/X` writes recipes/X/RESULTS.md.
 
-Whatever has been run so far is in it, and what has not is named.
+Whatever has been run so far is in it, and what has not is named. Runs that were made as the study says are recorded in
+recipes/X/runs (frenchpress.report.records).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from frenchpress.common import run_main
+from frenchpress.nnet.model import FINAL
+from frenchpress.report.records import record_path, write_record
 from frenchpress.report.study import Study, load_study
 from frenchpress.report.study_figures import figures
 from frenchpress.report.study_rows import Row, Run, by_group, missing_lines, read_runs, sections
@@ -92,15 +95,24 @@ def results_text(study: Study, runs: dict[str, list[Run]], pictures: dict[tuple[
     return "\n\n".join("\n".join(part) for part in parts if any(part)) + "\n"
 
 
+def record(runs: dict[str, list[Run]], exp: Path, out: Path) -> None:
+    """Record in `out` the runs in `exp` that have a result and were made as the study says."""
+    for run in (run for mine in runs.values() for run in mine):
+        place = exp / f"{run.name}-seed{run.seed}"
+        if not run.problem and not run.settings and run.system and (place / FINAL).is_file():
+            write_record(record_path(out, place.name), place, run.system, run.task, run.device)
+
+
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Write RESULTS.md and the figures of a study.")
+    parser = argparse.ArgumentParser(description="Write RESULTS.md, the figures and the records of a study.")
     parser.add_argument("--out", type=Path, help="where they are written (the recipe's directory)")
     parser.add_argument("recipe", type=Path, help="recipes/X")
     parser.add_argument("exp", type=Path, help="exp/X")
     args = parser.parse_args()
     study, out = load_study(args.recipe), args.out or args.recipe
-    runs = read_runs(study, args.exp)
+    runs = read_runs(study, args.exp, out)
+    record(runs, args.exp, out)
     pictures: dict[tuple[str, ...], list[str]] = {}
     for number, (settings, rows) in enumerate(sections(study, runs).items(), 1):
         for name, svg in figures(study.title, rows).items():

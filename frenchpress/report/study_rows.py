@@ -7,11 +7,13 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from frenchpress.common import UserError, read_lines
 from frenchpress.config import Config, config_differences, config_to_dict
 from frenchpress.nnet.given import given_names
 from frenchpress.report.collect import System, read_experiment, read_yaml
+from frenchpress.report.records import RUNS, read_record, record_path
 from frenchpress.report.study import Experiment, Study
 
 NOT_RUN = "not run"
@@ -106,21 +108,27 @@ def by_group(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return groups
 
 
-def read_runs(study: Study, exp: Path) -> dict[str, list[Run]]:
+def read_runs(study: Study, exp: Path, recorded: Path | None = None) -> dict[str, list[Run]]:
     """The runs of every experiment, those of the study's seeds and those found besides, by seed.
 
-    What starts or learns from a run that departs from the study departs in the same way.
+    A run without a result in `exp` is as its record in `recorded` (the study's directory) says, if there is one. What
+    starts or learns from a run that departs from the study departs in the same way. UserError for a damaged record.
     """
+    recorded = recorded or study.path.parent
     shared, configs = study.runs(), study.configs()
+    places = [*exp.glob("*-seed*"), *(recorded / RUNS).glob("*-seed*.yaml")]
     result: dict[str, list[Run]] = {}
     settings: dict[str, tuple[str, ...]] = {}
     for name, experiment in study.experiments.items():
-        found = [re.fullmatch(re.escape(shared[name]) + r"-seed(\d+)", p.name) for p in exp.glob("*-seed*")]
+        found = [re.fullmatch(re.escape(shared[name]) + r"-seed(\d+)(\.yaml)?", p.name) for p in places]
         seeds = {*experiment.seeds, *(int(f[1]) for f in found if f)}
         given = given_names(configs[name]).values()
         result[name] = []
         for seed in sorted(seeds):
             run = _read_run(exp, shared[name], seed, configs[name])
+            record = record_path(recorded, f"{run.name}-seed{seed}")
+            if run.problem and record.is_file():
+                run = _from_record(record, run, configs[name])
             theirs = [line for other in given for line in settings.get(other.replace("{seed}", str(seed)), ())]
             run = replace(run, settings=tuple(sorted({*run.settings, *theirs})))
             result[name].append(run)
@@ -136,18 +144,24 @@ def _read_run(exp: Path, name: str, seed: int, config: Config) -> Run:
         return Run(name, seed, why or NOT_RUN)
     try:
         system = read_experiment(place)
-        settings, task = _settings(place / "config.yaml", replace(config, seed=seed))
+        settings = departures(read_yaml(place / "config.yaml"), config, seed)
+        task = read_lines(place / "config.yaml")[0].removeprefix("# task ")
         device = read_yaml(place / "train.yaml").get("device", "") if (place / "train.yaml").is_file() else ""
     except UserError as error:
         return Run(name, seed, str(error))
     return Run(name, seed, system.state and (why or system.state), system, settings, task, str(device))
 
 
-def _settings(path: Path, config: Config) -> tuple[tuple[str, ...], str]:
-    """Where the configuration at `path` departs from `config`, and the digest of the task that it was run on."""
-    differences = config_differences(read_yaml(path), config_to_dict(config))
-    settings = tuple(f"{key} = {then} (the study says {now})" for key, then, now in differences)
-    return settings, read_lines(path)[0].removeprefix("# task ")
+def _from_record(path: Path, run: Run, config: Config) -> Run:
+    record = read_record(path)
+    settings = departures(record.config, config, run.seed)
+    return Run(run.name, run.seed, "", record.system, settings, record.task, record.device)
+
+
+def departures(made: dict[str, Any], config: Config, seed: int) -> tuple[str, ...]:
+    """Where a run with the configuration `made` departs from what a study says, `config` with this seed."""
+    differences = config_differences(made, config_to_dict(replace(config, seed=seed)))
+    return tuple(f"{key} = {then} (the study says {now})" for key, then, now in differences)
 
 
 def sections(study: Study, runs: dict[str, list[Run]]) -> dict[tuple[str, ...], list[Row]]:

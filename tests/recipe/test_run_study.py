@@ -86,8 +86,29 @@ def test_side_by_side_is_the_same_and_waits_for_what_is_needed(recipe, task):
     models = {path: path.read_bytes() for path in sorted(exp.glob("*/final.pt"))}
     assert len(models) == 3
     shutil.rmtree(exp)
+    shutil.rmtree(recipe / "runs")
     assert run(recipe, task).returncode == 0
     assert {path: path.read_bytes() for path in models} == models
+
+
+def test_what_is_recorded_is_not_made_again(recipe, task):
+    later = '  w4: {overrides: {compress: {default: {weight_bits: 4}}, train: {init: "float-seed{seed}"}}}\n'
+    (recipe / "study.yaml").write_text(STUDY + later)
+    exp = recipe.parents[1] / "exp/small"
+    assert run(recipe, task).returncode == 0
+    text = (recipe / "RESULTS.md").read_text()
+    shutil.rmtree(exp)
+    again = run(recipe, task)
+    assert again.returncode == 0, again.stderr
+    assert f"3 runs, 0 finished before, 3 recorded in {recipe}" in again.stderr
+    assert (recipe / "RESULTS.md").read_text() == text and not list(exp.glob("*-seed*"))
+    # A record is no model: for w4 the float one has to be trained again, w8 has not.
+    (recipe / "runs/w4-seed1.yaml").unlink()
+    third = run(recipe, task)
+    assert third.returncode == 0, third.stderr
+    assert "3 runs, 0 finished before, 1 recorded" in third.stderr
+    assert sorted(p.name for p in exp.glob("*-seed*")) == ["float-seed1", "w4-seed1"]
+    assert (recipe / "RESULTS.md").read_text() == text
 
 
 def test_stopped_by_a_signal_it_goes_on(recipe, task):

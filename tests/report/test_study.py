@@ -9,7 +9,7 @@ from frenchpress.common import UserError
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.model import Sizes
 from frenchpress.report.study import load_study
-from frenchpress.report.study_plan import check_given, planned, read_seeds
+from frenchpress.report.study_plan import check_given, planned, read_seeds, to_make
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = [
@@ -174,6 +174,22 @@ def test_what_is_given_may_have_been_trained_earlier(recipe, tmp_path):
     (tmp_path / "exp/float-seed1").mkdir(parents=True)
     (tmp_path / "exp/float-seed1/final.pt").write_bytes(b"")
     check_given(study, planned(study, ["pruned"], []), study.configs(), tmp_path / "exp")
+
+
+@pytest.mark.parametrize(
+    ("done", "known", "left"),
+    [
+        ("", "", "float w8 kd"),
+        ("w8", "", "float kd"),
+        ("", "float w8 kd", ""),
+        ("", "float w8", "float kd"),  # its teacher is needed, and a record is no model
+        ("float", "w8", "kd"),
+        ("w8", "kd float", ""),
+    ],
+)
+def test_what_is_left_to_make(done, known, left):
+    needs = {"float": [], "w8": [], "kd": ["float"]}
+    assert to_make(["float", "w8", "kd"], set(done.split()), set(known.split()), needs) == left.split()
 
 
 def test_no_study(tmp_path):

@@ -1,12 +1,13 @@
 """RESULTS.md of made results directories: means, losses, ranks, and honesty on what is missing or was run otherwise."""
 
+import shutil
 import sys
 
 import pytest
 import yaml
 from made_cfg import write_cfg
 
-from frenchpress.common import digest, mark_done
+from frenchpress.common import UserError, digest, mark_done
 from frenchpress.config import config_to_dict
 from frenchpress.report import study_results
 from frenchpress.report.study import load_study
@@ -223,3 +224,46 @@ def test_reading_and_figures_are_in_it(recipe, exp, monkeypatch):
     for name in ("per_ratio.svg", "per_bytes.svg", "per_published.svg"):
         assert f"![{name}]({name})" in text
         assert "<title>w4</title>" in (recipe / name).read_text()
+
+
+def test_records_stand_for_runs_that_are_gone(recipe, exp, monkeypatch):
+    text = results(recipe, exp, monkeypatch)
+    assert {p.stem for p in (recipe / "runs").iterdir()} == {p.name for p in exp.glob("*-seed*")}
+    shutil.rmtree(exp)
+    assert results(recipe, exp, monkeypatch) == text
+    # A run that is there again is what counts, and is recorded in place of the former.
+    made(recipe, exp, "w8", 2, 33.0)
+    assert row(results(recipe, exp, monkeypatch), "w8")[4] == "27.00 ± 8.49 (2)"
+    shutil.rmtree(exp)
+    assert row(results(recipe, exp, monkeypatch), "w8")[4] == "27.00 ± 8.49 (2)"
+
+
+def test_records_follow_the_study(recipe, exp, monkeypatch):
+    """One made before the study changed is not the study as written; one of a seed besides has its place."""
+    made(recipe, exp, "w2", 7, 40.0)
+    results(recipe, exp, monkeypatch)
+    shutil.rmtree(exp)
+    study = (recipe / "study.yaml").read_text()
+    (recipe / "study.yaml").write_text(study.replace("weight_bits: 4}}}, published", "weight_bits: 5}}}, published"))
+    full, other = results(recipe, exp, monkeypatch).split("## Results of other settings")
+    assert row(full, "w2")[-1] == "7"
+    assert "| w4 " not in full and "weight_bits = 4 (the study says 5)" in other
+
+
+def test_departures_are_not_recorded(recipe, exp, monkeypatch):
+    made(recipe, exp, "float", 3, 40.0, epochs=1)
+    made(recipe, exp, "w2", 1)
+    results(recipe, exp, monkeypatch)
+    assert not {"float-seed3.yaml", "w2-seed1.yaml"} & {p.name for p in (recipe / "runs").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("task:", "tsak:"), ("utterances: 96", "utterances"), ("config:", "config: [")]
+)
+def test_a_damaged_record_is_named(recipe, exp, monkeypatch, old, new):
+    results(recipe, exp, monkeypatch)
+    shutil.rmtree(exp)
+    path = recipe / "runs/w8-seed1.yaml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(UserError, match=r"w8-seed1.yaml: not"):
+        results(recipe, exp, monkeypatch)

@@ -1,0 +1,70 @@
+"""Records of runs, kept beside a study: what RESULTS.md says of a run, without its model.
+
+`recipes/X/runs/<experiment>-seed<N>.yaml` has the configuration of a finished run, the task and model by their digests,
+what it took and what it came to. Where `exp/` is gone, or on another machine, a study goes on from its records: what is
+recorded is not trained again, save where a run still to be made starts or learns from its model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from frenchpress.common import UserError, atomic_path, digest
+from frenchpress.nnet.model import FINAL
+from frenchpress.report.collect import Measured, System, read_yaml
+
+RUNS = "runs"
+_KEYS = {"task", "model", "device", "config", "system"}
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run. `task`, `model`: digests. `config`: the resolved configuration, as plain values."""
+
+    task: str
+    model: str
+    device: str
+    config: dict[str, Any]
+    system: System
+
+
+def record_path(recipe: Path, run: str) -> Path:
+    """Where the record of `run`, `<experiment>-seed<N>`, is kept."""
+    return recipe / RUNS / f"{run}.yaml"
+
+
+def write_record(path: Path, place: Path, system: System, task: str, device: str) -> None:
+    """Write the record of the finished run in `place`, if that is not what is there."""
+    record = Record(task, digest(place / FINAL), device, read_yaml(place / "config.yaml"), system)
+    values = asdict(record)
+    # In the record already, as `config`.
+    del values["system"]["config"]
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110)
+    if not path.is_file() or path.read_text("utf-8") != text:
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, "utf-8")
+
+
+def read_record(path: Path) -> Record:
+    """The record at `path`; UserError, naming it, for anything else."""
+    values = read_yaml(path)
+    try:
+        if set(values) != _KEYS:
+            raise ValueError(f"keys are {', '.join(map(str, values))}, expected {', '.join(sorted(_KEYS))}")
+        said = dict(values["system"])
+        for split in ("dev", "test"):
+            said[split] = _measured(said[split])
+        said["codes"] = tuple(said["codes"])
+        return Record(**{**values, "system": System(**said)})
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not the record of a run ({error}); remove it, and the run is made again") from None
+
+
+def _measured(values: Mapping[str, Any]) -> Measured:
+    low, high = values["interval"]
+    return Measured(**{**values, "interval": (float(low), float(high))})
