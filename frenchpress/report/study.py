@@ -56,6 +56,7 @@ class Variant:
     of: tuple[str, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
     group: str | None = None
+    seeds: tuple[int, ...] | None = ranged(None, low=0)
     baseline: str | None = None
     note: str = ""
 
@@ -201,6 +202,7 @@ def _from_variant(
                 place=place,
                 overrides=(*original.overrides, own),
                 group=str(put(variant.group or "{group}", {"group": original.group})),
+                seeds=variant.seeds or original.seeds,
                 baseline=variant.baseline or original.baseline,
                 note=variant.note,
                 twin=name,

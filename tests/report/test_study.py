@@ -61,6 +61,12 @@ def test_grids_and_variants_in_order(recipe):
     assert study.experiments["eight-hcgs"].published.per == 18.2
 
 
+def test_a_variant_has_the_seeds_of_its_original_or_its_own(recipe):
+    own = STUDY.replace("  hcgs:", "  hcgs:\n    seeds: [5]", 1)
+    for text, seeds in ((STUDY, (1, 2)), (own, (5,))):
+        assert load_study(recipe(text)).experiments["eight-hcgs"].seeds == seeds
+
+
 def test_overrides_are_laid_over_the_base_and_do_not_leak(recipe):
     configs = load_study(recipe(STUDY)).configs(["train.epochs=1"])
     presses = {name: config.compress["default"] for name, config in configs.items()}
