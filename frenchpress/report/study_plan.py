@@ -2,8 +2,8 @@
 
 Writes the resolved configuration of every run to <exp-dir>/conf/<experiment>-seed<N>.cfg and prints a line for each run
 that is to be made: `<experiment>-seed<N>` and the runs that it starts or learns from. Finished runs are not, nor are
-those that recipes/X/runs has the record of, unless another one needs their model. Seeds are the outer loop: stopped
-early, a study has all its points once.
+those that recipes/X/runs has the record of, unless another one needs their model; what another study beside this one
+has made is taken from there. Seeds are the outer loop: stopped early, a study has all its points once.
 """
 
 from __future__ import annotations
@@ -14,19 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import yaml
-
-from frenchpress.common import UserError, atomic_path, digest, is_done, read_lines, run_main
-from frenchpress.config import Config, config_to_dict, config_to_yaml
+from frenchpress.common import UserError, atomic_path, digest, run_main
+from frenchpress.config import Config, config_to_yaml
 from frenchpress.nnet.check import build_model
-from frenchpress.nnet.checkpoint import CONFIG, stamp
-from frenchpress.nnet.given import given_digests, given_names, given_places
+from frenchpress.nnet.given import given_names, given_places
 from frenchpress.nnet.model import FINAL, Sizes
 from frenchpress.nnet.task import Task
-from frenchpress.report.collect import read_experiment
-from frenchpress.report.records import read_record, record_path
+from frenchpress.report.records import record_path
 from frenchpress.report.study import Study, load_study, nearest
-from frenchpress.report.study_rows import departures
+from frenchpress.report.study_known import borrow_record, borrow_run, finished, recorded
 
 
 def planned(study: Study, only: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
@@ -35,25 +31,6 @@ def planned(study: Study, only: Sequence[str], seeds: Sequence[int]) -> list[tup
     wanted = [(shared[name], list(seeds) or list(study.experiments[name].seeds)) for name in study.chosen(only)]
     rounds = range(max(len(mine) for _, mine in wanted))
     return list(dict.fromkeys((name, mine[i]) for i in rounds for name, mine in wanted if i < len(mine)))
-
-
-def finished(place: Path, config: Config, task: str) -> bool:
-    """Has the run in `place` been trained and decoded as `config` says, on the task of digest `task`?"""
-    try:
-        if not is_done(place, stamp(config, task, given_digests(config, place))):
-            return False
-        begun = yaml.safe_load("\n".join(read_lines(place / CONFIG)))
-        return not read_experiment(place).state and begun.get("decode") == config_to_dict(config)["decode"]
-    except (UserError, yaml.YAMLError):  # a damaged or missing file is for the run itself to complain of
-        return False
-
-
-def recorded(path: Path, config: Config, task: str) -> bool:
-    """Is there, at `path`, the record of a run as `config` says, on the task of digest `task`? UserError if damaged."""
-    if not path.is_file():
-        return False
-    record = read_record(path)
-    return record.task == task and not departures(record.config, config, config.seed)
 
 
 def to_make(runs: Sequence[str], done: set[str], known: set[str], needs: Mapping[str, Sequence[str]]) -> list[str]:
@@ -133,11 +110,19 @@ def main() -> None:
     needs = {run: [p.name for p in given_places(config, args.exp / run).values()] for run, config in runs.items()}
     results = args.results or args.recipe
     done = {run for run, config in runs.items() if finished(args.exp / run, config, identity)}
-    known = {run for run, config in runs.items() if recorded(record_path(results, run), config, identity)} - done
-    left = to_make(list(runs), done, known, needs)
     check_given(study, plan, configs, args.exp)
-    todo = {name: runs[f"{name}-seed{seed}"] for name, seed in plan if f"{name}-seed{seed}" in left}
+    todo = {name: runs[f"{name}-seed{seed}"] for name, seed in plan if f"{name}-seed{seed}" not in done}
     check_models(study, todo, Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
+    known = set[str]()
+    for run in [run for run in runs if run not in done]:
+        begun, record = (args.exp / run).exists(), record_path(results, run)
+        ready = all((args.exp / need / FINAL).is_file() for need in needs[run])
+        if not begun and ready and (twin := borrow_run(args.exp / run, runs[run], identity)):
+            print(f"{args.exp / run}: the same run as {twin}, taken from there", file=sys.stderr)
+            done.add(run)
+        elif recorded(record, runs[run], identity) or borrow_record(record, runs[run], identity):
+            known.add(run)
+    left = to_make(list(runs), done, known, needs)
     for run in left:
         write_config(args.exp / "conf" / f"{run}.cfg", runs[run], study, args.set)
         print(run, *needs[run])

@@ -111,6 +111,27 @@ def test_what_is_recorded_is_not_made_again(recipe, task):
     assert (recipe / "RESULTS.md").read_text() == text
 
 
+def test_what_another_study_has_made_is_taken_from_there(recipe, task):
+    exp = recipe.parents[1] / "exp"
+    other = recipe.parent / "other"
+    shutil.copytree(recipe, other)
+    cut = '  cut: {overrides: {train: {init: "plain-seed{seed}", epochs: 0}}}\n'
+    (other / "study.yaml").write_text(STUDY.replace("float", "plain") + cut)
+    assert run(recipe, task, "--only", "float").returncode == 0
+    second = run(other, task)
+    assert second.returncode == 0, second.stderr
+    assert f"{exp}/other/plain-seed1: the same run as {exp}/small/float-seed1, taken from there" in second.stderr
+    assert "3 runs, 1 finished before" in second.stderr
+    models = [(exp / name / "final.pt").read_bytes() for name in ("small/float-seed1", "other/plain-seed1")]
+    assert models[0] == models[1]
+    # Without the models, its record serves as well.
+    shutil.rmtree(exp)
+    shutil.rmtree(other / "runs")
+    third = run(other, task, "--only", "plain")
+    assert third.returncode == 0 and "1 runs, 0 finished before, 1 recorded" in third.stderr, third.stderr
+    assert "| plain " in (other / "RESULTS.md").read_text()
+
+
 def test_stopped_by_a_signal_it_goes_on(recipe, task):
     exp = recipe.parents[1] / "exp/small"
     more = ("--only", "float", "--epochs", "3000")
