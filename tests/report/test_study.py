@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STUDIES = [
     ("published_points", 36, 34),
     ("bits", 64, 64),
-    ("how_to_get_16x", 17, 17),
+    ("how_to_get_16x", 18, 18),
     ("prune_pattern_retrain", 19, 19),
 ]
 STUDY = """
