@@ -5,7 +5,7 @@ from frenchpress.compress.masks import gate_mask, hcgs_index_bits, hcgs_mask
 from frenchpress.compress.options import HcgsOptions, LayerPress, MatrixPress, parse_fraction
 from frenchpress.compress.quantizers import BitQuantizer, Quantizer, make_quantizer, quantizer_of
 from frenchpress.compress.size import MatrixSize, size_report
-from frenchpress.compress.structure import BlockStructure
+from frenchpress.compress.structure import BlockStructure, Selection
 from frenchpress.compress.weight import PressedWeight, asked_density, check_press, learned_ranges
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "MatrixSize",
     "PressedWeight",
     "Quantizer",
+    "Selection",
     "act_quantizer_of",
     "asked_density",
     "check_press",

@@ -1,4 +1,4 @@
-"""Where a mask keeps whole blocks, laid out so that the kept part of a matrix is a batch of small dense ones."""
+"""Kept weights of a matrix in compact form; where they are whole blocks, a batch of small dense matrices."""
 
 from __future__ import annotations
 
@@ -10,14 +10,32 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class BlockStructure:
+class Selection:
+    """Some weights of a matrix, rows of them, in a compact form [..., rows, columns].
+
+    `flat` holds the position of each one in the flattened matrix, `mask` (same shape) is False on removed weights and
+    on padding. `source` lists the kept weights in the flattened compact form, `target` the same ones in the matrix.
+    """
+
+    flat: Tensor
+    mask: Tensor
+    source: Tensor
+    target: Tensor
+
+    @staticmethod
+    def of(flat: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """The fields, from positions and mask."""
+        source = mask.reshape(-1).nonzero().flatten()
+        return {"flat": flat, "mask": mask, "source": source, "target": flat.reshape(-1)[source]}
+
+
+@dataclass(frozen=True)
+class BlockStructure(Selection):
     """Kept blocks of a masked matrix [groups * gates * rows, columns], per row of blocks.
 
     `gates` matrices share each mask, and `groups` such bundles with masks of their own are stacked. A row of
     blocks of a bundle, over all its gates, reads the same `kept` blocks of inputs: `inputs` [R, kept] names
-    them, R = groups * ceil(rows / block). `flat` [R, gates * block, kept * block] holds the position of each
-    compact weight in the flattened matrix, `mask` (same shape) is False on removed weights and on padding.
-    `source` lists the kept weights in the flattened compact form, `target` the same ones in the matrix.
+    them, R = groups * ceil(rows / block). The compact form is [R, gates * block, kept * block].
     """
 
     block: int
@@ -26,10 +44,6 @@ class BlockStructure:
     gates: int
     groups: int
     inputs: Tensor
-    flat: Tensor
-    mask: Tensor
-    source: Tensor
-    target: Tensor
 
     @property
     def kept(self) -> int:
@@ -76,9 +90,10 @@ def _structure(mask: Tensor, block: int, gates: int, groups: int) -> BlockStruct
     compact = compact.reshape(len(row), 1, block, kept * block).expand(-1, gates, -1, -1)
     flat = _positions(inputs, block, rows, columns, gates, groups)
     shape = (len(row), gates * block, kept * block)
-    compact, flat = compact.reshape(shape), flat.reshape(shape)
-    source = compact.reshape(-1).nonzero().flatten()
-    return BlockStructure(block, rows, columns, gates, groups, inputs, flat, compact, source, flat.view(-1)[source])
+    chosen = Selection.of(flat.reshape(shape), compact.reshape(shape))
+    return BlockStructure(
+        **chosen, block=block, rows=rows, columns=columns, gates=gates, groups=groups, inputs=inputs
+    )
 
 
 def _positions(inputs: Tensor, block: int, rows: int, columns: int, gates: int, groups: int) -> Tensor:
@@ -98,7 +113,7 @@ class _Compact(torch.autograd.Function):
     """Kept weights of a dense matrix; the gradient comes back as a dense matrix, zero where nothing is kept."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, structure: BlockStructure) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, structure: Selection) -> Tensor:
         ctx.structure, ctx.shape = structure, weight.shape
         return torch.take(weight, structure.flat).mul_(structure.mask)
 
@@ -110,6 +125,6 @@ class _Compact(torch.autograd.Function):
         return dense, None
 
 
-def compact(weight: Tensor, structure: BlockStructure) -> Tensor:
-    """Kept weights [R, gates * block, kept * block] of a dense matrix, zeros where the mask removes; differentiable."""
+def compact(weight: Tensor, structure: Selection) -> Tensor:
+    """The weights of a dense matrix in compact form, zeros where the mask removes; differentiable."""
     return _Compact.apply(weight, structure)

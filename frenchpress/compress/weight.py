@@ -14,7 +14,7 @@ from frenchpress.compress.masks import gate_mask
 from frenchpress.compress.options import LayerPress
 from frenchpress.compress.quantizers import BitQuantizer, quantizer_of
 from frenchpress.compress.sparsity import MaskPlan, mask_plan_of, prune_plan_of
-from frenchpress.compress.structure import BlockStructure, compact, gate_structure
+from frenchpress.compress.structure import BlockStructure, Selection, compact, gate_structure
 
 # Above this share of multiplications the batched product of kept blocks is no faster than the dense one.
 _WORTH_BLOCKS = 0.7
@@ -121,8 +121,8 @@ class PressedWeight(nn.Module):
         seen = self.quantizer(self.weight * mask) * mask
         return seen + (self.weight - self.weight.detach()) * ~mask if self.probing else seen
 
-    def compact(self, structure: BlockStructure) -> Tensor:
-        """The same weights as `forward`, kept blocks only: [R, gates * block, kept * block]."""
+    def compact(self, structure: Selection) -> Tensor:
+        """The same weights as `forward`, in the compact form of `structure`, whose rows are rows of the matrix."""
         return self.quantizer(compact(self.weight, structure)) * structure.mask
 
     def integers(self) -> tuple[Tensor, Tensor]:

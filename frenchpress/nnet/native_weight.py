@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from frenchpress.compress import PressedWeight
-from frenchpress.kernels.native import LANES, TileProduct, Tiles, library
+from frenchpress.compress import PressedWeight, Selection
+from frenchpress.kernels.native import LANES, ROWS, TileProduct, Tiles, library
 
-_GATES = 4
 # Of the products of a matrix, with its gradients, the share above which a dense library product is no slower. Measured
 # at 2190 x 512 x 960, one thread.
 _WORTH_TILES = 0.5
+# Of the weights of a matrix, the share above which all of them are computed with rather than looked up one by one.
+_WORTH_SELECTING = 0.7
 
 
 def serves_product(matrix: PressedWeight, x: Tensor) -> bool:
@@ -41,43 +40,37 @@ def to_lanes(x: Tensor) -> Tensor:
     return x.view(groups, LANES, steps, features).permute(2, 0, 3, 1).contiguous()
 
 
-class _Pick(torch.autograd.Function):
-    """`flat[index]` for an index that names nothing twice but the last element, whose gradient nobody needs."""
-
-    @staticmethod
-    def forward(ctx: Any, flat: Tensor, index: Tensor) -> Tensor:
-        ctx.index, ctx.size = index, len(flat)
-        return torch.take(flat, index)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        out = grads[0].new_zeros(ctx.size)
-        return out.index_copy_(0, ctx.index.reshape(-1), grads[0].reshape(-1)), None
-
-
 class _Packing:
-    """Where the tiles of one matrix find their values, for one state of its mask."""
+    """Where the tiles of one matrix find their values, for one state of its mask.
+
+    Kept weights are quantized in a compact form [tiles, 8 rows, columns], for as many columns as the fullest tile has.
+    """
 
     def __init__(self, matrix: PressedWeight) -> None:
         mask = None if matrix.probing else matrix.full_mask()
-        self.dense = mask is None
         self.tiles = Tiles(torch.ones(matrix.shape, dtype=torch.bool) if mask is None else mask, matrix.gates)
-        self.index = self.tiles.gather
-        structure = matrix.structure
-        if structure is not None:
-            # From the compact form; weights that it lacks are zero and are found behind its end.
-            place = torch.full((matrix.weight.numel() + 1,), structure.flat.numel())
-            place[structure.target] = structure.source
-            self.index = place[self.tiles.gather]
+        self.dense = mask is None or self.tiles.kept > _WORTH_SELECTING * mask.numel()
+        if self.dense:
+            self.tiles = Tiles(torch.ones(matrix.shape, dtype=torch.bool), matrix.gates)
+            return
+        most = max(1, int(self.tiles.counts.max()))
+        self.place = self.tiles.places(most)
+        flat = torch.full((self.tiles.tiles * most, ROWS), mask.numel())
+        flat[self.place] = self.tiles.gather
+        kept = F.pad(mask.reshape(-1), (0, 1))[flat]
+        by_row = [x.view(-1, most, ROWS).transpose(1, 2).contiguous() for x in (flat.clamp(max=mask.numel() - 1), kept)]
+        self.selection = Selection(**Selection.of(*by_row))
+        self.even = len(self.place) == len(flat)
 
     def values(self, matrix: PressedWeight) -> Tensor:
-        if self.dense and matrix.gates == _GATES:  # without an index: nothing is left out
-            cells, inputs = matrix.shape[0] // _GATES, matrix.shape[1]
-            by_tile = matrix().view(_GATES, cells // 2, 2, inputs).permute(1, 3, 0, 2)
-            return by_tile.reshape(-1, 2 * _GATES)
-        structure = matrix.structure
-        flat = (matrix() if structure is None else matrix.compact(structure)).reshape(-1)
-        return _Pick.apply(F.pad(flat, (0, 1)), self.index)
+        """[kept columns, 8], as they are now."""
+        if self.dense:
+            units, inputs = matrix.shape[0] // matrix.gates, matrix.shape[1]
+            side = ROWS // matrix.gates
+            by_tile = matrix().view(matrix.gates, units // side, side, inputs).permute(1, 3, 0, 2)
+            return by_tile.reshape(-1, ROWS)
+        values = matrix.compact(self.selection).transpose(1, 2).reshape(-1, ROWS)
+        return values if self.even else values.index_select(0, self.place)
 
 
 def packed(matrix: PressedWeight) -> tuple[Tiles, Tensor]:

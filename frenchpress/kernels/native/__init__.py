@@ -5,7 +5,7 @@ the same numbers to rounding.
 """
 
 from frenchpress.kernels.native.functions import Recurrence, Rounding, TileProduct, norm_stats, rmsprop_step
-from frenchpress.kernels.native.library import LANES, library
+from frenchpress.kernels.native.library import LANES, ROWS, library
 from frenchpress.kernels.native.tiles import Tiles
 
-__all__ = ["LANES", "Recurrence", "Rounding", "TileProduct", "Tiles", "library", "norm_stats", "rmsprop_step"]
+__all__ = ["LANES", "ROWS", "Recurrence", "Rounding", "TileProduct", "Tiles", "library", "norm_stats", "rmsprop_step"]

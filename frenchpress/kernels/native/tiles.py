@@ -44,6 +44,16 @@ class Tiles:
         """Number of weights that are computed with."""
         return self.gather.numel()
 
+    @property
+    def counts(self) -> Tensor:
+        """Kept columns of each tile, int32 [tiles]."""
+        return self._start.diff()
+
+    def places(self, room: int) -> Tensor:
+        """Where the kept columns lie if each tile had room for as many as `room`, int64 [kept columns]."""
+        tile = torch.arange(self.tiles).repeat_interleave(self.counts)
+        return torch.arange(len(tile)) - self._start[tile] + tile * room
+
     def pack(self, weight: Tensor) -> Tensor:
         """[kept columns, 8] values of a dense [rows, inputs] matrix, which must already be masked; differentiable."""
         return F.pad(weight.reshape(-1), (0, 1))[self.gather]
