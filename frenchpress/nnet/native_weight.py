@@ -69,7 +69,7 @@ class _Packing:
             side = ROWS // matrix.gates
             by_tile = matrix().view(matrix.gates, units // side, side, inputs).permute(1, 3, 0, 2)
             return by_tile.reshape(-1, ROWS)
-        values = matrix.compact(self.selection).transpose(1, 2).reshape(-1, ROWS)
+        values = matrix.compact(self.selection).transpose(1, 2).contiguous().view(-1, ROWS)
         return values if self.even else values.index_select(0, self.place)
 
 
