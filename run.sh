@@ -34,7 +34,7 @@
 #   --task DIR          features, targets and graph (EXP/task)
 #   --only "A B*"       these of its experiments, names or patterns (all)
 #   --epochs N, --set "K=V K=V"   keys to override in all of its experiments; the table says so
-#   --jobs J            its experiments side by side (1); with --set train.threads=1 the quickest on one machine
+#   --jobs J            its experiments side by side (1); on one machine as many as cores, each with one thread
 #   --results DIR       where RESULTS.md, figures and records of runs are written (the study's directory)
 set -euo pipefail
 

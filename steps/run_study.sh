@@ -8,8 +8,8 @@
 #   --only "A B*"      run these experiments alone, names or patterns (all)
 #   --epochs N         short for --set train.epochs=N
 #   --set "K=V K=V"    keys of every configuration to override; the table says so
-#   --jobs J           experiments side by side (1). On one machine, J with one thread each (--set train.threads=1) get
-#                      more done than one with J threads, which wait for each other at every time step
+#   --jobs J           experiments side by side (1). On one machine, J with one thread each (train.threads: 1, as the
+#                      studies here say) get more done than one with J threads, which wait for each other at each step
 #   --nj J             processes that decode side by side (1)
 #   --results DIR      where RESULTS.md, figures and the records of runs are written (the recipe's directory)
 # Writes <exp-dir>/<experiment>-seed<N>, <exp-dir>/conf and <exp-dir>/log. An experiment that fails does not stop the

@@ -2,7 +2,7 @@
 
 from frenchpress.common.cli import run_main
 from frenchpress.common.errors import UserError, blaming, unknown
-from frenchpress.common.files import atomic_dir, atomic_path, locked_dir, read_lines
+from frenchpress.common.files import atomic_dir, atomic_path, locked_dir, read_lines, write_if_changed
 from frenchpress.common.stamp import digest, is_done, mark_done
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "mark_done",
     "read_lines",
     "run_main",
+    "write_if_changed",
     "unknown",
 ]

@@ -49,6 +49,14 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_if_changed(path: Path | str, text: str) -> None:
+    """Write a whole UTF-8 text file, if that is not what is there."""
+    path = Path(path)
+    if not path.is_file() or path.read_bytes() != text.encode():
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, "utf-8")
+
+
 @contextmanager
 def atomic_dir(path: Path | str) -> Iterator[Path]:
     """Yield an empty temporary sibling directory; it takes the place of `path` on success, goes on failure.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import yaml
 
-from frenchpress.common import UserError, atomic_path, is_done
+from frenchpress.common import UserError, atomic_path, is_done, read_lines
 from frenchpress.config import Config, config_differences, config_to_dict, config_to_yaml
 
 CHECKPOINT, BEST, CONFIG, SUMMARY = "checkpoint.pt", "best.pt", "config.yaml", "train.yaml"
@@ -76,6 +76,12 @@ def begin(out: Path, config: Config, task_digest: str, given: Mapping[str, str])
     if not (out / CONFIG).exists() or (out / CONFIG).read_text() != text:
         write_bytes(out / CONFIG, text.encode())
     return is_done(out, stamp(config, task_digest, given))
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """What a run's config.yaml says that it was made from: digests of its `task` and of the models given, by key."""
+    lines = (line[2:].partition(" ") for line in read_lines(path) if line.startswith("# "))
+    return {key: whole for key, _, whole in lines}
 
 
 def stamp(config: Config, task_digest: str, given: Mapping[str, str]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from frenchpress.common import UserError, digest, read_lines
+from frenchpress.common import UserError, digest
 from frenchpress.compress import BitQuantizer, PressedWeight
 from frenchpress.config import Config
-from frenchpress.nnet.checkpoint import CONFIG
+from frenchpress.nnet.checkpoint import CONFIG, read_header
 from frenchpress.nnet.distill import Teacher
 from frenchpress.nnet.model import FINAL, AcousticModel, load_model
 
@@ -65,7 +65,7 @@ def load_given(key: str, place: Path, model: AcousticModel, task_digest: str) ->
     ):
         if ours != theirs:
             raise UserError(f"{key}: {place}: has other {what}: {_plain(theirs)}, and this model has {_plain(ours)}")
-    if (read_lines(place / CONFIG) or [""])[0] != f"# task {task_digest}":
+    if read_header(place / CONFIG).get("task") != task_digest:
         raise UserError(f"{key}: {place}: was trained on another task, or the task was made again since")
     return given
 

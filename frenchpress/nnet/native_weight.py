@@ -25,7 +25,7 @@ def serves_product(matrix: PressedWeight, x: Tensor) -> bool:
 
 
 def product(x: Tensor, matrix: PressedWeight) -> Tensor:
-    """`x` [N, in] times the transposed matrix, over kept weights alone: [N, out]."""
+    """`x` [N, in] times the transposed matrix, over kept weights alone: [N, out]; where `serves_product` says so."""
     tiles, values = packed(matrix)
     out = TileProduct.apply(to_lanes(x.unsqueeze(1)).squeeze(0), values, tiles)
     return out.transpose(1, 2).reshape(-1, tiles.outputs)[: len(x)]

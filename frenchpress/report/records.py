@@ -14,18 +14,20 @@ from typing import Any
 
 import yaml
 
-from frenchpress.common import UserError, atomic_path, digest
+from frenchpress.common import UserError, digest, write_if_changed
+from frenchpress.nnet.checkpoint import CONFIG, read_header
 from frenchpress.nnet.model import FINAL
 from frenchpress.report.collect import Measured, System, read_yaml
 
 RUNS = "runs"
-_KEYS = {"task", "model", "device", "config", "system"}
+_KEYS = {"lineage", "task", "model", "device", "config", "system"}
 
 
 @dataclass(frozen=True)
 class Record:
-    """A finished run. `task`, `model`: digests. `config`: the resolved configuration, as plain values."""
+    """A finished run. `lineage`: as `Study.lineage`. `task`, `model`: digests. `config`: resolved, as plain values."""
 
+    lineage: str
     task: str
     model: str
     device: str
@@ -38,16 +40,13 @@ def record_path(recipe: Path, run: str) -> Path:
     return recipe / RUNS / f"{run}.yaml"
 
 
-def write_record(path: Path, place: Path, system: System, task: str, device: str) -> None:
+def write_record(path: Path, place: Path, system: System, lineage: str, device: str) -> None:
     """Write the record of the finished run in `place`, if that is not what is there."""
-    record = Record(task, digest(place / FINAL), device, read_yaml(place / "config.yaml"), system)
-    values = asdict(record)
+    task = read_header(place / CONFIG).get("task", "")
+    values = asdict(Record(lineage, task, digest(place / FINAL), device, read_yaml(place / CONFIG), system))
     # In the record already, as `config`.
     del values["system"]["config"]
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110)
-    if not path.is_file() or path.read_text("utf-8") != text:
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, "utf-8")
+    write_if_changed(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110))
 
 
 def read_record(path: Path) -> Record:
@@ -63,6 +62,12 @@ def read_record(path: Path) -> Record:
         return Record(**{**values, "system": System(**said)})
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not the record of a run ({error}); remove it, and the run is made again") from None
+
+
+def is_record_of(path: Path, lineage: str) -> bool:
+    """Is `path` the record of a run of this lineage? UserError if it says so and is damaged."""
+    # Studies have many records, and YAML is slow to read.
+    return path.is_file() and f"lineage: {lineage}\n" in path.read_text("utf-8") and bool(read_record(path))
 
 
 def _measured(values: Mapping[str, Any]) -> Measured:

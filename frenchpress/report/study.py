@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from frenchpress.config import Config, config_to_dict, load_config
 from frenchpress.config.document import Document, parse_override, read_one
 from frenchpress.config.schema import ranged
 from frenchpress.config.typed import fill
+from frenchpress.nnet.given import given_names
 from frenchpress.report.grid import choices, put
 
 STUDY = "study.yaml"
@@ -142,6 +144,20 @@ class Study:
         return {
             name: first.setdefault(json.dumps(config_to_dict(config)), name) for name, config in self.configs().items()
         }
+
+    def lineage(self, config: Config, task: str) -> str:
+        """What tells a run of `config`, which has its seed, on the task of digest `task` from others.
+
+        A digest of both and of the lineages of the experiments of this study that it starts or learns from: the same on
+        every machine, which the digest of a trained model is not.
+        """
+        parents = {}
+        for key, name in given_names(config).items():
+            other, colon, _ = name.partition("-seed{seed}")
+            if colon and other in self.experiments:
+                parents[key] = self.lineage(replace(self.experiments[other].config(), seed=config.seed), task)
+        content = json.dumps([config_to_dict(config), task, parents], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
 
 def load_study(directory: Path) -> Study:

@@ -14,15 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from frenchpress.common import UserError, atomic_path, digest, run_main
+from frenchpress.common import UserError, digest, run_main, write_if_changed
 from frenchpress.config import Config, config_to_yaml
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.given import given_names, given_places
 from frenchpress.nnet.model import FINAL, Sizes
 from frenchpress.nnet.task import Task
-from frenchpress.report.records import record_path
+from frenchpress.report.records import is_record_of, record_path
 from frenchpress.report.study import Study, load_study, nearest
-from frenchpress.report.study_known import borrow_record, borrow_run, finished, recorded
+from frenchpress.report.study_known import borrow_record, borrow_run, finished
 
 
 def planned(study: Study, only: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
@@ -31,6 +31,27 @@ def planned(study: Study, only: Sequence[str], seeds: Sequence[int]) -> list[tup
     wanted = [(shared[name], list(seeds) or list(study.experiments[name].seeds)) for name in study.chosen(only)]
     rounds = range(max(len(mine) for _, mine in wanted))
     return list(dict.fromkeys((name, mine[i]) for i in rounds for name, mine in wanted if i < len(mine)))
+
+
+def look_up(
+    study: Study, runs: Mapping[str, Config], needs: Mapping[str, Sequence[str]], exp: Path, results: Path, task: str
+) -> tuple[set[str], set[str]]:
+    """Those of `runs` that are finished in `exp`, and those that are not but have a record in `results`.
+
+    What another study has is taken over, with its model if what it needs is trained here too, else its record.
+    """
+    done, known, recipes = set[str](), set[str](), study.path.parent.resolve().parent
+    for run, config in runs.items():
+        place, record, lineage = exp / run, record_path(results, run), study.lineage(config, task)
+        ready = all((given / FINAL).is_file() for given in given_places(config, place).values())
+        if finished(place, config, task):
+            done.add(run)
+        elif ready and not place.exists() and (twin := borrow_run(place, config, task)):
+            print(f"{place}: the same run as {twin}, taken from there", file=sys.stderr)
+            done.add(run)
+        elif is_record_of(record, lineage) or borrow_record(record, lineage, config.seed, recipes):
+            known.add(run)
+    return done, known
 
 
 def to_make(runs: Sequence[str], done: set[str], known: set[str], needs: Mapping[str, Sequence[str]]) -> list[str]:
@@ -47,10 +68,7 @@ def to_make(runs: Sequence[str], done: set[str], known: set[str], needs: Mapping
 def write_config(path: Path, config: Config, study: Study, overrides: Sequence[str]) -> None:
     """Write `config` as a `.cfg`, if that is not what is there."""
     also = f", with {' '.join(overrides)}" if overrides else ""
-    text = f"# {path.stem} of {study.path}, resolved{also}\n{config_to_yaml(config)}"
-    if not path.is_file() or path.read_text("utf-8") != text:
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, "utf-8")
+    write_if_changed(path, f"# {path.stem} of {study.path}, resolved{also}\n{config_to_yaml(config)}")
 
 
 def check_models(study: Study, configs: dict[str, Config], sizes: Sizes) -> None:
@@ -74,7 +92,8 @@ def check_given(study: Study, plan: Sequence[tuple[str, int]], configs: dict[str
                 raise UserError(f"{where}: has the configuration of {shared[other]}, whose runs are its; name that one")
             if (other, seed) not in before and not (exp / f"{other}-seed{seed}" / FINAL).is_file():
                 raise UserError(
-                    f"{where}: {other}-seed{seed} is not trained, nor is it to be before this; name it in --only too"
+                    f"{where}: {other}-seed{seed} is not trained, nor is it to be before this; name it in --only too, "
+                    "and let it have this seed"
                 )
         before.add((name, seed))
 
@@ -107,27 +126,18 @@ def main() -> None:
     configs = study.configs(args.set)
     plan = planned(study, args.only.split(), read_seeds(args.seeds))
     runs = {f"{name}-seed{seed}": replace(configs[name], seed=seed) for name, seed in plan}
-    needs = {run: [p.name for p in given_places(config, args.exp / run).values()] for run, config in runs.items()}
-    results = args.results or args.recipe
-    done = {run for run, config in runs.items() if finished(args.exp / run, config, identity)}
-    check_given(study, plan, configs, args.exp)
-    todo = {name: runs[f"{name}-seed{seed}"] for name, seed in plan if f"{name}-seed{seed}" not in done}
-    check_models(study, todo, Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
-    known = set[str]()
-    for run in [run for run in runs if run not in done]:
-        begun, record = (args.exp / run).exists(), record_path(results, run)
-        ready = all((args.exp / need / FINAL).is_file() for need in needs[run])
-        if not begun and ready and (twin := borrow_run(args.exp / run, runs[run], identity)):
-            print(f"{args.exp / run}: the same run as {twin}, taken from there", file=sys.stderr)
-            done.add(run)
-        elif recorded(record, runs[run], identity) or borrow_record(record, runs[run], identity):
-            known.add(run)
+    places = {run: given_places(config, args.exp / run).values() for run, config in runs.items()}
+    needs = {run: [p.name for p in given if p.parent == args.exp] for run, given in places.items()}
+    done, known = look_up(study, runs, needs, args.exp, args.results or args.recipe, identity)
     left = to_make(list(runs), done, known, needs)
+    check_given(study, [(name, seed) for name, seed in plan if f"{name}-seed{seed}" in left], configs, args.exp)
+    todo = {name: configs[name] for name, seed in plan if f"{name}-seed{seed}" in left}
+    check_models(study, todo, Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
     for run in left:
         write_config(args.exp / "conf" / f"{run}.cfg", runs[run], study, args.set)
         print(run, *needs[run])
-    only = f", {len(known - set(left))} recorded in {results}" if known - set(left) else ""
-    print(f"{args.recipe}: {len(plan)} runs, {len(done)} finished before{only}", file=sys.stderr)
+    recorded = f", {len(known - set(left))} recorded before" if known - set(left) else ""
+    print(f"{args.recipe}: {len(plan)} runs, {len(done)} finished before{recorded}", file=sys.stderr)
 
 
 if __name__ == "__main__":

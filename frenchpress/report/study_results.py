@@ -9,10 +9,13 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from frenchpress.common import run_main
-from frenchpress.nnet.model import FINAL
+from frenchpress.common import UserError, run_main
+from frenchpress.config import Config
+from frenchpress.nnet.checkpoint import CONFIG, read_header
+from frenchpress.nnet.given import given_digests
 from frenchpress.report.records import record_path, write_record
 from frenchpress.report.study import Study, load_study
 from frenchpress.report.study_figures import figures
@@ -95,12 +98,23 @@ def results_text(study: Study, runs: dict[str, list[Run]], pictures: dict[tuple[
     return "\n\n".join("\n".join(part) for part in parts if any(part)) + "\n"
 
 
-def record(runs: dict[str, list[Run]], exp: Path, out: Path) -> None:
+def record(study: Study, runs: dict[str, list[Run]], exp: Path, out: Path) -> None:
     """Record in `out` the runs in `exp` that have a result and were made as the study says."""
+    configs = study.configs()
     for run in (run for mine in runs.values() for run in mine):
-        place = exp / f"{run.name}-seed{run.seed}"
-        if not run.problem and not run.settings and run.system and (place / FINAL).is_file():
-            write_record(record_path(out, place.name), place, run.system, run.task, run.device)
+        place, config = exp / f"{run.name}-seed{run.seed}", replace(configs[run.name], seed=run.seed)
+        if run.problem or run.settings or run.recorded or not same_given(place, config):
+            continue
+        write_record(record_path(out, place.name), place, run.system, study.lineage(config, run.task), run.device)
+
+
+def same_given(place: Path, config: Config) -> bool:
+    """Whether the models that the run in `place` started or learned from are those that are there now."""
+    try:
+        given = given_digests(config, place)
+    except UserError:
+        return False
+    return given.items() <= read_header(place / CONFIG).items()
 
 
 def main() -> None:
@@ -112,7 +126,7 @@ def main() -> None:
     args = parser.parse_args()
     study, out = load_study(args.recipe), args.out or args.recipe
     runs = read_runs(study, args.exp, out)
-    record(runs, args.exp, out)
+    record(study, runs, args.exp, out)
     pictures: dict[tuple[str, ...], list[str]] = {}
     for number, (settings, rows) in enumerate(sections(study, runs).items(), 1):
         for name, svg in figures(study.title, rows).items():

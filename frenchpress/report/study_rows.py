@@ -11,6 +11,7 @@ from typing import Any
 
 from frenchpress.common import UserError, read_lines
 from frenchpress.config import Config, config_differences, config_to_dict
+from frenchpress.nnet.checkpoint import read_header
 from frenchpress.nnet.given import given_names
 from frenchpress.report.collect import System, read_experiment, read_yaml
 from frenchpress.report.records import RUNS, read_record, record_path
@@ -21,7 +22,10 @@ NOT_RUN = "not run"
 
 @dataclass(frozen=True)
 class Run:
-    """One run of an experiment. `problem`: why it has no result. `settings`: where it departs from the study."""
+    """One run of an experiment. `problem`: why it has no result. `settings`: where it departs from the study.
+
+    `recorded`: it is as its record says.
+    """
 
     name: str
     seed: int
@@ -30,6 +34,7 @@ class Run:
     settings: tuple[str, ...] = ()
     task: str = ""
     device: str = ""
+    recorded: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,12 +116,13 @@ def by_group(rows: Iterable[Row]) -> dict[str, list[Row]]:
 def read_runs(study: Study, exp: Path, recorded: Path | None = None) -> dict[str, list[Run]]:
     """The runs of every experiment, those of the study's seeds and those found besides, by seed.
 
-    A run without a result in `exp` is as its record in `recorded` (the study's directory) says, if there is one. What
-    starts or learns from a run that departs from the study departs in the same way. UserError for a damaged record.
+    A run without a result in `exp` is as its record in `recorded` (the study's directory) says, if that is one of the
+    study as it is now, or nothing was begun. What starts or learns from a run that departs from the study departs in
+    the same way.
     """
     recorded = recorded or study.path.parent
     shared, configs = study.runs(), study.configs()
-    places = [*exp.glob("*-seed*"), *(recorded / RUNS).glob("*-seed*.yaml")]
+    places = [*exp.glob("[!.]*-seed*"), *(recorded / RUNS).glob("[!.]*-seed*.yaml")]
     result: dict[str, list[Run]] = {}
     settings: dict[str, tuple[str, ...]] = {}
     for name, experiment in study.experiments.items():
@@ -128,7 +134,7 @@ def read_runs(study: Study, exp: Path, recorded: Path | None = None) -> dict[str
             run = _read_run(exp, shared[name], seed, configs[name])
             record = record_path(recorded, f"{run.name}-seed{seed}")
             if run.problem and record.is_file():
-                run = _from_record(record, run, configs[name])
+                run = _from_record(record, run, replace(configs[name], seed=seed), study)
             theirs = [line for other in given for line in settings.get(other.replace("{seed}", str(seed)), ())]
             run = replace(run, settings=tuple(sorted({*run.settings, *theirs})))
             result[name].append(run)
@@ -145,17 +151,25 @@ def _read_run(exp: Path, name: str, seed: int, config: Config) -> Run:
     try:
         system = read_experiment(place)
         settings = departures(read_yaml(place / "config.yaml"), config, seed)
-        task = read_lines(place / "config.yaml")[0].removeprefix("# task ")
+        task = read_header(place / "config.yaml").get("task", "")
         device = read_yaml(place / "train.yaml").get("device", "") if (place / "train.yaml").is_file() else ""
     except UserError as error:
         return Run(name, seed, str(error))
     return Run(name, seed, system.state and (why or system.state), system, settings, task, str(device))
 
 
-def _from_record(path: Path, run: Run, config: Config) -> Run:
-    record = read_record(path)
+def _from_record(path: Path, run: Run, config: Config, study: Study) -> Run:
+    """`run`, which has no result, as its record says, unless that is an old one and a new run was begun."""
+    try:
+        record = read_record(path)
+    except UserError as error:
+        return replace(run, problem=str(error))
     settings = departures(record.config, config, run.seed)
-    return Run(run.name, run.seed, "", record.system, settings, record.task, record.device)
+    if not settings and record.lineage != study.lineage(config, record.task):
+        settings = ("made from a model of other settings than the study now says",)
+    if settings and run.problem != NOT_RUN:
+        return run
+    return Run(run.name, run.seed, "", record.system, settings, record.task, record.device, recorded=True)
 
 
 def departures(made: dict[str, Any], config: Config, seed: int) -> tuple[str, ...]:

@@ -58,11 +58,12 @@ def test_product(steps, groups, cells, inputs, density):
     torch.testing.assert_close(got[1].double() * mask, wanted[1] * mask, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize(("rows", "inputs", "density"), [(1, 3, 1.0), (8, 5, 0.5), (36, 40, 0.1), (50, 17, 0.3)])
-def test_product_without_gates(rows, inputs, density):
+@pytest.mark.parametrize("gates", [1, 4])
+@pytest.mark.parametrize(("rows", "inputs", "density"), [(4, 3, 1.0), (8, 5, 0.5), (36, 40, 0.1), (52, 17, 0.3)])
+def test_product_of_rows_that_fill_no_tile(rows, inputs, density, gates):
     generator = torch.Generator().manual_seed(rows)
     mask = random_mask(rows, inputs, density, generator)
-    tiles = native.Tiles(mask, gates=1)
+    tiles = native.Tiles(mask, gates)
     weight = torch.randn(rows, inputs, generator=generator) * mask
     x = torch.randn(7, inputs, 8, generator=generator, requires_grad=True)
     upstream = torch.randn(7, rows, 8, generator=generator)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from made_cfg import write_cfg
 
-from frenchpress.common import UserError, digest, mark_done
+from frenchpress.common import digest, mark_done
 from frenchpress.config import config_to_dict
 from frenchpress.report import study_results
 from frenchpress.report.study import load_study
@@ -260,10 +260,50 @@ def test_departures_are_not_recorded(recipe, exp, monkeypatch):
 @pytest.mark.parametrize(
     ("old", "new"), [("task:", "tsak:"), ("utterances: 96", "utterances"), ("config:", "config: [")]
 )
-def test_a_damaged_record_is_named(recipe, exp, monkeypatch, old, new):
+def test_a_damaged_record_is_a_line_and_no_end(recipe, exp, monkeypatch, old, new):
     results(recipe, exp, monkeypatch)
     shutil.rmtree(exp)
     path = recipe / "runs/w8-seed1.yaml"
     path.write_text(path.read_text().replace(old, new, 1))
-    with pytest.raises(UserError, match=r"w8-seed1.yaml: not"):
-        results(recipe, exp, monkeypatch)
+    text = results(recipe, exp, monkeypatch)
+    assert "w8-seed1.yaml: not" in text.split("## Without a result")[1] and "| w4 " in text
+
+
+def test_a_run_under_way_leaves_its_record_alone(recipe, exp, monkeypatch):
+    results(recipe, exp, monkeypatch)
+    path = recipe / "runs/w8-seed1.yaml"
+    before = path.read_bytes()
+    shutil.rmtree(exp / "w8-seed1")
+    made(recipe, exp, "w8", 1, epochs=1)  # trained again otherwise, not decoded yet
+    text = results(recipe, exp, monkeypatch)
+    assert path.read_bytes() == before and row(text, "w8")[-1] == "1 2"
+
+
+def test_an_old_record_hides_no_failure(recipe, exp, monkeypatch):
+    results(recipe, exp, monkeypatch)
+    shutil.rmtree(exp)
+    study = (recipe / "study.yaml").read_text()
+    (recipe / "study.yaml").write_text(study.replace("weight_bits: 4}}}, published", "weight_bits: 5}}}, published"))
+    (exp / "log").mkdir(parents=True)
+    (exp / "log/w4-seed1.failed").write_text("error: no room\n")
+    text = results(recipe, exp, monkeypatch)
+    assert "- failed: error: no room: w4, seed 1" in text and "| w4 " not in text
+
+
+def test_what_came_from_a_model_of_other_settings_is_told_apart(recipe, exp, monkeypatch):
+    study = (recipe / "study.yaml").read_text()
+    cut = '  cut: {overrides: {train: {init: "w4-seed{seed}", epochs: 0}}}\n'
+    study = study.replace("variants:", cut + "variants:")
+    (recipe / "study.yaml").write_text(study)
+    made(recipe, exp, "cut", 1, 30.0)
+    config = exp / "cut-seed1/config.yaml"
+    results(recipe, exp, monkeypatch)
+    assert not (recipe / "runs/cut-seed1.yaml").exists()  # made from a model that is not there
+    header = f"# task abc\n# train.init {digest(exp / 'w4-seed1/final.pt')}\n"
+    config.write_text(config.read_text().replace("# task abc\n", header))
+    results(recipe, exp, monkeypatch)
+    shutil.rmtree(exp)
+    assert row(results(recipe, exp, monkeypatch), "cut")[4].startswith("30.00")
+    (recipe / "study.yaml").write_text(study.replace("weight_bits: 4}}}, published", "weight_bits: 5}}}, published"))
+    full, other = results(recipe, exp, monkeypatch).split("## Results of other settings", 1)
+    assert "| cut " not in full and "made from a model of other settings" in other

@@ -12,6 +12,7 @@ from frenchpress.compress.quantizers.base import Quantizer
 from frenchpress.compress.quantizers.grid import (
     first_step,
     largest_integer,
+    mean_where,
     round_scale,
     row_dims,
     step_gradient,
@@ -53,8 +54,7 @@ class UniformQuantizer(Quantizer):
         dims = row_dims(x, self.per_row)
         size = x.detach().abs()
         if self.bits == 1:
-            count = (size > 0).sum(dims, keepdim=True).clamp_(min=1)
-            return round_scale(size.sum(dims, keepdim=True) / count, self.bits)
+            return round_scale(mean_where(size, size > 0, dims), self.bits)
         return round_scale(size.amax(dims, keepdim=True) / largest_integer(self.bits), self.bits)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def rmsprop_step(weight: Tensor, grad: Tensor, square: Tensor, rate: float, alph
 
     `weight`, `grad`, `square`: contiguous, of one size.
     """
-    call("fp_rmsprop", weight.numel(), weight, grad, square, rate, alpha, eps)
+    call("fp_rmsprop", weight.numel(), weight, grad, square, rate, alpha, 1.0 - alpha, eps)
 
 
 class Recurrence(Function):

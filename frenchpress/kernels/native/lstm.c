@@ -487,16 +487,22 @@ MULTIVERSION static void norm_backward_work(const void *arg, int thread, int thr
 
 /* ---- RMSprop, one pass over memory; plain loops, which the compiler makes vectors of ---- */
 
-typedef struct { int64_t count; float *weight; const float *grad; float *square; float rate, alpha, eps; } rmsprop_job;
+typedef struct {
+    int64_t count;
+    float *weight;
+    const float *grad;
+    float *square;
+    float rate, alpha, rest, eps; /* rest: 1 - alpha, which float arithmetic would not give exactly */
+} rmsprop_job;
 
 MULTIVERSION static void rmsprop_work(const void *arg, int thread, int threads) {
     const rmsprop_job *a = arg;
     float *restrict weight = a->weight, *restrict square = a->square;
     const float *restrict grad = a->grad;
-    const float rate = a->rate, alpha = a->alpha, eps = a->eps;
+    const float rate = a->rate, alpha = a->alpha, rest = a->rest, eps = a->eps;
     const int64_t begin = a->count * thread / threads, end = a->count * (thread + 1) / threads;
     for (int64_t i = begin; i < end; i++) {
-        square[i] = alpha * square[i] + (1.0f - alpha) * grad[i] * grad[i];
+        square[i] = alpha * square[i] + rest * grad[i] * grad[i];
         weight[i] -= rate * grad[i] / (__builtin_sqrtf(square[i]) + eps);
     }
 }
@@ -562,8 +568,8 @@ int fp_norm_backward(int64_t frames, int features, const float *x, const float *
     return threads < 1 || threads > MAX_THREADS ? -1 : run_parallel(norm_backward_work, &job, threads);
 }
 
-int fp_rmsprop(int64_t count, float *weight, const float *grad, float *square, float rate, float alpha, float eps,
-               int threads) {
-    rmsprop_job job = {count, weight, grad, square, rate, alpha, eps};
+int fp_rmsprop(int64_t count, float *weight, const float *grad, float *square, float rate, float alpha, float rest,
+               float eps, int threads) {
+    rmsprop_job job = {count, weight, grad, square, rate, alpha, rest, eps};
     return threads < 1 || threads > MAX_THREADS ? -1 : run_parallel(rmsprop_work, &job, threads);
 }

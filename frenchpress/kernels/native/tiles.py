@@ -14,7 +14,7 @@ class Tiles:
     gates, of a matrix without gates the rows 8p to 8p + 7.
 
     A column belongs to a tile when any of its eight rows keeps it, so any mask is right and one whose rows agree is
-    tight. Cells of an LSTM must be even in number; rows that a last tile lacks are zero.
+    tight. Rows that a last tile lacks are zero; the recurrence has no such rows, and takes an even number of cells.
 
     `gather` [kept columns over all tiles, 8] (int64): where a packed weight lies in the flat dense matrix; behind its
     end for rows that there are not.
