@@ -14,9 +14,10 @@ from frenchpress.report.study_plan import check_given, planned, read_seeds, to_m
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = [
     ("published_points", 36, 34),
-    ("bits", 64, 64),
+    ("bits", 50, 50),
     ("how_to_get_16x", 18, 18),
     ("prune_pattern_retrain", 19, 19),
+    ("when_to_prune", 11, 11),
 ]
 STUDY = """
 title: A study
