@@ -49,5 +49,6 @@ setup(
         "export": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2"],
         "synth": ["espeakng-loader>=0.2,<1"],
         "test": ["pytest>=8,<10", "ruff>=0.8,<1"],
+        "parallel": ["pytest-xdist>=3.6,<4"],
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import shutil
 import sys
@@ -83,18 +84,20 @@ def atomic_dir(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def locked_dir(path: Path | str) -> Iterator[Path]:
+def locked_dir(path: Path | str, patience: float | None = None) -> Iterator[Path]:
     """Hold `path` (made if absent) for one process and those it forks; a killed holder lets go.
 
-    UserError if another holds it for longer than `LOCK_PATIENCE`; that it waits is said on stderr.
+    UserError if another holds it for longer than `patience` seconds (`LOCK_PATIENCE`); that it waits is said on stderr.
     """
     path = Path(path)
+    patience = LOCK_PATIENCE if patience is None else patience
     path.mkdir(parents=True, exist_ok=True)
     with open(path / ".lock", "a") as handle:
         if not _lock(handle):
             said = f"{path}: another run is writing here"
-            print(f"{said}; waiting up to {LOCK_PATIENCE:g} s for it to end", file=sys.stderr)
-            deadline = time.monotonic() + LOCK_PATIENCE
+            at_most = "" if math.isinf(patience) else f" up to {patience:g} s"
+            print(f"{said}; waiting{at_most} for it to end", file=sys.stderr)
+            deadline = time.monotonic() + patience
             while not _lock(handle):
                 if time.monotonic() > deadline:
                     raise UserError(f"{said}; wait for it or use another directory")

@@ -17,6 +17,7 @@ from frenchpress.config import Config, config_differences, config_to_dict, confi
 
 CHECKPOINT, BEST, CONFIG, SUMMARY = "checkpoint.pt", "best.pt", "config.yaml", "train.yaml"
 EPOCHS = "epochs"
+POSTERIORS = "posteriors"  # what it says of train, for those that learn from it
 _AGAIN = "give the .cfg another name, or throw the old run away: steps/train_am.sh --restart CFG TASK EXP"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -103,7 +104,8 @@ def forget(out: Path) -> None:
         "size.yaml",
     ):
         (out / name).unlink(missing_ok=True)
-    shutil.rmtree(out / EPOCHS, ignore_errors=True)
+    for name in (EPOCHS, POSTERIORS):
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def _short(value: Any) -> str:

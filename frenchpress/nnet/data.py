@@ -30,13 +30,15 @@ class Batch:
     """Pieces of similar length side by side.
 
     `inputs`: float32 [B, T, context * D]; `lengths`: int64 [B]; `cd`, `mono`: int64 targets of the real
-    frames, piece after piece [sum(lengths)]; `utts`: the utterance of each piece.
+    frames, piece after piece [sum(lengths)]; `rows`: int64, where these are among all frames; `utts`: the
+    utterance of each piece.
     """
 
     inputs: Tensor
     lengths: Tensor
     cd: Tensor
     mono: Tensor
+    rows: Tensor
     utts: list[str]
 
     @property
@@ -96,7 +98,7 @@ class Frames:
         real = frames[steps < length.unsqueeze(1)]
         inputs = splice(self.feats, frames, first.unsqueeze(1), last.unsqueeze(1), context)
         utts = [self.utts[u] for u in pieces[:, 0]]
-        return Batch(inputs, length, self.cd[real].long(), self.mono[real].long(), utts)
+        return Batch(inputs, length, self.cd[real].long(), self.mono[real].long(), real, utts)
 
 
 def epoch_order(pieces: np.ndarray, batch: int, seed: int, epoch: int) -> list[np.ndarray]:

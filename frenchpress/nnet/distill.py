@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import kl_div
+from torch.nn.functional import kl_div, log_softmax
+from tqdm import tqdm
 
-from frenchpress.nnet.data import Batch
+from frenchpress.common import atomic_dir, is_done, locked_dir, mark_done
+from frenchpress.nnet.data import Batch, Frames, in_order
 from frenchpress.nnet.model import AcousticModel
+
+_TOGETHER = 32  # utterances
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained model that is asked about every batch. It is evaluated, never trained, and remembers nothing.
+    """What a trained model says of every frame of train.
 
-    `weight`: share of its opinion in the loss. `temperature`: what logits of both models are divided by.
+    `said`: its log posteriors, float16 [frames, classes] by head. `weight`: share of its opinion in the loss.
+    `temperature`: what logits of both models are divided by.
     """
 
-    model: AcousticModel
+    said: Mapping[str, np.ndarray]
     weight: float
     temperature: float
 
@@ -28,11 +38,44 @@ class Teacher:
 
         (1 - weight) * hard + weight * sum of `soft_loss` (Hinton et al. 2015, arXiv 1503.02531, sec. 2).
         """
-        self.model.eval()
-        with torch.no_grad():
-            said = self.model(batch.inputs, batch.lengths)
-        soft = [soft_loss(logits[head], said[head], self.temperature) for head in logits]
+        rows = batch.rows.cpu().numpy()
+        soft = [
+            soft_loss(z, torch.from_numpy(self.said[head][rows]).to(z.device, z.dtype), self.temperature)
+            for head, z in logits.items()
+        ]
         return (1.0 - self.weight) * hard + self.weight * torch.stack(soft).sum()
+
+
+def ask(model: AcousticModel, frames: Frames, place: Path, key: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Log posteriors of `model` for all of `frames`, float16 [frames, classes] by head, each utterance seen whole.
+
+    They are kept in `place` under `key`, which says what they depend on, and only read where they are there already:
+    every model that learns from the same teacher needs the same ones, and one that is interrupted goes on with them.
+    They take 2 bytes per frame and class.
+    """
+    with locked_dir(place, patience=math.inf):
+        kept = place / "train"
+        if not is_done(kept, key):
+            with atomic_dir(kept) as made:
+                _ask(model, frames, made)
+                mark_done(made, key)
+        return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in kept.glob("*.npy")}
+
+
+@torch.no_grad()
+def _ask(model: AcousticModel, frames: Frames, place: Path) -> None:
+    model.eval()
+    said: dict[str, np.ndarray] = {}
+    pieces = frames.pieces(int(frames.lengths.max()))
+    for rows in tqdm(list(in_order(pieces, _TOGETHER)), desc="asking the teacher", disable=None):
+        batch = frames.batch(rows, model.context)
+        for head, logits in model(batch.inputs, batch.lengths).items():
+            if head not in said:
+                shape = (len(frames), logits.shape[-1])
+                said[head] = np.lib.format.open_memmap(place / f"{head}.npy", "w+", np.float16, shape)
+            said[head][batch.rows.cpu().numpy()] = log_softmax(logits, dim=-1).half().cpu().numpy()
+    for values in said.values():
+        values.flush()
 
 
 def soft_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -41,5 +84,5 @@ def soft_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     p_i = exp(z_i / T) / sum_j exp(z_j / T) (Hinton et al. 2015, eq. 1). It is the cross entropy of that paper less the
     entropy of q, which has no gradient; T^2 keeps the gradients at the size of those of the hard targets (sec. 2).
     """
-    p, q = (torch.log_softmax(z / temperature, dim=-1) for z in (logits, teacher))
+    p, q = (log_softmax(z / temperature, dim=-1) for z in (logits, teacher))
     return temperature**2 * kl_div(p, q, reduction="batchmean", log_target=True)

@@ -14,8 +14,9 @@ from torch import Tensor
 from frenchpress.common import UserError, digest
 from frenchpress.compress import BitQuantizer, PressedWeight
 from frenchpress.config import Config
-from frenchpress.nnet.checkpoint import CONFIG, read_header
-from frenchpress.nnet.distill import Teacher
+from frenchpress.nnet.checkpoint import CONFIG, POSTERIORS, read_header
+from frenchpress.nnet.data import Frames
+from frenchpress.nnet.distill import Teacher, ask
 from frenchpress.nnet.model import FINAL, AcousticModel, load_model
 
 INIT, TEACHER = "train.init", "train.distill.teacher"
@@ -42,7 +43,7 @@ def given_digests(config: Config, out: Path) -> dict[str, str]:
     return {key: digest(place / FINAL) for key, place in places.items()}
 
 
-def use_given(config: Config, out: Path, model: AcousticModel, task_digest: str) -> Teacher | None:
+def use_given(config: Config, out: Path, model: AcousticModel, task_digest: str) -> AcousticModel | None:
     """Let `model` start from the one that the configuration names, where it does; the teacher, where it has one."""
     teacher = None
     for key, place in given_places(config, out).items():
@@ -50,8 +51,15 @@ def use_given(config: Config, out: Path, model: AcousticModel, task_digest: str)
         if key == INIT:
             start_from(model, found, place)
         else:
-            teacher = Teacher(found, config.train.distill.weight, config.train.distill.temperature)
+            teacher = found
     return teacher
+
+
+def make_teacher(config: Config, out: Path, model: AcousticModel, frames: Frames, task_digest: str) -> Teacher:
+    """What the teacher of the run in `out`, loaded as `model`, says of `frames`, asked or found beside it."""
+    place = given_places(config, out)[TEACHER]
+    said = ask(model, frames, place / POSTERIORS, {"model": digest(place / FINAL), "task": task_digest})
+    return Teacher(said, config.train.distill.weight, config.train.distill.temperature)
 
 
 def load_given(key: str, place: Path, model: AcousticModel, task_digest: str) -> AcousticModel:

@@ -33,7 +33,7 @@ from frenchpress.nnet.average import AveragedModel
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.data import Batch, Frames, epoch_order, in_order
 from frenchpress.nnet.distill import Teacher
-from frenchpress.nnet.given import INIT, given_digests, use_given
+from frenchpress.nnet.given import INIT, given_digests, make_teacher, use_given
 from frenchpress.nnet.kernel_line import kernel_line
 from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, load_model, read_weights
 from frenchpress.nnet.optimizer import make_optimizer, parameter_groups
@@ -372,7 +372,8 @@ def main() -> None:
         if config.train.init is None:
             model.normalise_inputs(splits[0])
         run = Run(config, out, model, make_optimizer(model, config.train), *splits, arguments.checkpoint_seconds)
-        run.teacher = teacher
+        if teacher is not None:
+            run.teacher = make_teacher(config, out, teacher, run.train, identity)
         if config.train.average and config.train.epochs:
             run.average = AveragedModel(model, config.train.average)
         train(run)

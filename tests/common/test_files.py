@@ -1,5 +1,6 @@
 """Files are whole or absent; directories have one writer; stamps follow their inputs."""
 
+import math
 import subprocess
 import sys
 import time
@@ -71,6 +72,16 @@ def test_what_a_killed_writer_leaves_behind_is_waited_for(tmp_path):
     holder.wait()
     with locked_dir(tmp_path):
         assert time.monotonic() - begin > 0.5
+
+
+def test_with_patience_the_other_is_waited_for_to_its_end(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("frenchpress.common.files.LOCK_PATIENCE", 0.0)
+    holder = hold(tmp_path, 1.0)
+    holder.kill()
+    holder.wait()
+    with locked_dir(tmp_path, patience=math.inf):
+        pass
+    assert capsys.readouterr().err == f"{tmp_path}: another run is writing here; waiting for it to end\n"
 
 
 def test_stamp_matches_its_key_only(tmp_path):

@@ -9,9 +9,10 @@ from train_command import run, run_once
 
 from frenchpress.common import UserError, mark_done
 from frenchpress.config import load_config
+from frenchpress.nnet import distill
 from frenchpress.nnet import train as module
-from frenchpress.nnet.data import Batch
-from frenchpress.nnet.distill import Teacher, soft_loss
+from frenchpress.nnet.data import Batch, in_order
+from frenchpress.nnet.distill import Teacher, ask, soft_loss
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 
 TEACHER = """
@@ -66,28 +67,64 @@ def test_soft_loss_and_its_gradient_by_hand(temperature):
     assert soft_loss(student, student.detach(), temperature).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_it_is_mixed_with_the_hard_targets_and_the_teacher_does_not_change(tmp_path):
+def test_it_is_mixed_with_the_hard_targets(tmp_path):
     (tmp_path / "teacher.cfg").write_text(TEACHER)
-    configs = [load_config(tmp_path / "teacher.cfg", [f"seed={seed}"]) for seed in (1, 2)]
-    student, model = (AcousticModel(config, Sizes(40, 12, 4)) for config in configs)
-    model.train()
+    student = AcousticModel(load_config(tmp_path / "teacher.cfg"), Sizes(40, 12, 4))
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(2, 9, 120, generator=generator)
     lengths, cd, mono = torch.tensor([9, 6]), torch.arange(15) % 12, torch.arange(15) % 4
-    batch = Batch(inputs, lengths, cd, mono, ["a", "b"])
-    before = {key: value.clone() for key, value in model.state_dict().items()}
+    rows = torch.arange(15) * 2 + 1
+    batch = Batch(inputs, lengths, cd, mono, rows, ["a", "b"])
+    random = np.random.default_rng(0)
+    said = {head: random.normal(size=(40, classes)).astype(np.float16) for head, classes in (("cd", 12), ("mono", 4))}
     student.eval()
     logits = student(inputs, lengths)
-    total, loss_cd, loss_mono = module.losses(logits, batch, 0.1, Teacher(model, 0.7, 2.0))
-    said = model(inputs, lengths)
-    soft = sum(plain_loss(logits[h].detach().numpy(), said[h].detach().numpy(), 2.0) for h in ("cd", "mono"))
+    total, loss_cd, loss_mono = module.losses(logits, batch, 0.1, Teacher(said, 0.7, 2.0))
+    soft = sum(plain_loss(logits[h].detach().numpy(), said[h][1:31:2].astype(float), 2.0) for h in ("cd", "mono"))
     hard = torch.nn.functional.cross_entropy(logits["cd"], cd) + torch.nn.functional.cross_entropy(logits["mono"], mono)
     wanted = 0.3 * hard.item() + 0.7 * soft + 0.1 * logits["cd"].square().mean().item()
     assert total.item() == pytest.approx(wanted, rel=1e-5)
     assert (loss_cd + loss_mono).item() == pytest.approx(hard.item())
-    total.backward()
-    assert all(p.grad is None for p in model.parameters()) and not model.training
+
+
+def test_the_teacher_says_of_each_frame_what_its_model_does_and_is_asked_once(taught, made_task, tmp_path, monkeypatch):
+    model = load_model(taught / "teacher-seed2234").train()
+    frames = module.read_frames(module.Task.load(made_task), "train", torch.device("cpu"))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    said = ask(model, frames, tmp_path / "posteriors", {"model": "a"})
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    for utt, (first, length) in enumerate(zip(frames.starts, frames.lengths)):
+        batch = frames.batch(np.array([[utt, 0, length]]), model.context)
+        for head, logits in model(batch.inputs, batch.lengths).items():
+            wanted = torch.log_softmax(logits, dim=-1).detach().numpy()
+            np.testing.assert_allclose(said[head][first : first + length], wanted, rtol=2e-3, atol=2e-3)
+
+    def not_again(*_):
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(distill, "_ask", not_again)
+    again = ask(model, frames, tmp_path / "posteriors", {"model": "a"})
+    assert sorted(again) == ["cd", "mono"] and all(np.array_equal(said[head], again[head]) for head in again)
+    with pytest.raises(AssertionError, match="asked again"):
+        ask(model, frames, tmp_path / "posteriors", {"model": "trained again"})
+
+
+def test_asking_that_is_interrupted_is_done_anew(taught, made_task, tmp_path, monkeypatch):
+    model = load_model(taught / "teacher-seed2234")
+    frames = module.read_frames(module.Task.load(made_task), "train", torch.device("cpu"))
+    whole = ask(model, frames, tmp_path / "whole", {})
+
+    def stop_in_the_middle(*arguments):
+        yield from list(in_order(*arguments))[:1]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(distill, "_TOGETHER", 2)
+        patch.setattr(distill, "in_order", stop_in_the_middle)
+        ask(model, frames, tmp_path / "posteriors", {})
+    assert not (tmp_path / "posteriors/train").exists()
+    said = ask(model, frames, tmp_path / "posteriors", {})
+    assert all(np.array_equal(said[head], whole[head]) for head in whole)
 
 
 def test_what_a_teacher_says_decides_what_is_learnt(taught, made_task, monkeypatch, tmp_path):
