@@ -216,7 +216,7 @@ def _from_variant(
                 original,
                 name=f"{name}-{key}",
                 place=place,
-                overrides=(*original.overrides, own),
+                overrides=(*original.overrides, replace(own, values=put(own.values, {"name": name}))),
                 group=str(put(variant.group or "{group}", {"group": original.group})),
                 seeds=variant.seeds or original.seeds,
                 baseline=variant.baseline or original.baseline,

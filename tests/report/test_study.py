@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STUDIES = [
     ("published_points", 36, 34),
     ("bits", 50, 50),
-    ("how_to_get_16x", 21, 21),
+    ("how_to_get_16x", 24, 24),
     ("prune_pattern_retrain", 19, 19),
     ("when_to_prune", 11, 11),
 ]
@@ -66,6 +66,12 @@ def test_a_variant_has_the_seeds_of_its_original_or_its_own(recipe):
     own = STUDY.replace("  hcgs:", "  hcgs:\n    seeds: [5]", 1)
     for text, seeds in ((STUDY, (1, 2)), (own, (5,))):
         assert load_study(recipe(text)).experiments["eight-hcgs"].seeds == seeds
+
+
+def test_a_variant_can_name_what_its_original_is_called(recipe):
+    text = STUDY.replace("compress: {default: {hcgs", 'train: {init: "{name}-seed{seed}"}, compress: {default: {hcgs')
+    configs = load_study(recipe(text)).configs()
+    assert [configs[f"{n}-hcgs"].train.init for n in ("w8-lsq", "eight")] == ["w8-lsq-seed{seed}", "eight-seed{seed}"]
 
 
 def test_overrides_are_laid_over_the_base_and_do_not_leak(recipe):

@@ -1,0 +1,95 @@
+"""What a model loses with fewer weights in one matrix: which are removed, that they come back, and bad input."""
+
+import shutil
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from made_cfg import write_cfg
+from small_task import make_task
+
+from frenchpress.common import UserError
+from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight
+from frenchpress.config import load_config
+from frenchpress.nnet.data import Frames
+from frenchpress.nnet.model import AcousticModel, Sizes
+from frenchpress.nnet.task import Task
+from frenchpress.nnet.train import evaluate
+from frenchpress.report import sensitivity as module
+
+SMALL = """
+model: {context: [0, 0], lstm: {cells: 16}}
+compress:
+  default: {weight_bits: 8}
+  lstm1: {weight_bits: 8, hcgs: {blocks: [8, 2], keep: [1/2, 1/2]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    return Task.load(make_task(tmp_path_factory.mktemp("task") / "task"))
+
+
+@pytest.fixture
+def model(tmp_path, task):
+    write_cfg(tmp_path, SMALL, "small.cfg")
+    torch.manual_seed(0)
+    return AcousticModel(load_config(tmp_path / "small.cfg"), Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
+
+
+@pytest.mark.parametrize("hcgs", [None, HcgsOptions((8, 2), (0.5, 0.5))])
+@pytest.mark.parametrize("keep", [Fraction(1, 4), Fraction(9, 10)])
+def test_the_smallest_of_those_that_a_mask_keeps_go_and_come_back(hcgs, keep):
+    generator = torch.Generator().manual_seed(0)
+    matrix = PressedWeight((64, 48), LayerPress(hcgs=hcgs), 4, generator)
+    torch.nn.init.normal_(matrix.weight, generator=generator)
+    before = matrix.weight.detach().clone()
+    kept = np.sort((before * (1 if hcgs is None else matrix.full_mask())).abs().numpy().flatten())[::-1]
+    stay = round(keep * np.count_nonzero(kept))
+    with module.smallest_removed(matrix, keep) as removed:
+        left = np.sort(matrix.weight.detach().abs().numpy().flatten())[::-1]
+        assert removed == np.count_nonzero(kept) - stay
+        np.testing.assert_array_equal(left, np.where(np.arange(kept.size) < stay, kept, 0))
+    assert torch.equal(matrix.weight, before)
+
+
+def test_losses_are_those_of_the_thinned_model(model, task):
+    frames = Frames(task.split("dev"))
+    whole = evaluate(model, frames)[0]
+    found = {s.matrix: s for s in module.sensitivities(model, frames, [Fraction(1, 2), Fraction(1, 16)])}
+    assert list(found) == [n for n, m in model.named_modules() if isinstance(m, PressedWeight)]
+    name = "lstm.lstm1.recurrent_matrix"
+    assert found[name].kept == 64 * 16 // 4 and found[name].removed == [128, 240]
+    matrix = model.get_submodule(name)
+    weight = (matrix.weight * matrix.full_mask()).detach()
+    with torch.no_grad():
+        matrix.weight.copy_(weight * (weight.abs() >= weight.abs().flatten().sort(descending=True).values[15]))
+    assert found[name].losses[1] == pytest.approx(evaluate(model, frames)[0] - whole, abs=1e-6)
+
+
+def test_command_line(model, task, monkeypatch, capsys):
+    monkeypatch.setattr(module, "load_model", lambda directory: model)
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["sensitivity", "--task", str(task.path), *arguments, "exp/x"])
+        module.main()
+        return capsys.readouterr().out.splitlines()
+
+    lines = run("--every", "2", "--keep", "1/4", "1/16", "--")
+    assert lines[0].startswith(f"Rise of the loss on dev ({-(-len(task.split('dev')) // 2)} utterances")
+    assert "1/4 kept" in lines[2] and "per 1000, 1/16" in lines[2] and len(lines) == 4 + 6
+    for wrong in ("2", "0", "x", "1/0"):
+        with pytest.raises(SystemExit):
+            run("--keep", wrong, "--")
+        assert f"'{wrong}' is no share of weights between 0 and 1" in capsys.readouterr().err
+
+
+def test_another_task_is_refused(model, task, monkeypatch, tmp_path):
+    shutil.copytree(task.path, tmp_path / "task")
+    meta = tmp_path / "task/meta.yaml"
+    meta.write_text(meta.read_text().replace("feat_dim: 40", "feat_dim: 13"))
+    monkeypatch.setattr(module, "load_model", lambda directory: model)
+    monkeypatch.setattr("sys.argv", ["sensitivity", "--task", str(tmp_path / "task"), "exp/x"])
+    with pytest.raises(UserError, match="task: not the task of exp/x: other features"):
+        module.main()
