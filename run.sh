@@ -74,6 +74,7 @@ done
 [ -n "$nj" ] || { nj=$(nproc); [ "$nj" -le 16 ] || nj=16; }
 [[ $first_silence =~ ^(coin|ends)$ ]] || die "--first-silence is '$first_silence', expected coin or ends"
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number of processes"
+[[ $seeds =~ ^[0-9\ ]*$ ]] || die "--seeds is '$seeds', expected numbers, such as \"1 2 3\""
 for c in $conf; do [ -f "$c" ] || die "--conf: $c: no such file; conf/ has $(echo conf/*.cfg)"; done
 case $corpus-$synth_size in
   synth-tiny) : "${leaves:=150}" "${gauss:=600}" ;;
@@ -84,6 +85,7 @@ case $corpus-$synth_size in
   *) die "--corpus is '$corpus', expected synth, timit or kaldi-data" ;;
 esac
 if [ -n "$recipe" ]; then
+  [ -f "$recipe/study.yaml" ] || die "--recipe: $recipe/study.yaml: no such file; there are $(dirname recipes/*/study.yaml | xargs)"
   exec steps/run_study.sh --nj "$nj" --seeds "$seeds" --only "$only" --epochs "$epochs" --set "$set" --jobs "${jobs:-1}" \
     --results "$results" "$recipe" "${task:-$exp/task}" "$exp/$(basename "$recipe")"
 fi
@@ -91,6 +93,9 @@ for n in task only epochs set jobs results; do [ -z "${!n}" ] || die "--$n is of
 if [ "$corpus" != synth ] && [ -z "$corpus_dir" ] && [ -z "$kaldi_s5" ] && [ "$stage" = 0 ]; then
   die "--corpus $corpus needs --corpus-dir DIR"
 fi
+[ "$stage" -lt 4 ] || [ "$stage" = 6 ] || [ -f "$exp/task/meta.yaml" ] ||
+  die "--exp: $exp/task: no task; run stages 0 to 3 first, or name the --exp of a run that has"
+[ "$stage" -lt 6 ] || [ -d "$exp" ] || die "--exp: $exp: no such directory"
 [ -z "$kaldi_s5" ] || [ -d "$kaldi_s5" ] || die "--kaldi-s5: $kaldi_s5: no such directory"
 
 . ./path.sh

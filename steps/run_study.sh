@@ -98,19 +98,27 @@ finish() {
   fi
   table || failed+=("the table after $run")
 }
-# A line of the plan: a run, and those that it starts or learns from, which must have ended.
-must_wait() {
-  local need
-  [ "${#running[@]}" -lt "$jobs" ] || return 0
-  for need in "$@"; do [[ " ${running[*]} " != *" $need "* ]] || return 0; done
+# Start the first of the runs left that waits for none under way or before it; false where there is none. A line of the
+# plan is a run, and those that it starts or learns from, which must have ended.
+left=("${runs[@]}")
+start_one() {
+  local i name need before=" ${running[*]} "
+  for i in "${!left[@]}"; do
+    read -ra names <<< "${left[i]}"
+    name=${names[0]} need=
+    for need in "${names[@]:1}"; do [[ $before != *" $need "* ]] || break; need=; done
+    if [ -z "${need:-}" ]; then
+      unset "left[$i]"
+      start "$name"
+      return
+    fi
+    before+="$name "
+  done
   return 1
 }
-for line in "${runs[@]}"; do
-  read -ra names <<< "$line"
-  while must_wait "${names[@]:1}"; do finish; done
-  start "${names[0]}"
+while [ "${#left[@]}" -gt 0 ] || [ "${#running[@]}" -gt 0 ]; do
+  [ "${#running[@]}" -lt "$jobs" ] && [ "${#left[@]}" -gt 0 ] && start_one || finish
 done
-while [ "${#running[@]}" -gt 0 ]; do finish; done
 [ "${#runs[@]}" -gt 0 ] || table || failed+=("the table")
 
 echo "${results:-$recipe}/RESULTS.md"

@@ -28,7 +28,7 @@ config=$1; task=$2; out=$3
 
 # Checks.
 [ -f "$config" ] || { echo "error: $0: $config: no such file" >&2; exit 1; }
-[ -f "$task/meta.yaml" ] || { echo "error: $0: $task is no task (no meta.yaml); run stage 3 first" >&2; exit 1; }
+[ -f "$task/meta.yaml" ] || { echo "error: $0: $task is no task (no meta.yaml); stages 0 to 3 of run.sh make one" >&2; exit 1; }
 
 # Work.
 options=(--checkpoint-seconds "$checkpoint_seconds")

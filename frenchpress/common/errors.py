@@ -23,6 +23,10 @@ def blaming(what: object) -> Iterator[None]:
 def unknown(word: object, known: Iterable[str], what: str = "") -> str:
     """What is wrong with a `word` that is not in `known`: `unknown 'unifrom', did you mean 'uniform'? (known: ...)`."""
     known = list(known)
-    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
-    hint = f", did you mean {near[0]!r}?" if near else ""
-    return f"unknown {what}{word!r}{hint} (known: {', '.join(known)})"
+    return f"unknown {what}{word!r}{did_you_mean(word, known)} (known: {', '.join(known)})"
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """`, did you mean 'uniform'?`, or nothing where no `known` word is near."""
+    near = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
+    return f", did you mean {near[0]!r}?" if near else ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from frenchpress.common import UserError, read_lines
+from frenchpress.common import UserError, did_you_mean, read_lines
 
 KeyPath = tuple[str, ...]
 
@@ -87,7 +87,8 @@ def _base_of(layer: Document, path: Path) -> Path | None:
         raise UserError(f"{where}: base: expected the name of a .cfg file, got {base!r}")
     found = path.parent / base
     if not found.is_file():
-        raise UserError(f"{where}: base: no file {found}")
+        near = did_you_mean(base, sorted(other.name for other in path.parent.glob("*.cfg")))
+        raise UserError(f"{where}: base: no file {found}{near}")
     return found
 
 

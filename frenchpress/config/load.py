@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, did_you_mean
 from frenchpress.compress import LayerPress, check_press
 from frenchpress.config.document import Document, parse_override, read_document
 from frenchpress.config.schema import Config
@@ -107,7 +107,8 @@ def _check_patterns(config: Config, document: Document) -> None:
     for key in config.compress:
         if key != DEFAULT and not any(fnmatchcase(name, key) for name in names):
             where = document.origin(("compress", key))
-            raise UserError(f"{where}: compress.{key}: matches no layer; the layers are {', '.join(names)}")
+            near = did_you_mean(key, [*names, "lstm*", "head_*"])
+            raise UserError(f"{where}: compress.{key}: matches no layer{near}; the layers are {', '.join(names)}")
     for name in names:
         matching = [key for key in config.compress if fnmatchcase(name, key)]
         if name not in config.compress and len(matching) > 1:

@@ -65,7 +65,7 @@ class Session:
         settings = Settings.of(runtime, lm_weight, str(model))
         for name in GRAPH_FILES:
             if not (graph / name).exists():
-                raise UserError(f"{graph / name}: no such file; pack the model with its front end, or give --graph")
+                raise UserError(f"{graph / name}: no such file; pack writes graph/ beside the model; or give --graph")
         pdfs = np.concatenate([[0], runtime.model.front.label_pdf])
         limits = {"beam": settings.beam, "max_active": settings.max_active}
         decoder = Decoder(graph / "HCLG.fst", pdfs, graph / "words.txt", **limits)

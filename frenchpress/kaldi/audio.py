@@ -47,7 +47,7 @@ def _decoded(data: bytes, rate: int, at: str) -> np.ndarray:
             frames, channels, found = sound.frames, sound.channels, sound.samplerate
             samples = _samples(sound)
     except soundfile.LibsndfileError as error:
-        raise UserError(f"{at}: truncated or unreadable audio ({_reason(error)})") from None
+        raise UserError(f"{at}: truncated, or no WAV, FLAC or SPHERE audio ({_reason(error)})") from None
     if found != rate:
         raise UserError(f"{at}: {found} Hz, expected {rate} Hz")
     if channels != 1:

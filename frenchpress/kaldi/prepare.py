@@ -75,6 +75,8 @@ def read_split(
     if not place.is_dir():
         raise UserError(f"{place}: no such directory, expected train/, dev/ and test/ in {corpus}")
     for file in ("wav.scp", "utt2spk"):
+        if not (place / file).is_file():
+            raise UserError(f"{place / file}: no such file; {place} needs wav.scp, utt2spk, and phones or text")
         if not read_lines(place / file):
             raise UserError(f"{place / file}: empty, expected a line per utterance")
     text = in_order(_transcripts(place, lexicon))
@@ -91,6 +93,8 @@ def _transcript_file(place: Path) -> Path:
 
 def _transcripts(place: Path, lexicon: dict[str, list[str]] | None) -> dict[str, list[str]]:
     path = _transcript_file(place)
+    if not path.exists():
+        raise UserError(f"{path}: no such file; give {place}/phones, or text (words) with {place.parent}/lexicon.txt")
     table = {utt: line.split() for utt, line in read_table(path).items()}
     if path.name == "phones":
         return {utt: [p for p in phones if p != WORD_MARK] for utt, phones in table.items()}

@@ -29,16 +29,17 @@ def check_line(path: Path | str, sizes: Sizes) -> str:
     size = size_report(model)
     return (
         f"{path}: {size['kept']} of {size['macs_dense']} weights kept, {size['stored_bytes'] / 1024:.0f} KiB, "
-        f"compression {size['compression_ratio']:.1f}x, {size['macs_kept']} multiply-accumulates per frame"
+        f"compression {size['compression_ratio']:.1f}x, {size['macs_kept']} multiply-accumulates per frame, "
+        f"{sizes.num_pdfs} tied states and {sizes.num_phones} phones"
     )
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Check .cfg files and print the size of each one's model.")
-    parser.add_argument("--feat-dim", type=int, default=40, help="features per frame")
-    parser.add_argument("--pdfs", type=int, default=1000, help="tied states; known for sure once the task is made")
-    parser.add_argument("--phones", type=int, default=48)
+    parser.add_argument("--feat-dim", type=int, default=40, help="features per frame (40)")
+    parser.add_argument("--pdfs", type=int, default=1000, help="tied states (1000); known once the task is made")
+    parser.add_argument("--phones", type=int, default=48, help="phones (48)")
     parser.add_argument("config", nargs="+", help="conf/x.cfg")
     arguments = parser.parse_args()
     sizes = Sizes(arguments.feat_dim, arguments.pdfs, arguments.phones)

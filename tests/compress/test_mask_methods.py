@@ -234,6 +234,7 @@ def test_gradual_densities_follow_the_cube(method):
         ({"method": "magnitude", "keep": 2, "after_epoch": 1}, "at most 1"),
         ({"method": "magnitude", "keep": "x", "after_epoch": 1}, "not a fraction"),
         ({"method": "magnitude", "keep": 0.5, "after_epoch": 1, "bank": 4}, "unknown option 'bank'"),
+        ({"method": "magnitude", "keep": 0.5, "aftr_epoch": 1}, "'aftr_epoch', did you mean 'after_epoch'.*lasso"),
         ({"method": "magnitude", "keep": 0.5, "after_epoch": 1, "end_epoch": 2}, "either after_epoch, or"),
         ({"method": "magnitude", "keep": 0.5, "end_epoch": 2}, "the start must come first"),
         ({"method": "magnitude", "keep": 0.5, "start_epoch": 2, "end_epoch": 2}, "the start must come first"),

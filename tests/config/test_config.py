@@ -145,7 +145,7 @@ BAD = {
     ),
     "no such layer": (
         "compress:\n  'lsmt*': {}",
-        [":2: compress.lsmt*: matches no layer", "lstm0, lstm1, head_cd"],
+        [":2: compress.lsmt*: matches no layer, did you mean 'lstm*'?; the layers are lstm0, lstm1, head_cd"],
     ),
     "two patterns": ("compress: {'lstm*': {}, '*0': {}}", ["lstm* and *0 both match lstm0"]),
     "misspelt quantizer": (
@@ -189,6 +189,7 @@ BAD = {
         [":4: compress.lstm1.weight_bits: 3: quantizer ternary takes 2 bits"],
     ),
     "base not there": ("base: nowhere.cfg", [":1: base: no file", "nowhere.cfg"]),
+    "base misspelt": ("base: xx.cfg", [":1: base: no file", "xx.cfg, did you mean 'x.cfg'?"]),
     "base not a name": ("base: [1]", [":1: base: expected the name of a .cfg file"]),
 }
 

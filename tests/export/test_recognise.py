@@ -318,7 +318,7 @@ def test_known_transform(place, monkeypatch, capsys, tmp_path):
         ("slow.wav", lambda x: (x, 8000), "8000 Hz, expected 16000 Hz"),
         ("two.wav", lambda x: (np.stack([x, x], 1), 16000), "2 channels, expected mono"),
         ("cut.wav", lambda x: b"cut", "truncated audio"),
-        ("text.wav", lambda x: b"hello, this is no audio", "truncated or unreadable"),
+        ("text.wav", lambda x: b"hello, this is no audio", "truncated, or no WAV, FLAC or SPHERE audio"),
     ],
 )
 def test_bad_audio_is_one_clear_line(place, tmp_path, monkeypatch, capsys, name, change, message):

@@ -133,7 +133,7 @@ def test_truncated_audio(corpus, tmp_path, suffix, fraction):
 
 def test_audio_that_is_none(corpus, tmp_path):
     (corpus / "audio/train-a.flac").write_text("<html>not found</html>")
-    refuses(corpus, tmp_path, "train/wav.scp:1: train-a: .*unreadable audio")
+    refuses(corpus, tmp_path, "train/wav.scp:1: train-a: .*no WAV, FLAC or SPHERE audio")
 
 
 def test_empty_and_missing_audio(corpus, tmp_path):

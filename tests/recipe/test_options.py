@@ -22,7 +22,10 @@ ROOT = Path(__file__).resolve().parents[2]
         (["--first-silence", "middle"], "--first-silence is 'middle', expected coin or ends"),
         (["extra"], "unexpected argument 'extra'"),
         (["--epochs", "2"], "--epochs is of a study; it needs --recipe DIR"),
-        (["--recipe", "recipes/none"], "recipes/none/study.yaml: no such file"),
+        (["--seeds", "1 abc"], "--seeds is '1 abc', expected numbers"),
+        (["--stage", "4"], "exp/task: no task; run stages 0 to 3 first"),
+        (["--stage", "6"], "exp: no such directory"),
+        (["--recipe", "recipes/none"], "--recipe: recipes/none/study.yaml: no such file; there are recipes/bits"),
         (["--recipe", "recipes/bits"], "stages 0 to 3 of run.sh make the task"),
     ],
 )

@@ -27,6 +27,7 @@ experiments:
   w8: {overrides: {compress: {default: {weight_bits: 8}}}}
   float: {}
 """
+AFTER_FLOAT = '  w4: {overrides: {compress: {default: {weight_bits: 4}}, train: {init: "float-seed{seed}"}}}\n'
 
 pytestmark = pytest.mark.slow
 
@@ -77,8 +78,7 @@ def test_one_failure_does_not_stop_the_rest_and_the_same_command_goes_on(recipe,
 
 
 def test_side_by_side_is_the_same_and_waits_for_what_is_needed(recipe, task):
-    later = '  w4: {overrides: {compress: {default: {weight_bits: 4}}, train: {init: "float-seed{seed}"}}}\n'
-    (recipe / "study.yaml").write_text(STUDY + later)
+    (recipe / "study.yaml").write_text(STUDY + AFTER_FLOAT)
     exp = recipe.parents[1] / "exp/small"
     together = run(recipe, task, "--jobs", "3")
     assert together.returncode == 0, together.stderr
@@ -91,9 +91,17 @@ def test_side_by_side_is_the_same_and_waits_for_what_is_needed(recipe, task):
     assert {path: path.read_bytes() for path in models} == models
 
 
+def test_what_must_wait_lets_others_go_first(recipe, task):
+    first = STUDY.replace("  float: {}\n", "").replace("experiments:\n", "experiments:\n  float: {}\n" + AFTER_FLOAT)
+    (recipe / "study.yaml").write_text(first)
+    done = run(recipe, task, "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    places = [done.stdout.index(f"{n} of 3: {name}-seed1") for n, name in ((1, "float"), (2, "w8"), (3, "w4"))]
+    assert places == sorted(places) and done.stdout.index("    float-seed1:") < places[2]
+
+
 def test_what_is_recorded_is_not_made_again(recipe, task):
-    later = '  w4: {overrides: {compress: {default: {weight_bits: 4}}, train: {init: "float-seed{seed}"}}}\n'
-    (recipe / "study.yaml").write_text(STUDY + later)
+    (recipe / "study.yaml").write_text(STUDY + AFTER_FLOAT)
     exp = recipe.parents[1] / "exp/small"
     assert run(recipe, task).returncode == 0
     text = (recipe / "RESULTS.md").read_text()

@@ -83,6 +83,10 @@ def read_plan(said: Mapping[str, Any], methods: Mapping[str, type[MaskMethod]]) 
 
 def make_plan(name: str, kind: type[MaskMethod], values: dict[str, Any], where: str) -> MaskPlan:
     """The plan of a method from its options, timing and lasso; UserError, which begins with `where`, as above."""
+    known = [f.name for part in (kind, Timing, _Lasso) for f in fields(part)]
+    for key in values:
+        if key not in known:
+            raise UserError(f"{where}: {unknown(key, known, 'option ')}")
     timing = {f.name: values.pop(f.name) for f in fields(Timing) if f.name in values}
     lasso = read_method_options(_Lasso, {"lasso": values.pop("lasso", 0.0)}, where).lasso
     needed = [f.name for f in fields(kind) if f.default is MISSING and f.name not in values]
