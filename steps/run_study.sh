@@ -102,17 +102,17 @@ finish() {
 # plan is a run, and those that it starts or learns from, which must have ended.
 left=("${runs[@]}")
 start_one() {
-  local i name need before=" ${running[*]} "
+  local i need ready names before=" ${running[*]} "
   for i in "${!left[@]}"; do
     read -ra names <<< "${left[i]}"
-    name=${names[0]} need=
-    for need in "${names[@]:1}"; do [[ $before != *" $need "* ]] || break; need=; done
-    if [ -z "${need:-}" ]; then
+    ready=true
+    for need in "${names[@]:1}"; do [[ $before != *" $need "* ]] || ready=false; done
+    if "$ready"; then
       unset "left[$i]"
-      start "$name"
+      start "${names[0]}"
       return
     fi
-    before+="$name "
+    before+="${names[0]} "
   done
   return 1
 }

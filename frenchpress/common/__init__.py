@@ -1,7 +1,7 @@
 """The ground every room stands on: errors for users, safe files, command-line entry."""
 
 from frenchpress.common.cli import run_main
-from frenchpress.common.errors import UserError, blaming, did_you_mean, unknown
+from frenchpress.common.errors import UserError, blaming, did_you_mean, nearest, unknown
 from frenchpress.common.files import atomic_dir, atomic_path, locked_dir, read_lines, write_if_changed
 from frenchpress.common.stamp import digest, is_done, mark_done
 
@@ -15,6 +15,7 @@ __all__ = [
     "is_done",
     "locked_dir",
     "mark_done",
+    "nearest",
     "read_lines",
     "run_main",
     "write_if_changed",

@@ -28,5 +28,16 @@ def unknown(word: object, known: Iterable[str], what: str = "") -> str:
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """`, did you mean 'uniform'?`, or nothing where no `known` word is near."""
-    near = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
-    return f", did you mean {near[0]!r}?" if near else ""
+    near = _near(word, known)
+    return "" if near is None else f", did you mean {near!r}?"
+
+
+def nearest(word: object, known: Iterable[str], listed: str = "there are") -> str:
+    """`; did you mean epochs?`, or where no `known` word is near all of them after `listed`: `; the keys are a, b`."""
+    known = list(known)
+    near = _near(word, known)
+    return f"; {listed} {', '.join(known)}" if near is None else f"; did you mean {near}?"
+
+
+def _near(word: object, known: Iterable[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)), None)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from fractions import Fraction
 from typing import Any, Literal
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, nearest
 from frenchpress.compress.options import parse_fraction
 from frenchpress.config.document import Document, KeyPath
 from frenchpress.config.schema import out_of_range
@@ -32,7 +31,7 @@ def fill(kind: type, values: Any, document: Document, path: KeyPath = ()) -> Any
     for key, value in values.items():
         here = (*path, key)
         if key not in fields:
-            raise _refuse(document, here, f"unknown key{_nearest(key, list(fields))}")
+            raise _refuse(document, here, f"unknown key{nearest(key, fields, 'the keys here are')}")
         given[key] = _convert(hints[key], value, document, here)
         problem = out_of_range(fields[key], given[key])
         if problem:
@@ -68,11 +67,6 @@ def _below(values: Any, word: str, path: KeyPath) -> tuple[KeyPath, Any] | None:
         elif path[-1:] != (key,):
             return None
     return path, values
-
-
-def _nearest(key: str, legal: list[str]) -> str:
-    close = difflib.get_close_matches(key, legal, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; the keys here are {', '.join(legal)}"
 
 
 def _show(value: Any) -> str:

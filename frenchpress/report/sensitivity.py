@@ -40,20 +40,16 @@ class Sensitivity:
 
 
 @contextmanager
-def smallest_removed(matrix: PressedWeight, keep: Fraction) -> Iterator[int]:
-    """Let only the largest `keep` of the weights that `matrix` keeps be other than zero; yields how many it removed."""
-    whole = matrix.weight.detach().clone()
-    mask = matrix.full_mask()
+def only_largest(matrix: PressedWeight, number: int) -> Iterator[None]:
+    """Let only so many weights of `matrix`, the largest of those that it keeps, be other than zero for a while."""
+    whole, mask = matrix.weight.detach().clone(), matrix.full_mask()
     size = whole.abs() if mask is None else whole.abs().masked_fill(~mask, -1.0)
-    kept = whole.numel() if mask is None else int(mask.sum())
-    stay = max(1, round(keep * kept))
-    largest = size.flatten().topk(stay).indices
-    thinned = torch.zeros_like(whole).flatten()
-    thinned[largest] = whole.flatten()[largest]
+    largest = size.flatten().topk(number).indices
     with torch.no_grad():
-        matrix.weight.copy_(thinned.view_as(whole))
+        matrix.weight.zero_()
+        matrix.weight.view(-1)[largest] = whole.flatten()[largest]
         try:
-            yield kept - stay
+            yield
         finally:
             matrix.weight.copy_(whole)
 
@@ -63,14 +59,14 @@ def sensitivities(model: AcousticModel, frames: Frames, keeps: list[Fraction]) -
     whole, _, _ = evaluate(model, frames)
     for name, matrix in model.named_modules():
         if isinstance(matrix, PressedWeight):
-            removed, losses = [], []
-            for keep in keeps:
-                with smallest_removed(matrix, keep) as number:
-                    losses.append(evaluate(model, frames)[0] - whole)
-                removed.append(number)
             mask = matrix.full_mask()
             kept = matrix.weight.numel() if mask is None else int(mask.sum())
-            yield Sensitivity(name, kept, removed, losses)
+            numbers = [max(1, round(keep * kept)) for keep in keeps]
+            losses = []
+            for number in numbers:
+                with only_largest(matrix, number):
+                    losses.append(evaluate(model, frames)[0] - whole)
+            yield Sensitivity(name, kept, [kept - number for number in numbers], losses)
 
 
 def share(text: str) -> Fraction:
@@ -84,21 +80,16 @@ def share(text: str) -> Fraction:
     return value
 
 
-def number(text: str) -> int:
-    """A number from one on; argparse's error for anything else."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
-    return int(text)
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Dev loss with fewer weights in one matrix at a time, not retrained.")
     parser.add_argument("--task", type=Path, help="the task (the one it was trained on)")
     parser.add_argument("--keep", type=share, nargs="+", default=[Fraction(3, 5)], help="shares to keep (3/5)")
-    parser.add_argument("--every", type=number, default=1, metavar="N", help="only each N-th utterance of dev (1)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th utterance of dev (1)")
     parser.add_argument("experiment", type=Path, help="exp/<name>, trained")
     arguments = parser.parse_args()
+    if arguments.every < 1:
+        raise UserError(f"--every: {arguments.every} must be at least 1")
     model = load_model(arguments.experiment)
     task = Task.of(arguments.experiment, arguments.task)
     if Sizes(task.feat_dim, task.num_pdfs, task.num_phones) != model.sizes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -12,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, nearest
 from frenchpress.config import Config, config_to_dict, load_config
 from frenchpress.config.document import Document, parse_override, read_one
 from frenchpress.config.schema import ranged
@@ -241,9 +240,3 @@ def _add(experiments: dict[str, Experiment], more: Iterable[Experiment]) -> None
 
 def _matching(pattern: str, names: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for name in names)
-
-
-def nearest(name: str, legal: Iterable[str]) -> str:
-    """What could have been meant, to end an error with."""
-    close = difflib.get_close_matches(name, list(legal), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(legal)}"

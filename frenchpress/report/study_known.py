@@ -9,10 +9,12 @@ import yaml
 
 from frenchpress.common import UserError, atomic_dir, is_done, read_lines, write_if_changed
 from frenchpress.config import Config, config_to_dict
-from frenchpress.nnet.checkpoint import CHECKPOINT, CONFIG, stamp
+from frenchpress.nnet.checkpoint import CHECKPOINT, CONFIG, POSTERIORS, stamp
 from frenchpress.nnet.given import given_digests
 from frenchpress.report.collect import read_experiment
 from frenchpress.report.records import RUNS, is_record_of
+
+_NOT_TAKEN = (CHECKPOINT, POSTERIORS, ".lock")
 
 
 def finished(place: Path, config: Config, task: str) -> bool:
@@ -29,13 +31,14 @@ def finished(place: Path, config: Config, task: str) -> bool:
 def borrow_run(place: Path, config: Config, task: str) -> Path | None:
     """Copy to `place` the same run of another study beside this one's results, if there is one finished; says which.
 
-    Float baselines are those of several studies. Its checkpoint stays where it is. All that the run is given is there.
+    Float baselines are those of several studies. Its checkpoint and posteriors stay where they are. All that the run
+    is given is there.
     """
     mine = stamp(config, task, given_digests(config, place))
     for twin in sorted(place.parent.parent.glob(f"[!.]*/[!.]*-seed{config.seed}")):
         if twin.parent != place.parent and is_done(twin, mine) and finished(twin, config, task):
             with atomic_dir(place) as temporary:
-                shutil.copytree(twin, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(CHECKPOINT, ".lock"))
+                shutil.copytree(twin, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_TAKEN))
             return twin
     return None
 

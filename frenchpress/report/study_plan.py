@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from frenchpress.common import UserError, digest, run_main, write_if_changed
+from frenchpress.common import UserError, digest, nearest, run_main, write_if_changed
 from frenchpress.config import Config, config_to_yaml
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.given import given_names, given_places
 from frenchpress.nnet.model import FINAL, Sizes
 from frenchpress.nnet.task import Task
 from frenchpress.report.records import is_record_of, record_path
-from frenchpress.report.study import Study, load_study, nearest
+from frenchpress.report.study import Study, load_study
 from frenchpress.report.study_known import borrow_record, borrow_run, finished
 
 

@@ -39,18 +39,16 @@ def model(tmp_path, task):
 
 
 @pytest.mark.parametrize("hcgs", [None, HcgsOptions((8, 2), (0.5, 0.5))])
-@pytest.mark.parametrize("keep", [Fraction(1, 4), Fraction(9, 10)])
-def test_the_smallest_of_those_that_a_mask_keeps_go_and_come_back(hcgs, keep):
+@pytest.mark.parametrize("number", [1, 200])
+def test_the_largest_of_those_that_a_mask_keeps_stay_and_the_others_come_back(hcgs, number):
     generator = torch.Generator().manual_seed(0)
     matrix = PressedWeight((64, 48), LayerPress(hcgs=hcgs), 4, generator)
     torch.nn.init.normal_(matrix.weight, generator=generator)
     before = matrix.weight.detach().clone()
-    kept = np.sort((before * (1 if hcgs is None else matrix.full_mask())).abs().numpy().flatten())[::-1]
-    stay = round(keep * np.count_nonzero(kept))
-    with module.smallest_removed(matrix, keep) as removed:
-        left = np.sort(matrix.weight.detach().abs().numpy().flatten())[::-1]
-        assert removed == np.count_nonzero(kept) - stay
-        np.testing.assert_array_equal(left, np.where(np.arange(kept.size) < stay, kept, 0))
+    kept = (before if hcgs is None else before * matrix.full_mask()).numpy()
+    bound = np.sort(abs(kept).flatten())[-number]
+    with module.only_largest(matrix, number):
+        np.testing.assert_array_equal(matrix.weight.detach(), np.where(abs(kept) >= bound, kept, 0))
     assert torch.equal(matrix.weight, before)
 
 
@@ -83,6 +81,8 @@ def test_command_line(model, task, monkeypatch, capsys):
         with pytest.raises(SystemExit):
             run("--keep", wrong, "--")
         assert f"'{wrong}' is no share of weights between 0 and 1" in capsys.readouterr().err
+    with pytest.raises(UserError, match="--every: 0 must be at least 1"):
+        run("--every", "0", "--keep", "1/4", "--")
 
 
 def test_another_task_is_refused(model, task, monkeypatch, tmp_path):
