@@ -5,6 +5,7 @@ from frenchpress.compress.masks import gate_mask, hcgs_index_bits, hcgs_mask
 from frenchpress.compress.options import HcgsOptions, LayerPress, MatrixPress, parse_fraction
 from frenchpress.compress.quantizers import BitQuantizer, Quantizer, make_quantizer, quantizer_of
 from frenchpress.compress.size import MatrixSize, size_report
+from frenchpress.compress.sparsity import self_contained
 from frenchpress.compress.structure import BlockStructure, Selection
 from frenchpress.compress.weight import PressedWeight, asked_density, check_press, learned_ranges
 
@@ -31,5 +32,6 @@ __all__ = [
     "parse_fraction",
     "quantizer_of",
     "refuse_unused_act",
+    "self_contained",
     "size_report",
 ]

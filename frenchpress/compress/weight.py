@@ -145,8 +145,8 @@ def asked_density(press: LayerPress) -> float:
 def check_press(press: LayerPress) -> None:
     """UserError, as when the layer is built, for a method or option that is wrong whatever the matrices' sizes."""
     for name in ("input", "recurrent"):
-        own = press.of_matrix(name)
         try:
+            own = press.of_matrix(name)
             quantizer_of(own), prune_plan_of(own, mask_plan_of(own)), act_quantizer_of(own)
         except UserError as error:
             raise error if getattr(press, name) is None else UserError(f"{name}: {error}") from None

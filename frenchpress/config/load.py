@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from frenchpress.common import UserError, did_you_mean
-from frenchpress.compress import LayerPress, check_press
+from frenchpress.compress import LayerPress, check_press, self_contained
 from frenchpress.config.document import Document, parse_override, read_document
 from frenchpress.config.schema import Config
 from frenchpress.config.typed import blame, fill
@@ -37,11 +37,16 @@ def config_from_dict(values: dict[str, Any], source: str) -> Config:
 def _from_document(document: Document) -> Config:
     config: Config = fill(Config, document.values, document)
     _check_patterns(config, document)
+    compress = dict(config.compress)
     for entry in dict.fromkeys(_chosen(name, config) for name in layer_names(config)):
+        press = config.compress.get(entry, LayerPress())
         try:
-            check_press(config.compress.get(entry, LayerPress()))
+            check_press(press)
         except UserError as error:
             raise blame(document, ("compress", entry), str(error)) from None
+        if entry in compress:
+            compress[entry] = self_contained(press)
+    config = dataclasses.replace(config, compress=compress)
     object.__setattr__(config, "document", document)
     return config
 

@@ -86,7 +86,7 @@ def _plain(sizes: object) -> str:
 def start_from(model: AcousticModel, given: AcousticModel, place: Path) -> None:
     """Give `model` the weights of `given`, zero where that one removes them, biases and normalisation.
 
-    Masks stay those of `model`. Ranges and step sizes are taken over where both have a quantizer of the same kind and
+    Masks stay those of `model`. Ranges and step sizes are taken over where both find them in the same way for the same
     number of bits. UserError unless both have the same layers.
     """
     ours, theirs = _learnt(model), _learnt(given)
@@ -100,9 +100,8 @@ def start_from(model: AcousticModel, given: AcousticModel, place: Path) -> None:
         ours[name].copy_(theirs[name])
     modules = dict(given.named_modules())
     for name, module in model.named_modules():
-        other = modules.get(name)
-        if isinstance(module, BitQuantizer) and type(other) is type(module) and other.bits == module.bits:
-            module.load_state_dict(other.state_dict())
+        if isinstance(module, BitQuantizer) and name in modules:
+            module.take_over(modules[name])
 
 
 def _learnt(model: AcousticModel) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ checkpoint, or follows from the seed, the epoch and the configuration.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -33,7 +34,7 @@ from frenchpress.nnet.average import AveragedModel
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.data import Batch, Frames, epoch_order, in_order
 from frenchpress.nnet.distill import Teacher
-from frenchpress.nnet.given import INIT, given_digests, make_teacher, use_given
+from frenchpress.nnet.given import given_digests, make_teacher, use_given
 from frenchpress.nnet.kernel_line import kernel_line
 from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, load_model, read_weights
 from frenchpress.nnet.optimizer import make_optimizer, parameter_groups
@@ -100,16 +101,26 @@ def write_model(run: Run, path: Path, weights: dict[str, Tensor]) -> None:
 
 
 def press_untrained(run: Run) -> None:
-    """Choose the masks of a model that is not trained, and keep it; UserError where ranges have to be calibrated."""
+    """Choose the masks of a model that is not trained, find the ranges that it has none for, and keep it."""
     run.masks.before_step(0, 0, 1)
-    run.model.train()
-    for name, module in run.model.named_modules():
-        if isinstance(module, ActQuantizer) and not module.is_float and module.observing:
-            raise UserError(
-                f"{run.out}: train.epochs: 0: the range of {name} is found while training, and {INIT} has none; "
-                "train at least one epoch, or start from a model with the same quantizers"
-            )
+    calibrate(run)
     checkpoint.write_tensors(run.out / checkpoint.BEST, {"model": run.model.state_dict()})
+
+
+@torch.no_grad()
+def calibrate(run: Run) -> None:
+    """Show the model whole utterances of train, as it will be used, until every range is found; nothing else moves."""
+    quantizers = [m for m in run.model.modules() if isinstance(m, ActQuantizer) and not m.is_float]
+    pieces = run.train.pieces(int(run.train.lengths.max()))
+    run.model.eval()
+    for round_ in itertools.count():
+        for rows in epoch_order(pieces, run.config.train.batch, run.config.seed, round_):
+            for quantizer in quantizers:
+                quantizer.train()
+            if not any(quantizer.observing for quantizer in quantizers):
+                return
+            batch = run.train.batch(rows, run.model.context)
+            run.model(batch.inputs, batch.lengths)
 
 
 def train_epoch(run: Run) -> None:

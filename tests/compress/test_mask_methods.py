@@ -128,6 +128,7 @@ def test_dynamic_masks_move_at_constant_density_and_balance(shape, block, grow):
     after = method.step(mask, score, growth, 1.0, seeded(3))
     assert not torch.equal(after, mask)
     check_levels(after, [pair], ["1/4"])
+    assert after.sum() == mask.sum() and torch.equal(after.sum(1), mask.sum(1))
     assert torch.equal(method.step(mask, score, growth, 0.0, seeded(3)), mask)
     assert torch.equal(after, method.step(mask, score, growth, 1.0, seeded(3)))
 
@@ -256,6 +257,12 @@ def test_gradual_densities_follow_the_cube(method):
         ({"method": "dynamic", "block": 8, "keep": 0.5}, "with start_epoch and end_epoch"),
         ({"method": "dynamic", "block": 8, "keep": 0.5, "after_epoch": 1}, "use start_epoch and end_epoch"),
         ({"method": "dynamic", "block": 8, "keep": 0.5, "drop": 1.5, "start_epoch": 0, "end_epoch": 1}, "below 1"),
+        (
+            {"method": "dynamic", "block": 8, "keep": "1/7", "start_epoch": 0, "end_epoch": 1},
+            "0.3 of the 1 in 7",
+        ),
+        ({"method": "dynamic", "block": 8, "keep": 1, "start_epoch": 0, "end_epoch": 1}, "drop: 0.3 of the 7 in 7"),
+        ({"method": ["dynamic"], "block": 8}, r"mask.method: unknown \['dynamic'\]"),
         ({"method": "dynamic", "block": 8, "keep": 0.5, "grow": "x", "start_epoch": 0, "end_epoch": 1}, "known: grad"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from frenchpress.common import UserError
-from frenchpress.compress import LayerPress, PressedWeight
+from frenchpress.compress import LayerPress, MatrixPress, PressedWeight, self_contained
 from frenchpress.compress.masks import kept_of
 from frenchpress.compress.size import matrix_size
 from frenchpress.compress.sparsity import MASKS
@@ -63,6 +63,22 @@ def test_a_file_says_what_the_patterns_are(tmp_path):
     half = method("pattern_coo", dictionary=str(path), after_epoch=1)
     blocks = whole_blocks(half.make((40, 33), None, torch.rand(40, 33)), 2, 3)
     assert (blocks.sum(1) == 4).all() and half.asked_density == 4 / 6
+
+
+def test_patterns_that_are_spelt_out_are_those_of_the_file(tmp_path):
+    path, spelt = tmp_path / "shapes.npy", ["100/010", "001/001"]
+    np.save(path, np.array([[[1, 0, 0], [0, 1, 0]], [[0, 0, 1], [0, 0, 1]]], np.int8))
+    for place in ({"place": "random"}, {"place": "best", "after_epoch": 1}):
+        said = {"method": "pattern", "dictionary": str(path), **place}
+        press = LayerPress(8, mask=said, input=MatrixPress(mask=said), recurrent=MatrixPress(weight_bits=4))
+        alone = self_contained(press)
+        assert press.mask == said and alone.mask == alone.input.mask == said | {"dictionary": spelt}
+        assert alone.recurrent == press.recurrent
+        score = torch.rand(40, 33, generator=seeded(1))
+        one, other = (read_plan(mask, MASKS).method for mask in (said, alone.mask))
+        assert torch.equal(one.make((40, 33), seeded(), score), other.make((40, 33), seeded(), score))
+    for same in (None, {"method": "magnitude", "keep": 0.5, "after_epoch": 0}, {"method": "pattern", **ONE}):
+        assert self_contained(LayerPress(8, mask=same)).mask == same
 
 
 def test_the_best_pattern_is_placed():
@@ -140,6 +156,16 @@ ONE = {"block": 4, "nonzeros": 2, "count": 4}
         ({"method": "pattern", "block": 4, "count": 3, "after_epoch": 1}, "nonzeros is missing"),
         ({"method": "pattern", "dictionary": "no.npy", "after_epoch": 1}, "no.npy: no such file"),
         ({"method": "pattern", "dictionary": "no.npy", "count": 3, "after_epoch": 1}, "count: the file no.npy says"),
+        (
+            {"method": "pattern", "dictionary": ["10/01"], "count": 1, "after_epoch": 1},
+            "count: the dictionary says",
+        ),
+        ({"method": "pattern", "dictionary": [], "after_epoch": 1}, "rows of 0 and 1, all of the same size"),
+        ({"method": "pattern", "dictionary": ["10/0"], "after_epoch": 1}, "rows of 0 and 1, all of the same size"),
+        ({"method": "pattern", "dictionary": ["10/02"], "after_epoch": 1}, "rows of 0 and 1, all of the same size"),
+        ({"method": "pattern", "dictionary": ["10", 1], "after_epoch": 1}, "rows of 0 and 1, all of the same size"),
+        ({"method": "pattern", "dictionary": ["10/01", "11/00", "10/00"], "after_epoch": 1}, r"of \[1, 2\] non-zeros"),
+        ({"method": "pattern", "dictionary": 3, "after_epoch": 1}, "dictionary: 3 is no str or list"),
         ({"method": "coo", "block": 4, "nonzeros": 17, "after_epoch": 1}, "17 do not fit a block of 4 x 4"),
         ({"method": "coo", "block": [4, 51], "nonzeros": 1, "after_epoch": 1}, "4 x 51 is larger than the matrix"),
         ({"method": "pattern_coo", **ONE, "nonzeros": 1, "after_epoch": 1}, "half in a pattern and half free"),

@@ -5,6 +5,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from made_cfg import write_cfg
@@ -203,6 +204,23 @@ def test_bad_input_is_one_clear_line(tmp_path, text, words):
     assert message.startswith(str(path)) and "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_what_a_file_of_patterns_said_is_kept_and_a_change_is_seen(tmp_path):
+    patterns = tmp_path / "shapes.npy"
+    np.save(patterns, np.array([[[1, 0], [0, 1]], [[1, 1], [0, 0]]], np.int8))
+    said = f"{{method: pattern, dictionary: {patterns}, place: random}}"
+    path = write_cfg(tmp_path, f'compress:\n  "lstm*": {{weight_bits: 8, mask: {said}}}\n')
+    config = load_config(path)
+    assert layer_presses(config)["lstm1"].mask["dictionary"] == ["10/01", "11/00"]
+    np.save(patterns, np.array([[[1, 0], [0, 1]]], np.int8))
+    assert list(config_differences(config_to_dict(config), config_to_dict(load_config(path)))) == [
+        ("compress.lstm*.mask.dictionary", ["10/01", "11/00"], ["10/01"])
+    ]
+    patterns.unlink()
+    assert config_from_dict(yaml.safe_load(config_to_yaml(config)), "config.yaml") == config
+    with pytest.raises(UserError, match=r"x.cfg:2: compress.lstm\*.mask.dictionary: .*shapes.npy: no such file"):
+        load_config(path)
 
 
 def test_circular_base(tmp_path):

@@ -9,6 +9,7 @@ import yaml
 from train_command import run, run_once
 
 from frenchpress.common import UserError
+from frenchpress.compress import ActQuantizer, make_act_quantizer
 from frenchpress.compress.sparsity.base import keep_largest
 from frenchpress.nnet import train as module
 from frenchpress.nnet.model import load_model
@@ -117,10 +118,45 @@ def test_what_does_not_fit_is_one_line_and_starts_nothing(monkeypatch, copy, mad
     assert "\n" not in str(error.value) and not (copy / "new").exists()
 
 
-def test_ranges_that_nothing_calibrated_are_no_result(monkeypatch, copy, made_task):
-    with pytest.raises(UserError, match="epochs: 0: the range of lstm.lstm0.act_in is found while training, and train"):
-        run(monkeypatch, copy / "pruned.cfg", made_task, copy / "new", "--set", "compress.default.act_bits=10")
-    assert not (copy / "new/final.pt").exists()
+@pytest.mark.parametrize(
+    "said",
+    ["{}", "{act_options: {range: mse, batches: 3}}", "{act_quantizer: lsq}", "{act_quantizer: pact}"],
+)
+def test_ranges_are_found_without_training_and_nothing_else_moves(monkeypatch, copy, made_task, said):
+    more = ["compress.default.act_bits=10", f"compress.lstm*={{recurrent: {said}}}"]
+    more += ["compress.lstm*.act_bits=10", "compress.lstm*.weight_bits=8"]
+    run(monkeypatch, copy / "pruned.cfg", made_task, copy / "new", *(x for m in more for x in ("--set", m)))
+    new, dense = load_model(copy / "new"), load_model(copy / "dense")
+    quantizers = [m for m in new.modules() if isinstance(m, ActQuantizer) and not m.is_float]
+    assert len(quantizers) == 6 and all(q.grid(torch.float32) is not None for q in quantizers)
+    assert 0 < new.lstm["lstm0"].act_in.grid(torch.float32)[0] < 100
+    for name, value in new.state_dict().items():
+        if "act" not in name and not name.endswith("mask"):
+            assert torch.equal(value, dense.state_dict()[name]), name
+
+
+def test_a_range_goes_over_where_both_find_it_in_the_same_way():
+    def limit(ours, theirs):
+        made = [make_act_quantizer("fixed", 8, known, **options) for known, options in (ours, theirs)]
+        for quantizer, size in zip(made, (1.0, 0.5)):
+            quantizer.train()(torch.tensor([size, -0.25]))
+        made[0].take_over(made[1])
+        return float(made[0].limit)
+
+    percentile = {"range": "percentile", "percentile": 50.0}
+    assert limit((None, {}), (None, {})) == 0.5
+    assert limit((None, percentile), (None, percentile)) < 0.5
+    # Another way to find it, another number of calls, a bound that is known: nothing to take over.
+    for other in (percentile, {"range": "mse"}, {"batches": 3}):
+        assert limit((None, {}), (None, other)) == 1.0
+        assert limit((None, other), (None, {})) > 0.5 or other is percentile
+    assert limit((1.25, {}), (1.0, {})) == 1.25
+    assert limit((1.0, {}), (None, {"range": "minmax"})) == 1.0
+    bits = make_act_quantizer("fixed", 6).train()
+    bits(torch.ones(2))
+    eight = make_act_quantizer("fixed", 8)
+    eight.take_over(bits)
+    assert not eight.seen
 
 
 def test_the_model_after_each_epoch_is_kept_also_when_interrupted(monkeypatch, copy, made_task):

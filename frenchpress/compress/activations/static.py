@@ -11,6 +11,7 @@ from frenchpress.common import UserError, unknown
 from frenchpress.compress.activations.base import ActQuantizer, largest
 from frenchpress.compress.activations.ranges import KL_BITS, RANGES, Histogram
 from frenchpress.compress.options import bit_range
+from frenchpress.compress.quantizers import BitQuantizer
 
 _BATCHES, _PERCENTILE = 20, 99.9
 
@@ -58,6 +59,7 @@ class FixedActQuantizer(ActQuantizer):
             raise UserError(f"range: kl takes {bit_range(KL_BITS)}, not {bits}; use mse")
         self.batches = options.batches or _BATCHES
         self.percentile = options.percentile or _PERCENTILE
+        self.options = options
         self._rule = RANGES.get(options.range or "")
         self.histogram = Histogram() if self._rule else None
         self.register_buffer("limit", torch.tensor(limit if self.known else 0.0))
@@ -72,6 +74,12 @@ class FixedActQuantizer(ActQuantizer):
     def observing(self) -> bool:
         """While calibrating."""
         return self.training and not self.known and int(self.seen) < self.batches
+
+    def take_over(self, other: BitQuantizer) -> None:
+        """Go on with the range of `other`, where both find theirs in the same way; a known one stays as it is."""
+        alike = isinstance(other, FixedActQuantizer) and other.options == self.options
+        if alike and not (self.known or other.known):
+            super().take_over(other)
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:

@@ -41,6 +41,11 @@ class BitQuantizer(nn.Module):
         """Bits that a stored value needs."""
         return self.bits
 
+    def take_over(self, other: BitQuantizer) -> None:
+        """Go on with the steps and ranges that `other` has found, where it is the same method with as many bits."""
+        if type(other) is type(self) and other.bits == self.bits:
+            self.load_state_dict(other.state_dict())
+
     def extra_repr(self) -> str:
         """Bits, for printing a model."""
         return f"bits={self.bits}"

@@ -5,10 +5,14 @@ A method is a frozen dataclass, its options, with `make(shape, generator, score)
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from frenchpress.common import UserError
 from frenchpress.compress.options import LayerPress
 from frenchpress.compress.sparsity.base import MaskMethod
 from frenchpress.compress.sparsity.blocks import DynamicMask, GuidedMask, HierarchyMask
+from frenchpress.compress.sparsity.dictionary import read_patterns, spell_patterns
 from frenchpress.compress.sparsity.magnitude import (
     BankMask,
     BlockMask,
@@ -22,7 +26,17 @@ from frenchpress.compress.sparsity.patterns import CooMask, PatternCooMask, Patt
 from frenchpress.compress.sparsity.plan import MaskPlan, make_plan, read_plan
 from frenchpress.compress.sparsity.timing import Timing
 
-__all__ = ["MASKS", "CellMask", "DynamicMask", "MaskMethod", "MaskPlan", "Timing", "mask_plan_of", "prune_plan_of"]
+__all__ = [
+    "MASKS",
+    "CellMask",
+    "DynamicMask",
+    "MaskMethod",
+    "MaskPlan",
+    "Timing",
+    "mask_plan_of",
+    "prune_plan_of",
+    "self_contained",
+]
 
 MASKS: dict[str, type[MaskMethod]] = {
     "hcgs": HierarchyMask,
@@ -59,3 +73,21 @@ def prune_plan_of(press: LayerPress, outline: MaskPlan | None) -> MaskPlan | Non
         )
     values = {key: value for key, value in press.prune.items() if value is not None}
     return make_plan("prune", PruneMask, values, "prune")
+
+
+def self_contained(press: LayerPress) -> LayerPress:
+    """`press` with the patterns of its `.npy` dictionaries in place of the files' names; UserError as in reading them.
+
+    What is kept with a model then says all of its masks, whatever becomes of the files.
+    """
+    own = {name: getattr(press, name) for name in ("input", "recurrent")}
+    said = {name: replace(matrix, mask=_spelt(matrix.mask)) for name, matrix in own.items() if matrix is not None}
+    return replace(press, mask=_spelt(press.mask), **said)
+
+
+def _spelt(mask: dict[str, Any] | None) -> dict[str, Any] | None:
+    dictionary = (mask or {}).get("dictionary")
+    if not isinstance(dictionary, str) or not dictionary.endswith(".npy"):
+        return mask
+    patterns, block, _ = read_patterns(dictionary)
+    return {**(mask or {}), "dictionary": spell_patterns(patterns, block)}

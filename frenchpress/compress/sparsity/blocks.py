@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from frenchpress.common import UserError, unknown
-from frenchpress.compress.masks import Block, Choose, drawn, fill_hierarchy, largest
+from frenchpress.compress.masks import Block, Choose, drawn, fill_hierarchy, kept_of, largest
 from frenchpress.compress.options import parse_fraction
 from frenchpress.compress.sparsity.base import BlockMethod, MaskMethod, block_means, check_block, read_block, spread
 
@@ -121,7 +121,8 @@ class DynamicMask(BlockMethod):
     Starts as one-level CGS: each row of blocks keeps `keep` of them. At each update every row drops the fraction `drop`
     (falling along half a cosine to 0) of its kept blocks, those with the smallest mean magnitude, and grows as many of
     the others: those with the largest mean gradient (`grow: gradient`), or at random (`random`; Mocanu et al. 2018).
-    New weights start at zero. A block that was just dropped does not come back at once.
+    New weights start at zero. A block that was just dropped does not come back at once. Where the columns do not
+    divide, the narrower blocks of the last column stay as drawn, since moving them would change the density.
     """
 
     keep: Fraction | float | str
@@ -162,6 +163,17 @@ class DynamicMask(BlockMethod):
         """The block: kept or not."""
         return self.block
 
+    def check(self, shape: tuple[int, int]) -> None:
+        """The block must fit in, and of what a row keeps at least one block must move at first."""
+        super().check(shape)
+        across = -(-shape[1] // self.block[1])
+        kept = kept_of(across, self.keep)
+        if not self._moved(1.0, kept, across):
+            raise UserError(
+                f"drop: {self.drop:g} of the {kept} in {across} blocks that a row keeps moves none; "
+                "use smaller blocks, or a larger drop"
+            )
+
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
     ) -> Tensor:
@@ -177,18 +189,25 @@ class DynamicMask(BlockMethod):
         `share` of `drop` is dropped; `generator` draws for `grow: random`.
         """
         kept = cut_present(mask, self.block)
-        count, columns = int(kept[0].sum()), kept.shape[1]
-        moved = min(math.floor(self.drop * share * count + 0.5), columns - count)
+        whole = torch.ones_like(kept)
+        whole[:, mask.shape[1] // self.block[1] :] = False
+        ours, free = kept & whole, ~kept & whole
+        moved = self._moved(share, int(kept[0].sum()), kept.shape[1])
+        moved = min(moved, int(ours.sum(1).min()), int(free.sum(1).min()))
         if not moved:
             return mask
-        weak = block_means(score, self.block).masked_fill(~kept, math.inf)
+        weak = block_means(score, self.block).masked_fill(~ours, math.inf)
         drop = torch.sort(weak, dim=1, stable=True).indices[:, :moved]
         if self.grow == "random":
             strong = torch.rand(kept.shape, generator=generator)
         else:
             strong = block_means(growth, self.block)
-        grow = torch.sort(strong.masked_fill(kept, -1.0), dim=1, descending=True, stable=True).indices[:, :moved]
+        grow = torch.sort(strong.masked_fill(~free, -1.0), dim=1, descending=True, stable=True).indices[:, :moved]
         return spread(kept.scatter(1, drop, False).scatter(1, grow, True), self.block, tuple(mask.shape))
+
+    def _moved(self, share: float, kept: int, across: int) -> int:
+        """How many of the `kept` of `across` blocks of a row move, `share` of `drop` being dropped."""
+        return min(math.floor(self.drop * share * kept + 0.5), across - kept)
 
 
 def cut_present(mask: Tensor, block: Block) -> Tensor:

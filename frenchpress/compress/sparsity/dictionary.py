@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from frenchpress.common import UserError
@@ -39,16 +42,41 @@ def read_patterns(path: str) -> tuple[Tensor, Block, int]:
         raise UserError(f"dictionary: {path}: no such file") from None
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"dictionary: {path}: not a .npy file ({str(error).splitlines()[0]})") from None
-    if getattr(array, "ndim", 0) != 3 or 0 in array.shape:
-        raise UserError(f"dictionary: {path}: shape {list(np.shape(array))}; patterns are [n, height, width]")
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"dictionary: {path}: an archive of arrays; save one array with numpy.save")
+    return _checked(array, f"dictionary: {path}")
+
+
+def parse_patterns(said: Sequence[object]) -> tuple[Tensor, Block, int]:
+    """The same of patterns that are spelt out, `"10/01"` each: rows of 0 and 1, from the top down.
+
+    UserError for anything else, and as above.
+    """
+    rows = [pattern.split("/") if isinstance(pattern, str) else [] for pattern in said]
+    widths = {len(row) for pattern in rows for row in pattern}
+    digits = all(set(row) <= {"0", "1"} for pattern in rows for row in pattern)
+    if len({len(pattern) for pattern in rows}) != 1 or len(widths) != 1 or not digits:
+        raise UserError('dictionary: patterns are rows of 0 and 1, all of the same size; write ["10/01", "01/10"]')
+    return _checked(np.array([[list(map(int, row)) for row in pattern] for pattern in rows]), "dictionary")
+
+
+def spell_patterns(patterns: Tensor, block: Block) -> list[str]:
+    """Patterns, bool [n, h * w], as `parse_patterns` reads them."""
+    digits = patterns.view(len(patterns), *block).int().tolist()
+    return ["/".join("".join(map(str, row)) for row in pattern) for pattern in digits]
+
+
+def _checked(array: NDArray[Any], where: str) -> tuple[Tensor, Block, int]:
+    if array.ndim != 3 or 0 in array.shape:
+        raise UserError(f"{where}: shape {list(array.shape)}; patterns are [n, height, width]")
     if not np.isin(array, (0, 1)).all():
-        raise UserError(f"dictionary: {path}: holds other values than 0 and 1")
+        raise UserError(f"{where}: holds other values than 0 and 1")
     patterns = array.reshape(len(array), -1).astype(np.bool_)
     counts = np.unique(patterns.sum(1))
     if len(counts) > 1 or not counts[0]:
-        raise UserError(f"dictionary: {path}: patterns of {counts.tolist()} non-zeros; all need the same, one or more")
+        raise UserError(f"{where}: patterns of {counts.tolist()} non-zeros; all need the same, one or more")
     if len(np.unique(patterns, axis=0)) < len(patterns):
-        raise UserError(f"dictionary: {path}: a pattern is there twice")
+        raise UserError(f"{where}: a pattern is there twice")
     return torch.from_numpy(patterns), (array.shape[1], array.shape[2]), int(counts[0])
 
 

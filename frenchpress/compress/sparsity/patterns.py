@@ -16,6 +16,7 @@ from frenchpress.compress.sparsity.dictionary import (
     check_dictionary,
     clustered_patterns,
     drawn_patterns,
+    parse_patterns,
     read_patterns,
     searched_patterns,
 )
@@ -57,25 +58,26 @@ class CooMask(BlockMethod):
 class PatternMask(BlockMethod):
     """Every block has one of the patterns of a dictionary (PatDNN, Niu et al. 2020; PCONV, Ma et al. 2020).
 
-    `dictionary`: `random`; `search`, `kmeans`, from the blocks of the trained matrix; or the name of a `.npy` file of
-    [n, h, w], read when the model is built. The first three take `count` patterns of `block` with `nonzeros` each, the
-    file says these itself. `place`: of each block the pattern that retains most magnitude (`best`), or any (`random`).
+    `dictionary`: `random`; `search`, `kmeans`, from the blocks of the trained matrix; the name of a `.npy` file of
+    [n, h, w]; or the patterns themselves, `["10/01", "01/10"]`, which is what a configuration has in place of the file
+    once it is read. The first three take `count` patterns of `block` with `nonzeros` each, given ones say these.
+    `place`: of each block the pattern that retains most magnitude (`best`), or any (`random`).
     At the edge a pattern is cut off. Gates with masks of their own have dictionaries of their own.
     """
 
-    dictionary: str = "random"
+    dictionary: str | list | tuple = "random"
     place: str = "best"
     block: int | list | tuple | None = None
     nonzeros: int | None = None
     count: int | None = None
-    _file: ClassVar[Tensor | None] = None
+    _given: ClassVar[Tensor | None] = None
 
     def __post_init__(self) -> None:
         if self.place not in _PLACES:
             raise UserError(f"place: {unknown(self.place, _PLACES)}")
         given = {name: getattr(self, name) for name in ("block", "nonzeros", "count")}
-        if self.dictionary.endswith(".npy"):
-            self._read([name for name, value in given.items() if value is not None])
+        if not isinstance(self.dictionary, str) or self.dictionary.endswith(".npy"):
+            self._take([name for name, value in given.items() if value is not None])
             return
         if self.dictionary not in _DICTIONARIES:
             raise UserError(f"dictionary: {unknown(self.dictionary, (*_DICTIONARIES, 'a .npy file'))}")
@@ -85,11 +87,12 @@ class PatternMask(BlockMethod):
         object.__setattr__(self, "block", read_block(self.block, "block"))
         check_dictionary(self.block, self.by_pattern, self.count)
 
-    def _read(self, said: list[str]) -> None:
+    def _take(self, said: list[str]) -> None:
+        file = isinstance(self.dictionary, str)
         if said:
-            raise UserError(f"{said[0]}: the file {self.dictionary} says this")
-        patterns, block, nonzeros = read_patterns(self.dictionary)
-        for name, value in (("_file", patterns), ("block", block), ("nonzeros", nonzeros), ("count", len(patterns))):
+            raise UserError(f"{said[0]}: {f'the file {self.dictionary}' if file else 'the dictionary'} says this")
+        patterns, block, nonzeros = read_patterns(self.dictionary) if file else parse_patterns(self.dictionary)
+        for name, value in (("_given", patterns), ("block", block), ("nonzeros", nonzeros), ("count", len(patterns))):
             object.__setattr__(self, name, value)
 
     @property
@@ -129,8 +132,8 @@ class PatternMask(BlockMethod):
         return patterns[(cut(score, self.block) @ patterns.float().t()).argmax(-1)]
 
     def _patterns(self, shape: tuple[int, int], generator: torch.Generator | None, score: Tensor | None) -> Tensor:
-        if self._file is not None:
-            return self._file
+        if self._given is not None:
+            return self._given
         if self.dictionary == "random":
             return drawn_patterns(self.block, self.by_pattern, self.count, generator)
         assert score is not None
@@ -145,7 +148,7 @@ class PatternMask(BlockMethod):
 class PatternCooMask(PatternMask):
     """Half of the non-zeros of a block in a pattern, half wherever its largest other weights are.
 
-    Of an odd number the pattern has the one more. Patterns of a file are the half: as many again are free.
+    Of an odd number the pattern has the one more. Patterns that are given are the half: as many again are free.
     """
 
     share_gates: bool = False
@@ -153,11 +156,11 @@ class PatternCooMask(PatternMask):
     @property
     def by_pattern(self) -> int:
         """Non-zeros of each pattern."""
-        return self.nonzeros if self._file is not None else self.nonzeros - self.nonzeros // 2
+        return self.nonzeros if self._given is not None else self.nonzeros - self.nonzeros // 2
 
     @property
     def _free(self) -> int:
-        return self.nonzeros if self._file is not None else self.nonzeros // 2
+        return self.nonzeros if self._given is not None else self.nonzeros // 2
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -76,7 +76,7 @@ def read_plan(said: Mapping[str, Any], methods: Mapping[str, type[MaskMethod]]) 
     name = values.pop("method", None)
     if name is None:
         raise UserError(f"mask: method is missing; use one of {', '.join(methods)}")
-    if name not in methods:
+    if not isinstance(name, str) or name not in methods:
         raise UserError(f"mask.method: {unknown(name, methods)}")
     return make_plan(name, methods[name], values, f"mask: {name}")
 
