@@ -73,6 +73,33 @@ def test_symmetric_in_sign(name, options, bits, seed, size):
     assert torch.equal(q(-x), -q(x))
 
 
+def odd_matrix(seed):
+    """Any shape and size; as it is, or with equal weights, many zeros, or one that is far larger than the rest."""
+    generator = torch.Generator().manual_seed(seed)
+    rows, columns, kind = (int(torch.randint(1, n, (), generator=generator)) for n in (9, 80, 5))
+    x = torch.randn(rows, columns, generator=generator) * 10.0 ** float(torch.rand((), generator=generator) * 8 - 5)
+    if kind == 1:
+        x = (x / x.abs().max() * 3).round()
+    if kind == 2:
+        x = x * (torch.rand(x.shape, generator=generator) < 0.1)
+    if kind == 3:
+        x[0, 0] = 1000 * x.abs().max()
+    return x
+
+
+@each
+def test_odd_matrices_too(name, options, bits):
+    for seed in range(40):
+        q, x = make(name, options, bits), odd_matrix(seed)
+        y = q(x)
+        integers, scale = q.integers(x)
+        assert torch.equal(integers * scale, y) and y.isfinite().all(), seed
+        assert (q(x.sort().values).diff() >= 0).all(), seed
+        if name != "balanced":  # whose parts are of the same size only where no two weights are equal
+            assert torch.equal(q(y), y), seed
+            assert torch.equal(q(-x)[x != 0], -y[x != 0]), seed
+
+
 @each
 def test_levels_fit_the_bits(name, options, bits):
     q = make(name, options, bits)
@@ -248,6 +275,7 @@ def test_tables_are_not_in_the_state():
         (LayerPress(4, quantizer="binary"), "weight_bits: 4: quantizer binary takes 1 bit$"),
         (LayerPress(1, quantizer="ternary"), "ternary takes 2 bits"),
         (LayerPress(8, quantizer="pot"), "pot takes 2 to 6 bits"),
+        (LayerPress(24), "weight_bits: 24: quantizer uniform takes 1 to 20 bits, or 32 for float"),
         (LayerPress(32, quantizer="lsq"), "lsq takes 2 to 16 bits"),
         (LayerPress(32, quantizer="ceil"), "quantizer: ceil would do nothing"),
         (LayerPress(8, quantizer="none"), "weight_bits: 8 would do nothing"),

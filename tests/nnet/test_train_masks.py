@@ -36,16 +36,53 @@ train: {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 2
 """
 
 
+# Every other mask, with quantizers that learn or draw, and all in one schedule.
+MIXED = """
+model: {context: [1, 1], lstm: {cells: 16, dropout: 0.1}}
+compress:
+  lstm0:
+    weight_bits: 2
+    quantizer: ternary
+    act_bits: 8
+    act_quantizer: pact
+    mask: {method: row, keep: 1/2, after_epoch: 1, lasso: 1e-3}
+    recurrent: {weight_bits: 1, quantizer: binary, quantizer_options: {stochastic: true},
+                mask: {method: dynamic, block: [4, 2], keep: 1/2, grow: random, start_epoch: 0, end_epoch: 2, every: 3}}
+  lstm1:
+    weight_bits: 4
+    quantizer: lsq
+    act_bits: 8
+    act_quantizer: lsq
+    cell_bits: 8
+    mask: {method: coo, block: 4, nonzeros: 4, after_epoch: 1}
+    recurrent: {mask: {method: block, block: [4, 2], keep: 1/4, start_epoch: 0, end_epoch: 2, lasso: 1e-3}}
+  head_cd:
+    weight_bits: 4
+    quantizer: apot
+    act_bits: 8
+    act_options: {range: mse, batches: 30}
+    mask: {method: pattern, dictionary: search, block: 2, nonzeros: 2, count: 3, after_epoch: 1}
+  head_mono:
+    weight_bits: 4
+    quantizer: balanced
+    act_bits: 8
+    act_quantizer: dynamic
+    mask: {method: pattern_coo, dictionary: random, block: 2, nonzeros: 2, count: 2, after_epoch: 1, every: 5}
+train: {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 20}, average: 0.9, momentum: 0.5}
+"""
+
+
 @pytest.fixture(scope="module")
 def whole(made_task, tmp_path_factory):
-    """A run that nothing disturbs, made once."""
+    """Runs that nothing disturbs, made once."""
     place = tmp_path_factory.mktemp("masks")
-    run_once(write_cfg(place, CONFIG, "masks.cfg"), made_task, place / "x")
+    for name, text in (("masks", CONFIG), ("mixed", MIXED)):
+        run_once(write_cfg(place, text, f"{name}.cfg"), made_task, place / name)
     return place
 
 
-@pytest.mark.parametrize("every", [2, 5])
-def test_stopped_after_every_few_steps_ends_with_the_same_bytes(monkeypatch, whole, made_task, tmp_path, every):
+@pytest.mark.parametrize("name, every", [("masks", 2), ("masks", 5), ("mixed", 3)])
+def test_stopped_after_every_few_steps_ends_with_the_same_bytes(monkeypatch, whole, made_task, tmp_path, name, every):
     step, done = module.step, 0
 
     def stopping(*arguments):
@@ -59,12 +96,12 @@ def test_stopped_after_every_few_steps_ends_with_the_same_bytes(monkeypatch, who
     monkeypatch.setattr(module, "step", stopping)
     for _ in range(100):
         try:
-            run(monkeypatch, whole / "masks.cfg", made_task, tmp_path / "broken")
+            run(monkeypatch, whole / f"{name}.cfg", made_task, tmp_path / "broken")
             break
         except KeyboardInterrupt:
             pass
     assert done > 10
-    assert (tmp_path / "broken" / "final.pt").read_bytes() == (whole / "x" / "final.pt").read_bytes()
+    assert (tmp_path / "broken" / "final.pt").read_bytes() == (whole / name / "final.pt").read_bytes()
 
 
 PRUNED = """
@@ -97,16 +134,16 @@ def test_pruned_inside_a_structure_and_stopped_it_ends_with_the_same_bytes(monke
 
 
 def test_the_model_that_is_kept_has_its_masks(whole):
-    model = load_model(whole / "x")
+    model = load_model(whole / "masks")
     matrices = {name: m for name, m in model.named_modules() if isinstance(m, PressedWeight)}
     assert len(matrices) == 6
     for matrix in matrices.values():
         assert 0 < matrix.density <= matrix.asked_density * 1.2
         assert not matrix()[~matrix.full_mask()].any()
-    sizes = yaml.safe_load((whole / "x" / "size.yaml").read_text())["matrices"]
+    sizes = yaml.safe_load((whole / "masks" / "size.yaml").read_text())["matrices"]
     assert {s["name"]: s["kept"] for s in sizes} == {n: int(m.full_mask().sum()) for n, m in matrices.items()}
     assert all(s["index_bits"] > 0 and s["index_code"] for s in sizes)
-    assert yaml.safe_load((whole / "x" / "train.yaml").read_text())["chosen_epoch"] == 3
+    assert yaml.safe_load((whole / "masks" / "train.yaml").read_text())["chosen_epoch"] == 3
 
 
 def test_only_an_epoch_at_the_density_asked_for_can_be_best(monkeypatch, whole, made_task, tmp_path):
@@ -128,7 +165,7 @@ def test_probing_gives_every_weight_its_gradient(monkeypatch, compiled):
         pytest.skip("the compiled kernels were not built")
     if not compiled:
         monkeypatch.setattr(native_lstm, "serves", lambda layer, x: False)
-    said = {"method": "dynamic", "block": 4, "keep": "1/4", "start_epoch": 0, "end_epoch": 1}
+    said = {"method": "dynamic", "block": 4, "keep": "1/4", "drop": 0.5, "start_epoch": 0, "end_epoch": 1}
     layer = QuantLSTMLayer(12, 8, LayerPress(mask=said), generator=torch.Generator().manual_seed(0))
     x, matrix = torch.randn(8, 5, 12), layer.recurrent_matrix
     plain = layer(x)
@@ -155,6 +192,9 @@ def test_probing_gives_every_weight_its_gradient(monkeypatch, compiled):
         ("compress.lstm1.hcgs.blocks=[8, 2]", "compress.lstm1.mask: hcgs makes one already"),
         ("compress.lstm0.recurrent.mask.block=32", "recurrent.mask.block: 32 x 32 is larger than .* 16 x 16"),
         ("compress.lstm5.mask.keep=0.5", "compress.lstm5: matches no layer"),
+        ("compress.head_mono.mask.block=64", "head_mono.mask.block: 64 x 64 is larger than the matrix of 4 x 16"),
+        ("compress.head_mono.mask.nonzeros=5", "head_mono.mask.nonzeros: 5 do not fit a pattern of 2 x 2; use 1 to 4"),
+        ("compress.lstm1.mask={method: pattern, keep: null, every: null, dictionary: no.npy}", "no.npy: no such file"),
     ],
 )
 def test_what_is_wrong_is_one_clear_line_and_starts_nothing(monkeypatch, whole, made_task, tmp_path, override, words):

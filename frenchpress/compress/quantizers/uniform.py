@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from frenchpress.common import UserError
+from frenchpress.compress.options import FLOAT_BITS
 from frenchpress.compress.quantizers.base import Quantizer
 from frenchpress.compress.quantizers.grid import (
     first_step,
@@ -21,6 +23,7 @@ from frenchpress.compress.quantizers.grid import (
 )
 
 SMALLEST_STEP = 1e-7
+_MOST_BITS = 20
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,15 @@ class UniformQuantizer(Quantizer):
     is passed unchanged. With one bit the grid is the pair of -s and +s, s the mean magnitude of the non-zero
     weights (Rastegari et al. 2016, eq. 6); weights that a mask removed are to be zeroed after it.
     One scale per row is the default: a row with small weights keeps its resolution, at 16 bits per row.
+    UserError for more bits than a float32 has for integer and scale, but 32, which is float.
     """
 
     Options = RowOptions
 
     def __init__(self, bits: int, options: RowOptions = RowOptions()) -> None:  # noqa: B008 (frozen)
         super().__init__(bits)
+        if _MOST_BITS < bits < FLOAT_BITS:
+            raise UserError(f"weight_bits: {bits}: quantizer uniform takes 1 to {_MOST_BITS} bits, or 32 for float")
         self.per_row = options.per_row
 
     def scales_stored(self, rows: int) -> int:
