@@ -18,13 +18,13 @@ from frenchpress.common import UserError, atomic_path, run_main
 from frenchpress.compress import PressedWeight
 from frenchpress.compress.codes import (
     INDEX_CODES,
-    VALUE_CODES,
     IndexCode,
     decode,
     encode_parts,
     hcgs_bound,
     make_index_code,
     mask_bound,
+    plain_value_code,
     value_entropy,
 )
 from frenchpress.nnet.model import load_model
@@ -38,17 +38,22 @@ How to read a row
 - **options**: found as those with the fewest bits for this matrix; blocks of `hcgs` are those of the model.
 - **index**: bytes of header and index. A mask that gates share is stored once.
 - **fixed**, **Huffman**: bytes of everything, header, index, scales and values, these with a fixed number of bits each
-  or by a Huffman code whose table is counted. Each was read back to the identical integers and the identical mask.
+  or by a Huffman code whose table is counted. Fixed are the bits that size.yaml charges: integers that do not fit them
+  are written as places in a table of levels (`codebook`), counted too, and the matrix says so. Each was read back to
+  the identical integers and the identical mask.
 - **bits per kept weight**: all bytes of the smaller of the two, in bits, over kept weights.
 - **ratio**: bytes of the dense float32 matrix over bytes stored.
 - **index / bound**: index over log2 C(weights, kept), what a code for any mask of so many weights needs on average.
   Below 1 a code makes use of a structure that the mask has.
 """
 
+VALUES = ("fixed", "huffman")
+"""How values are written: with a fixed number of bits each, or not."""
+
 
 @dataclass(frozen=True)
 class CodeSize:
-    """Bytes of one matrix, or of several together, in one code; `totals` by value code, scales included."""
+    """Bytes of one matrix, or of several together, in one code; `totals`, scales included, of each of `VALUES`."""
 
     code: str
     options: str
@@ -63,7 +68,10 @@ class CodeSize:
 
 @dataclass(frozen=True)
 class MatrixCodes:
-    """One matrix in every code that can hold it; `refused` has the reasons of the others. Bounds are in bytes."""
+    """One matrix in every code that can hold it; `refused` has the reasons of the others. Bounds are in bytes.
+
+    `plain`: the value code behind `fixed`.
+    """
 
     name: str
     shape: tuple[int, int]
@@ -73,6 +81,7 @@ class MatrixCodes:
     structure_bound: float | None
     entropy: float
     sizes: list[CodeSize]
+    plain: str
     refused: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -91,11 +100,12 @@ def compare(name: str, matrix: PressedWeight) -> MatrixCodes:
     quantizer, rows = matrix.quantizer, integers.shape[0]
     scales = -(-quantizer.scales_stored(rows) * quantizer.scale_bits // 8)
     stacked = len(mask) // (rows // matrix.gates)
+    plain = plain_value_code(kept, quantizer.stored_bits)
     sizes, refused = [], {}
     for code in INDEX_CODES:
         try:
             fitted = _index_code(code, _sides(matrix), stacked).fit(mask)
-            sizes.append(_measure(integers, mask, fitted, quantizer.stored_bits, scales))
+            sizes.append(_measure(integers, mask, fitted, plain, quantizer.stored_bits, scales))
         except UserError as error:
             refused[code] = str(error)
     return MatrixCodes(
@@ -107,6 +117,7 @@ def compare(name: str, matrix: PressedWeight) -> MatrixCodes:
         _structure_bound(mask, _sides(matrix), stacked),
         value_entropy(kept) / 8,
         sizes,
+        plain,
         refused,
     )
 
@@ -133,13 +144,15 @@ def _structure_bound(mask: NDArray[np.bool_], sides: tuple[int, ...], stacked: i
     return sum(hcgs_bound(part, sides) for part in np.split(mask, stacked)) / 8 if sides else None
 
 
-def _measure(integers: NDArray[np.int64], mask: NDArray[np.bool_], code: IndexCode, bits: int, scales: int) -> CodeSize:
+def _measure(
+    integers: NDArray[np.int64], mask: NDArray[np.bool_], code: IndexCode, plain: str, bits: int, scales: int
+) -> CodeSize:
     totals, index = {}, 0
-    for values in VALUE_CODES:
-        parts = encode_parts(integers, mask, code, values, bits)
+    for values, value_code in zip(VALUES, (plain, "huffman")):
+        parts = encode_parts(integers, mask, code, value_code, bits)
         back, back_mask = decode(parts.data)
         if not (np.array_equal(back, integers) and np.array_equal(back_mask, mask)):
-            raise AssertionError(f"{code.name}, {values}: not read back as written")
+            raise AssertionError(f"{code.name}, {value_code}: not read back as written")
         totals[values] = len(parts.data) + scales
         index = len(parts.header) + len(parts.index)
     return CodeSize(code.name, code.options, index, totals)
@@ -151,7 +164,7 @@ def together(matrices: Sequence[MatrixCodes]) -> list[CodeSize]:
     for code in INDEX_CODES:
         found = [size for matrix in matrices for size in matrix.sizes if size.code == code]
         if len(found) == len(matrices):
-            totals = {values: sum(size.totals[values] for size in found) for values in VALUE_CODES}
+            totals = {values: sum(size.totals[values] for size in found) for values in VALUES}
             sums.append(CodeSize(code, "", sum(size.index for size in found), totals))
     return sums
 
@@ -176,9 +189,9 @@ def code_table(sizes: Sequence[CodeSize], kept: int, dense: int, bound: float) -
                 size.code,
                 size.options,
                 str(size.index),
-                *(str(size.totals[values]) for values in VALUE_CODES),
+                *(str(size.totals[values]) for values in VALUES),
                 f"{8 * size.smallest / kept:.3f}" if kept else "-",
-                *(f"{dense / size.totals[values]:.2f}x" for values in VALUE_CODES),
+                *(f"{dense / size.totals[values]:.2f}x" for values in VALUES),
                 f"{size.index / bound:.3f}" if bound > 0 else "-",
             ]
         )
@@ -192,6 +205,8 @@ def _matrix_text(matrix: MatrixCodes) -> list[str]:
         f"{rows} x {columns}, {matrix.kept} kept. Bytes: float32 {matrix.dense}, scales {matrix.scales}, entropy bound "
         f"of the mask {matrix.bound:.1f}{structure}, zeroth-order entropy of the values {matrix.entropy:.1f}."
     )
+    if matrix.plain != "fixed":
+        facts += f" Fixed values are written as `{matrix.plain}`."
     lines = [f"## {matrix.name}", "", facts, ""]
     lines += code_table(matrix.sizes, matrix.kept, matrix.dense, matrix.bound)
     refused = [f"- {reason}" for reason in matrix.refused.values()]

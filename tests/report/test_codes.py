@@ -6,15 +6,27 @@ import torch
 
 from frenchpress.common import UserError
 from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight
+from frenchpress.compress.codes.bits import BitWriter
+from frenchpress.compress.codes.codebook import put_levels
+from frenchpress.compress.quantizers import QUANTIZERS
+from frenchpress.compress.size import matrix_size
 from frenchpress.report import codes
 from frenchpress.report.bars import Bar, bars_svg
 
 
-def pressed(shape=(64, 48), gates=4, hcgs=HcgsOptions((8, 2), (0.5, 0.5)), bits=6):  # noqa: B008 (frozen)
+def pressed(shape=(64, 48), gates=4, hcgs=HcgsOptions((8, 2), (0.5, 0.5)), bits=6, quantizer="uniform"):  # noqa: B008
     generator = torch.Generator().manual_seed(0)
-    matrix = PressedWeight(shape, LayerPress(weight_bits=bits, hcgs=hcgs), gates, generator)
+    matrix = PressedWeight(shape, LayerPress(weight_bits=bits, hcgs=hcgs, quantizer=quantizer), gates, generator)
     torch.nn.init.normal_(matrix.weight, generator=generator)
     return matrix
+
+
+EVERY_QUANTIZER = [
+    (name, bits)
+    for name, kind in QUANTIZERS.items()
+    for bits in (1, 2, 3, 4, 6, 7, 8, 16)
+    if name != "none" and bits in kind.takes
+]
 
 
 class Model(torch.nn.Module):
@@ -32,6 +44,36 @@ def test_every_code_on_a_shared_mask():
     # Header 4 bytes, index, then 5 bits of width and 6 for each kept weight, a bfloat16 per row.
     assert hcgs.totals["fixed"] == hcgs.index + -(-(5 + 6 * found.kept) // 8) + 128
     assert hcgs.index < found.bound and hcgs.index > found.structure_bound
+
+
+@pytest.mark.parametrize("quantizer, bits", EVERY_QUANTIZER)
+def test_values_of_every_quantizer_take_the_bits_that_are_charged(quantizer, bits):
+    matrix = pressed(bits=bits, quantizer=quantizer)
+    found, size = codes.compare("m", matrix), matrix_size("m", matrix)
+    # Every code was written and read back to the identical integers, or would be refused or an AssertionError.
+    assert {size.code for size in found.sizes} == set(codes.INDEX_CODES) - {"full", "lines"}
+    levels = matrix.integers()[0][matrix.full_mask()].unique()
+    table = BitWriter()
+    if found.plain == "codebook":
+        put_levels(levels.numpy(), table)
+    assert found.plain == "fixed" or quantizer in ("balanced", "pot", "apot")
+    for one in found.sizes:
+        assert one.totals["fixed"] == one.index + -(-(5 + table.bits + size.value_bits) // 8) + found.scales
+    assert size.value_bits == found.kept * matrix.quantizer.stored_bits
+
+
+def test_levels_too_wide_for_their_bits_reach_the_report(tmp_path, monkeypatch, capsys):
+    model = Model(a=pressed(bits=4, quantizer="apot"), b=pressed((16, 48), 1))
+    monkeypatch.setattr(codes, "load_model", lambda directory: model)
+    monkeypatch.setattr("sys.argv", ["codes", "exp/x", "--out", str(tmp_path)])
+    codes.main()
+    text = (tmp_path / "codes.md").read_text()
+    assert text.count("Fixed values are written as `codebook`.") == 1
+    total = {size.code: size for size in codes.together(codes.compare_model(tmp_path)[0])}
+    assert (
+        set(total) == set(codes.INDEX_CODES) - {"full", "lines"}
+        and "hcgs, fixed" in (tmp_path / "codes.svg").read_text()
+    )
 
 
 def test_masks_of_gates_that_do_not_share_are_cut_one_by_one():

@@ -6,7 +6,7 @@
 from frenchpress.compress.codes.bounds import hcgs_bound, mask_bound, value_entropy
 from frenchpress.compress.codes.container import INDEX_CODES, Encoded, decode, encode, encode_parts, make_index_code
 from frenchpress.compress.codes.index import IndexCode
-from frenchpress.compress.codes.values import VALUE_CODES
+from frenchpress.compress.codes.values import VALUE_CODES, plain_value_code
 
 __all__ = [
     "INDEX_CODES",
@@ -19,5 +19,6 @@ __all__ = [
     "hcgs_bound",
     "make_index_code",
     "mask_bound",
+    "plain_value_code",
     "value_entropy",
 ]

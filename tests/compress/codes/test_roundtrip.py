@@ -6,7 +6,16 @@ import torch
 
 from frenchpress.common import UserError
 from frenchpress.compress import hcgs_mask
-from frenchpress.compress.codes import INDEX_CODES, VALUE_CODES, decode, encode, encode_parts, make_index_code
+from frenchpress.compress.codes import (
+    INDEX_CODES,
+    VALUE_CODES,
+    decode,
+    encode,
+    encode_parts,
+    make_index_code,
+    plain_value_code,
+)
+from frenchpress.compress.quantizers import QUANTIZERS, make_quantizer
 
 ANY_MASK = [name for name in INDEX_CODES if name not in ("full", "hcgs", "lines")]
 SHAPES = [(1, 1), (7, 13), (32, 48), (33, 31), (1, 100), (100, 1), (64, 64), (0, 5), (5, 0), (0, 0)]
@@ -62,6 +71,20 @@ def test_every_number_of_bits(bits, values):
     check(mask, make_index_code("bitmap"), values, bits)
     check(mask, make_index_code("bitmap"), values, bits, given=bits)
     check(np.ones((20, 20), np.bool_), make_index_code("full"), values, bits)
+
+
+@pytest.mark.parametrize("name, kind", QUANTIZERS.items())
+def test_integers_of_every_quantizer_in_the_bits_that_it_is_charged(name, kind):
+    mask = np.random.default_rng(6).random((24, 40)) < 0.5
+    for bits in set(range(1, 17)).intersection(kind.takes if name != "none" else ()):
+        quantizer = make_quantizer(name, bits)
+        x = torch.randn(48, 40, generator=torch.Generator().manual_seed(bits))
+        full = np.tile(mask, (2, 1))
+        integers = quantizer.integers(x * torch.from_numpy(full))[0].numpy() * full
+        for values in (plain_value_code(integers[full], quantizer.stored_bits), "codebook", "huffman"):
+            data = encode(integers, mask, make_index_code("bitmap"), values, quantizer.stored_bits)
+            back, back_mask = decode(data)
+            assert np.array_equal(back, integers) and np.array_equal(back_mask, mask)
 
 
 def test_extreme_integers():
