@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 
 from frenchpress.common import UserError
 from frenchpress.compress.codes.bits import BitReader, BitWriter, width_of
-from frenchpress.compress.codes.index import IndexCode, Mask
+from frenchpress.compress.codes.index import IndexCode, Mask, Origin
 
 _SIDE_BITS, _COUNT_BITS = 6, 16
 _SIDES = (2, 4, 8, 16, 32)
 _MOST = (1 << _COUNT_BITS) - 1
+_LARGEST_DICTIONARY = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,12 @@ class Pattern(IndexCode):
     def options(self) -> str:
         """Number and size of the patterns."""
         return "" if self.patterns is None else "{} of {} x {}".format(*self.patterns.shape)
+
+    @classmethod
+    def candidates(cls, mask: Mask, origin: Origin) -> Sequence[IndexCode]:
+        """The dictionary found, and all pieces of the size that the origin names."""
+        own = None if origin.piece is None else _pieces(mask, *origin.piece)
+        return [cls().fit(mask), *([] if own is None else [cls(own)])]
 
     def fit(self, mask: Mask) -> Pattern:
         """The dictionary found, or the one given."""
@@ -105,6 +113,15 @@ def _join(blocks: NDArray[np.uint8], rest: NDArray[np.uint8], rows: int, columns
     mask[: down * height, across * width :] = rest[:right].reshape(down * height, -1) if right else False
     mask[down * height :] = rest[right:].reshape(rows - down * height, columns)
     return mask
+
+
+def _pieces(mask: Mask, height: int, width: int) -> Mask | None:
+    """The different whole blocks of a mask [n, height, width]; None where there are too many, or none."""
+    if max(height, width) > 1 << _SIDE_BITS:
+        return None
+    blocks, _ = _cut(mask, height, width)
+    found = np.unique(blocks, axis=0) if len(blocks) else blocks
+    return found if 0 < len(found) <= _LARGEST_DICTIONARY else None
 
 
 def _keys(blocks: Mask) -> NDArray[np.void]:

@@ -1,4 +1,4 @@
-"""Masks beyond `hcgs:`: methods by name, when they are chosen, and what they cost.
+"""Masks beyond `hcgs:`: methods by name, and when they are chosen.
 
 A method is a frozen dataclass, its options, with `make(shape, generator, score) -> mask`, and a line below.
 """
@@ -22,7 +22,17 @@ from frenchpress.compress.sparsity.patterns import CooMask, PatternCooMask, Patt
 from frenchpress.compress.sparsity.plan import MaskPlan, make_plan, read_plan
 from frenchpress.compress.sparsity.timing import Timing
 
-__all__ = ["MASKS", "CellMask", "DynamicMask", "MaskMethod", "MaskPlan", "Timing", "mask_plan_of", "prune_plan_of"]
+__all__ = [
+    "MASKS",
+    "CellMask",
+    "DynamicMask",
+    "HierarchyMask",
+    "MaskMethod",
+    "MaskPlan",
+    "Timing",
+    "mask_plan_of",
+    "prune_plan_of",
+]
 
 MASKS: dict[str, type[MaskMethod]] = {
     "hcgs": HierarchyMask,

@@ -16,6 +16,7 @@ from frenchpress.compress.codes import (
     plain_value_code,
 )
 from frenchpress.compress.quantizers import QUANTIZERS, make_quantizer
+from frenchpress.compress.sparsity import HierarchyMask
 
 ANY_MASK = [name for name in INDEX_CODES if name not in ("full", "hcgs", "lines")]
 SHAPES = [(1, 1), (7, 13), (32, 48), (33, 31), (1, 100), (100, 1), (64, 64), (0, 5), (5, 0), (0, 0)]
@@ -133,6 +134,18 @@ def test_hcgs_masks_in_every_code(shape, blocks, keep, values):
     for name in ANY_MASK:
         check(mask, make_index_code(name), values, gates=2)
     check(mask, make_index_code("hcgs", blocks=blocks), values, gates=2)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (71, 45), (37, 50)])
+@pytest.mark.parametrize(
+    "blocks", [[[16, 8]], [[32, 16], [4, 2]], [[8, 16], [3, 5]], [[16, 16], [16, 2], [1, 2]], [[5, 7], [5, 1]]]
+)
+def test_hierarchies_of_blocks_that_are_not_square(shape, blocks):
+    method = HierarchyMask(blocks=blocks, keep=["1/2"] * len(blocks))
+    parts = [method.make(shape, torch.Generator().manual_seed(seed)).numpy() for seed in range(2)]
+    code = make_index_code("hcgs", blocks=method.blocks, stacked=2)
+    check(np.concatenate(parts), code)
+    check(parts[0], make_index_code("hcgs", blocks=method.blocks), "huffman", gates=2)
 
 
 def test_what_does_not_fit_is_one_clear_line():
