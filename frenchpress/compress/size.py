@@ -83,13 +83,20 @@ def _bytes(bits: int) -> int:
 def matrix_codings(matrix: PressedWeight) -> tuple[dict[str, Coding], dict[str, str]]:
     """The mask of a matrix in every index code that can hold it, by name; and why each other code cannot.
 
-    A mask that gates share is one stream, with masks of their own each gate has one.
+    A mask that gates share is one stream, and so are the masks of gates that were thinned in one that they share; with
+    masks of their own each gate has one.
     """
     if matrix.mask is None:
         return index_codings([np.ones(matrix.shape, np.bool_)], [Origin()])
-    masks = [mask.numpy() for mask in matrix.mask.cpu().split(matrix.shape[0] // matrix.gates)]
-    method = None if matrix.pruning is not None else matrix.outline_method
-    return index_codings(masks, [Origin() if method is None else method.origin] * len(masks))
+    rows, method = matrix.shape[0] // matrix.gates, matrix.outline_method
+    masks = [mask.numpy() for mask in matrix.mask.cpu().split(rows)]
+    origin = Origin() if method is None else method.origin
+    if method is None or matrix.within is None:
+        return index_codings(masks, [origin] * len(masks))
+    layers = [layer.numpy() for layer in matrix.within.cpu().split(rows)]
+    if all(np.array_equal(layer, layers[0]) for layer in layers):
+        masks, layers = [np.concatenate(masks)], layers[:1]
+    return index_codings(masks, [Origin(structure=layer, structure_origin=origin) for layer in layers])
 
 
 def matrix_size(name: str, matrix: PressedWeight) -> MatrixSize:

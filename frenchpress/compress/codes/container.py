@@ -14,12 +14,25 @@ from frenchpress.compress.codes.blockcoo import BlockCoo
 from frenchpress.compress.codes.coordinates import Coo, Csc, Csr
 from frenchpress.compress.codes.hcgs import Hcgs
 from frenchpress.compress.codes.index import IndexCode, Mask
+from frenchpress.compress.codes.layered import Layered
 from frenchpress.compress.codes.pattern import Pattern
 from frenchpress.compress.codes.runlength import RunLength
 from frenchpress.compress.codes.values import VALUE_CODES
 
 # The place in this list is written into the bytes; add at the end.
-_CODES: tuple[type[IndexCode], ...] = (Full, Bitmap, Coo, Csr, Csc, RunLength, BlockCoo, Pattern, Hcgs, Lines)
+_CODES: tuple[type[IndexCode], ...] = (
+    Full,
+    Bitmap,
+    Coo,
+    Csr,
+    Csc,
+    RunLength,
+    BlockCoo,
+    Pattern,
+    Hcgs,
+    Lines,
+    Layered,
+)
 INDEX_CODES: dict[str, type[IndexCode]] = {code.name: code for code in _CODES}
 
 # A few bytes can claim any size. 8192 x 8192 is far beyond what is pressed here.

@@ -181,8 +181,8 @@ class PatternCooMask(PatternMask):
 
     @property
     def origin(self) -> Origin:
-        """Nothing: the free half makes most blocks differ."""
-        return Origin()
+        """Patterns that blocks share; the free half makes most of them differ."""
+        return Origin(shared=(*self.block, self.by_pattern))
 
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None

@@ -18,7 +18,7 @@ from frenchpress.compress.codes import (
 from frenchpress.compress.quantizers import QUANTIZERS, make_quantizer
 from frenchpress.compress.sparsity import HierarchyMask
 
-ANY_MASK = [name for name in INDEX_CODES if name not in ("full", "hcgs", "lines")]
+ANY_MASK = [name for name in INDEX_CODES if name not in ("full", "hcgs", "lines", "layered")]
 SHAPES = [(1, 1), (7, 13), (32, 48), (33, 31), (1, 100), (100, 1), (64, 64), (0, 5), (5, 0), (0, 0)]
 
 
