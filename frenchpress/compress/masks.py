@@ -105,7 +105,8 @@ def hcgs_index_bits(mask: Tensor, blocks: Sequence[int]) -> int:
     """Bits of the hierarchical index of a mask: bool [out, in], blocks as it was made with.
 
     Per row of blocks the numbers of the kept ones, each in the fewest bits that tell the blocks of that row
-    apart; then the same inside every kept block.
+    apart; then the same inside every kept block. The index code `hcgs` writes this and, before it, what it says of
+    itself; the index of a packed model is this to the bit.
     """
     side = blocks[0]
     bits_each = (_ceil_div(mask.shape[1], side) - 1).bit_length()

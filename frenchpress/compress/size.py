@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import nn
 
-from frenchpress.compress.masks import hcgs_index_bits
-from frenchpress.compress.sparsity.cost import cheapest_index
+from frenchpress.compress.codes import Coding, Origin, cheapest, index_codings
 from frenchpress.compress.weight import PressedWeight, learned_ranges
 
 
@@ -17,7 +17,7 @@ class MatrixSize:
     """Size of one matrix. Bits are totals over the matrix except `weight_bits`, which is per kept weight.
 
     `asked_density` is the one that the options name, `density` the realised one. A mask that several gates
-    share is indexed once. `index_code`: the code that the index is counted in where that was a choice. One
+    share is indexed once. `index_code`: the code that the index is counted in, None without a mask. One
     multiply-accumulate per frame belongs to each weight.
     """
 
@@ -43,7 +43,7 @@ class MatrixSize:
 
     @property
     def value_bits(self) -> int:
-        """Bits of the kept weights."""
+        """Bits of the kept weights, which is what the value codes `fixed` and `codebook` write of them."""
         return self.kept * self.weight_bits
 
     @property
@@ -80,18 +80,34 @@ def _bytes(bits: int) -> int:
     return -(-bits // 8)
 
 
+def matrix_codings(matrix: PressedWeight) -> tuple[dict[str, Coding], dict[str, str]]:
+    """The mask of a matrix in every index code that can hold it, by name; and why each other code cannot.
+
+    A mask that gates share is one stream, and so are the masks of gates that were thinned in one that they share; with
+    masks of their own each gate has one.
+    """
+    if matrix.mask is None:
+        return index_codings([np.ones(matrix.shape, np.bool_)], [Origin()])
+    rows, method = matrix.shape[0] // matrix.gates, matrix.outline_method
+    masks = [mask.numpy() for mask in matrix.mask.cpu().split(rows)]
+    origin = Origin() if method is None else method.origin
+    if method is None or matrix.within is None:
+        return index_codings(masks, [origin] * len(masks))
+    layers = [layer.numpy() for layer in matrix.within.cpu().split(rows)]
+    if all(np.array_equal(layer, layers[0]) for layer in layers):
+        masks, layers = [np.concatenate(masks)], layers[:1]
+    return index_codings(masks, [Origin(structure=layer, structure_origin=origin) for layer in layers])
+
+
 def matrix_size(name: str, matrix: PressedWeight) -> MatrixSize:
     """Size of a pressed matrix as it stands."""
     rows, columns = matrix.shape
-    hcgs, mask, quantizer = matrix.press.hcgs, matrix.mask, matrix.quantizer
+    quantizer, mask = matrix.quantizer, matrix.mask
     kept, index, code = rows * columns, 0, None
     if mask is not None:
         kept = int(mask.sum()) * (rows // mask.shape[0])
-        masks = mask.cpu().split(rows // matrix.gates)
-        if hcgs is not None and matrix.pruning is None:
-            index = sum(hcgs_index_bits(one, hcgs.blocks) for one in masks)
-        else:
-            code, index = cheapest_index([one.numpy() for one in masks], (matrix.plan or matrix.reads).method)
+        coding = cheapest(matrix_codings(matrix)[0])
+        index, code = coding.bits, coding.name
     return MatrixSize(
         name,
         rows,

@@ -13,7 +13,7 @@ from frenchpress.compress.activations import act_quantizer_of
 from frenchpress.compress.masks import gate_mask
 from frenchpress.compress.options import LayerPress
 from frenchpress.compress.quantizers import BitQuantizer, quantizer_of
-from frenchpress.compress.sparsity import MaskPlan, mask_plan_of, prune_plan_of
+from frenchpress.compress.sparsity import HierarchyMask, MaskMethod, MaskPlan, mask_plan_of, prune_plan_of
 from frenchpress.compress.structure import BlockStructure, Selection, compact, gate_structure
 
 # Above this share of multiplications the batched product of kept blocks is no faster than the dense one.
@@ -62,6 +62,15 @@ class PressedWeight(nn.Module):
     def plan(self) -> MaskPlan | None:
         """How, and when, the mask is chosen; None for `hcgs` and without a mask."""
         return self.pruning or self.outline
+
+    @property
+    def outline_method(self) -> MaskMethod | None:
+        """How the mask, or with `pruning` what it lies within, is made; `hcgs` is said as the method that it is."""
+        if self.press.hcgs is not None:
+            hcgs = self.press.hcgs
+            return HierarchyMask(blocks=hcgs.blocks, keep=hcgs.keep, share_gates=hcgs.share_gates)
+        plan = self.outline or self.reads
+        return None if plan is None else plan.method
 
     def full_mask(self) -> Tensor | None:
         """Mask of every weight, bool [out, in]; a shared one is repeated for each gate."""

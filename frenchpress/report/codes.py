@@ -7,7 +7,7 @@ codes.svg into the experiment's directory or another one.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,15 +18,16 @@ from frenchpress.common import UserError, atomic_path, run_main
 from frenchpress.compress import PressedWeight
 from frenchpress.compress.codes import (
     INDEX_CODES,
-    VALUE_CODES,
-    IndexCode,
+    Coding,
     decode,
     encode_parts,
     hcgs_bound,
-    make_index_code,
     mask_bound,
+    plain_value_code,
     value_entropy,
 )
+from frenchpress.compress.codes.index import IndexCode, Mask
+from frenchpress.compress.size import matrix_codings
 from frenchpress.nnet.model import load_model
 from frenchpress.report.bars import Bar, bars_svg
 from frenchpress.report.table import markdown
@@ -36,23 +37,33 @@ How to read a row
 
 - A code that cannot hold every matrix has no row in the first table; why is said below the matrix.
 - **options**: found as those with the fewest bits for this matrix; blocks of `hcgs` are those of the model.
-- **index**: bytes of header and index. A mask that gates share is stored once.
+- **index**: bytes of header and index. A mask that gates share is stored once; gates with masks of their own have a
+  header, an index and values each.
 - **fixed**, **Huffman**: bytes of everything, header, index, scales and values, these with a fixed number of bits each
-  or by a Huffman code whose table is counted. Each was read back to the identical integers and the identical mask.
+  or by a Huffman code whose table is counted. Fixed are the bits that size.yaml charges: integers that do not fit them
+  are written as places in a table of levels (`codebook`), counted too, and the matrix says so. Each was read back to
+  the identical integers and the identical mask.
 - **bits per kept weight**: all bytes of the smaller of the two, in bits, over kept weights.
 - **ratio**: bytes of the dense float32 matrix over bytes stored.
 - **index / bound**: index over log2 C(weights, kept), what a code for any mask of so many weights needs on average.
   Below 1 a code makes use of a structure that the mask has.
 """
 
+VALUES = ("fixed", "huffman")
+"""How values are written: with a fixed number of bits each, or not."""
+
 
 @dataclass(frozen=True)
 class CodeSize:
-    """Bytes of one matrix, or of several together, in one code; `totals` by value code, scales included."""
+    """Bytes of one matrix, or of several together, in one code; `totals`, scales included, of each of `VALUES`.
+
+    `index`: with headers, in whole bytes. `index_bits`: without, which is what `size.yaml` counts.
+    """
 
     code: str
     options: str
     index: int
+    index_bits: int
     totals: dict[str, int]
 
     @property
@@ -63,7 +74,10 @@ class CodeSize:
 
 @dataclass(frozen=True)
 class MatrixCodes:
-    """One matrix in every code that can hold it; `refused` has the reasons of the others. Bounds are in bytes."""
+    """One matrix in every code that can hold it; `refused` has the reasons of the others. Bounds are in bytes.
+
+    `plain`: the value code behind `fixed`.
+    """
 
     name: str
     shape: tuple[int, int]
@@ -73,6 +87,7 @@ class MatrixCodes:
     structure_bound: float | None
     entropy: float
     sizes: list[CodeSize]
+    plain: str
     refused: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -86,27 +101,22 @@ def compare(name: str, matrix: PressedWeight) -> MatrixCodes:
     if matrix.quantizer.is_float:
         raise UserError(_float_line(name))
     integers = matrix.integers()[0].cpu().numpy()
-    mask = np.ones(integers.shape, np.bool_) if matrix.mask is None else matrix.mask.cpu().numpy()
-    kept = integers[np.tile(mask, (len(integers) // len(mask), 1))]
-    quantizer, rows = matrix.quantizer, integers.shape[0]
-    scales = -(-quantizer.scales_stored(rows) * quantizer.scale_bits // 8)
-    stacked = len(mask) // (rows // matrix.gates)
-    sizes, refused = [], {}
-    for code in INDEX_CODES:
-        try:
-            fitted = _index_code(code, _sides(matrix), stacked).fit(mask)
-            sizes.append(_measure(integers, mask, fitted, quantizer.stored_bits, scales))
-        except UserError as error:
-            refused[code] = str(error)
+    kept = integers if matrix.mask is None else integers[matrix.full_mask().cpu().numpy()]
+    quantizer = matrix.quantizer
+    scales = -(-quantizer.scales_stored(len(integers)) * quantizer.scale_bits // 8)
+    plain = plain_value_code(kept, quantizer.stored_bits)
+    found, refused = matrix_codings(matrix)
     return MatrixCodes(
         name,
         matrix.shape,
         kept.size,
         scales,
-        mask_bound(mask) / 8,
-        _structure_bound(mask, _sides(matrix), stacked),
+        # Every mask has a bitmap.
+        sum(mask_bound(mask) for mask, _ in found["bitmap"].streams) / 8,
+        _structure_bound(found.get("hcgs")),
         value_entropy(kept) / 8,
-        sizes,
+        [_measure(integers, coding, plain, quantizer.stored_bits, scales) for coding in found.values()],
+        plain,
         refused,
     )
 
@@ -115,34 +125,35 @@ def _float_line(name: str) -> str:
     return f"{name}: float weights have no integers to encode; press them with weight_bits below 32"
 
 
-def _sides(matrix: PressedWeight) -> tuple[int, ...]:
-    """Of the blocks of each level; none where the mask is no hierarchy of square blocks."""
-    return tuple(side for side, _ in matrix.hierarchy)
-
-
-def _index_code(name: str, sides: tuple[int, ...], stacked: int) -> IndexCode:
-    if name != "hcgs":
-        return make_index_code(name)
-    if not sides:
-        raise UserError("index code hcgs: the matrix was not made with HCGS")
-    return make_index_code(name, blocks=sides, stacked=stacked)
-
-
-def _structure_bound(mask: NDArray[np.bool_], sides: tuple[int, ...], stacked: int) -> float | None:
+def _structure_bound(coding: Coding | None) -> float | None:
     """Bytes of the choices that HCGS had; None for other matrices."""
-    return sum(hcgs_bound(part, sides) for part in np.split(mask, stacked)) / 8 if sides else None
+    return None if coding is None else sum(hcgs_bound(mask, code.blocks) for mask, code in coding.streams) / 8
 
 
-def _measure(integers: NDArray[np.int64], mask: NDArray[np.bool_], code: IndexCode, bits: int, scales: int) -> CodeSize:
+def _measure(integers: NDArray[np.int64], coding: Coding, plain: str, bits: int, scales: int) -> CodeSize:
     totals, index = {}, 0
-    for values in VALUE_CODES:
-        parts = encode_parts(integers, mask, code, values, bits)
-        back, back_mask = decode(parts.data)
-        if not (np.array_equal(back, integers) and np.array_equal(back_mask, mask)):
-            raise AssertionError(f"{code.name}, {values}: not read back as written")
-        totals[values] = len(parts.data) + scales
-        index = len(parts.header) + len(parts.index)
-    return CodeSize(code.name, code.options, index, totals)
+    for values, value_code in zip(VALUES, (plain, "huffman")):
+        parts = [encode_parts(*part, value_code, bits) for part in _parts(integers, coding)]
+        totals[values] = sum(len(part.data) for part in parts) + scales
+        index = sum(len(part.header) + len(part.index) for part in parts)
+        back = [decode(part.data) for part in parts]
+        same = np.array_equal(np.concatenate([one for one, _ in back]), integers)
+        if not same or not all(np.array_equal(one, mask) for (_, one), (mask, _) in zip(back, coding.streams)):
+            raise AssertionError(f"{coding.name}, {value_code}: not read back as written")
+    return CodeSize(coding.name, _options(coding), index, coding.bits, totals)
+
+
+def _parts(integers: NDArray[np.int64], coding: Coding) -> Iterator[tuple[NDArray[np.int64], Mask, IndexCode]]:
+    """Integers, mask and code of each stream; a mask that gates share has the integers of all of them."""
+    copies, top = len(integers) // max(1, sum(len(mask) for mask, _ in coding.streams)), 0
+    for mask, code in coding.streams:
+        yield integers[top : top + copies * len(mask)], mask, code
+        top += copies * len(mask)
+
+
+def _options(coding: Coding) -> str:
+    """The options of the code, of each stream where they differ."""
+    return " / ".join(dict.fromkeys(code.options for _, code in coding.streams))
 
 
 def together(matrices: Sequence[MatrixCodes]) -> list[CodeSize]:
@@ -151,8 +162,9 @@ def together(matrices: Sequence[MatrixCodes]) -> list[CodeSize]:
     for code in INDEX_CODES:
         found = [size for matrix in matrices for size in matrix.sizes if size.code == code]
         if len(found) == len(matrices):
-            totals = {values: sum(size.totals[values] for size in found) for values in VALUE_CODES}
-            sums.append(CodeSize(code, "", sum(size.index for size in found), totals))
+            totals = {values: sum(size.totals[values] for size in found) for values in VALUES}
+            index, bits = sum(size.index for size in found), sum(size.index_bits for size in found)
+            sums.append(CodeSize(code, "", index, bits, totals))
     return sums
 
 
@@ -176,9 +188,9 @@ def code_table(sizes: Sequence[CodeSize], kept: int, dense: int, bound: float) -
                 size.code,
                 size.options,
                 str(size.index),
-                *(str(size.totals[values]) for values in VALUE_CODES),
+                *(str(size.totals[values]) for values in VALUES),
                 f"{8 * size.smallest / kept:.3f}" if kept else "-",
-                *(f"{dense / size.totals[values]:.2f}x" for values in VALUE_CODES),
+                *(f"{dense / size.totals[values]:.2f}x" for values in VALUES),
                 f"{size.index / bound:.3f}" if bound > 0 else "-",
             ]
         )
@@ -192,6 +204,8 @@ def _matrix_text(matrix: MatrixCodes) -> list[str]:
         f"{rows} x {columns}, {matrix.kept} kept. Bytes: float32 {matrix.dense}, scales {matrix.scales}, entropy bound "
         f"of the mask {matrix.bound:.1f}{structure}, zeroth-order entropy of the values {matrix.entropy:.1f}."
     )
+    if matrix.plain != "fixed":
+        facts += f" Fixed values are written as `{matrix.plain}`."
     lines = [f"## {matrix.name}", "", facts, ""]
     lines += code_table(matrix.sizes, matrix.kept, matrix.dense, matrix.bound)
     refused = [f"- {reason}" for reason in matrix.refused.values()]

@@ -7,7 +7,9 @@ from torch import nn
 
 from frenchpress.common import UserError
 from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight, size_report
+from frenchpress.compress.codes import decode, encode
 from frenchpress.compress.schedule import MaskSchedule
+from frenchpress.compress.size import matrix_codings, matrix_size
 
 PRUNE = {"keep": "3/10", "after_epoch": 1, "every": "epoch"}
 PATTERN = {"method": "pattern", "place": "random", "block": 8, "nonzeros": 4, "count": 16}
@@ -53,11 +55,18 @@ def test_the_largest_inside_the_structure_are_kept(press):
     assert matrix.asked_density == pytest.approx(0.3 * structure.asked_density)
 
 
-def test_its_index_is_of_a_mask_without_structure():
-    model, _ = make(weight_bits=8, hcgs=HCGS)
+@pytest.mark.parametrize("press", [{"hcgs": HCGS}, {"mask": PATTERN}], ids=["hcgs", "pattern"])
+def test_its_index_is_that_of_the_structure_and_a_bit_for_each_weight_that_it_keeps(press):
+    model, matrix = make((512, 96), weight_bits=8, **press)
     MaskSchedule(model).finish()
-    size = size_report(model)["matrices"][0]
-    assert size["kept"] == 4 * round(0.3 * 16 * 48 / 8) and size["index_code"] not in (None, "hcgs")
+    size, structure = size_report(model)["matrices"][0], PressedWeight((512, 96), LayerPress(8, **press), 4)
+    structure.mask.copy_(matrix.within[:128])
+    inside = int(matrix.within.sum())
+    assert size["kept"] == 4 * round(0.3 * inside / 4) and size["index_code"] == "layered"
+    # The structure once for four gates.
+    assert 0.8 * inside < size["index_bits"] - matrix_size("w", structure).index_bits <= inside + 16
+    (mask, code) = matrix_codings(matrix)[0]["layered"].streams[0]
+    assert (decode(encode(0 * mask.astype(int), mask, code))[1] == matrix.mask.numpy()).all()
 
 
 def test_what_it_chooses_from_is_in_the_checkpoint():

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight, size_report
+from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight, hcgs_index_bits, hcgs_mask, size_report
+from frenchpress.compress.codes import encode_parts, make_index_code
 from frenchpress.compress.size import matrix_size
 from frenchpress.kernels.blocks import block_linear
 
@@ -84,9 +85,33 @@ def test_size_of_the_published_point():
     size = matrix_size("w", make((2048, 512), press, 4))
     assert size.kept == 65536 and size.density == size.asked_density == 1 / 16
     assert size.value_bits == 65536 * 8
-    assert size.index_bits == 16 * 4 * 4 + 64 * 16 * 4 * 4  # once for the four gates
+    # Once for the four gates: the block numbers, and what the code says of itself: a byte each for the number of masks
+    # and of levels and for both sides, 5 bits each for how many of 16 blocks a row keeps.
+    assert (size.index_code, size.index_bits) == ("hcgs", 16 * 4 * 4 + 64 * 16 * 4 * 4 + 4 * 8 + 2 * 5)
     assert size.scale_bits == 2048 * 16
-    assert size.as_dict()["stored_bytes"] == (65536 * 8 + 16640 + 32768) // 8
+    assert size.as_dict()["stored_bytes"] == -(-(65536 * 8 + 16682 + 32768) // 8)
+
+
+@pytest.mark.parametrize(
+    "shape, blocks, keep",
+    [
+        ((2048, 512), (32, 2), ("1/4", "1/4")),
+        ((2048, 512), (64, 4), ("3/4", "3/4")),
+        ((192, 512), (32, 1), ("1/2", "1/2")),
+        ((148, 50), (8,), ("1/4",)),
+    ],
+)
+@pytest.mark.parametrize("share", [True, False])
+def test_hcgs_is_charged_what_the_mask_method_of_that_name_is(shape, blocks, keep, share):
+    hcgs = matrix_size("w", make(shape, LayerPress(8, hcgs=HcgsOptions(blocks, keep, share)), 4))
+    said = {"method": "hcgs", "blocks": list(blocks), "keep": list(keep), "share_gates": share}
+    mask = matrix_size("w", make(shape, LayerPress(8, mask=said), 4))
+    assert hcgs == mask
+    # Where numbers of blocks are many, a bit per weight is fewer.
+    assert hcgs.index_bits <= shape[0] // 4 * shape[1] * (1 if share else 4)
+    if shape == (148, 50) or blocks == (32, 2):
+        one = hcgs_mask((shape[0] // 4, shape[1]), blocks, keep, torch.Generator().manual_seed(0))
+        assert 0 < hcgs.index_bits // (1 if share else 4) - hcgs_index_bits(one, blocks) < 64
 
 
 def test_size_of_gates_with_masks_of_their_own_counts_four_indices():
@@ -100,6 +125,15 @@ def test_size_of_gates_with_masks_of_their_own_counts_four_indices():
 def test_ceil_is_charged_the_bits_it_needs():
     assert matrix_size("w", make((4, 4), LayerPress(6, quantizer="ceil"))).stored_bits == 16 * 7
     assert matrix_size("w", make((4, 4), LayerPress())).stored_bits == 16 * 32
+
+
+@pytest.mark.parametrize("bits", [1, 2, 5, 8, 31])
+def test_value_bits_are_what_the_fixed_code_writes_of_values(bits):
+    matrix = make((64, 32), LayerPress(bits, hcgs=SHARED), 4)
+    integers, mask = matrix.integers()[0].numpy(), matrix.mask.numpy()
+    parts = encode_parts(integers, mask, make_index_code("bitmap"), "fixed", bits)
+    # 5 bits say how many bits a value has.
+    assert len(parts.values) == -(-(5 + matrix_size("w", matrix).value_bits) // 8)
 
 
 def test_report_adds_up():

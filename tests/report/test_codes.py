@@ -6,15 +6,28 @@ import torch
 
 from frenchpress.common import UserError
 from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight
+from frenchpress.compress.codes.bits import BitWriter
+from frenchpress.compress.codes.codebook import put_levels
+from frenchpress.compress.quantizers import QUANTIZERS
+from frenchpress.compress.size import matrix_codings, matrix_size
+from frenchpress.compress.sparsity import MASKS
 from frenchpress.report import codes
 from frenchpress.report.bars import Bar, bars_svg
 
 
-def pressed(shape=(64, 48), gates=4, hcgs=HcgsOptions((8, 2), (0.5, 0.5)), bits=6):  # noqa: B008 (frozen)
+def pressed(shape=(64, 48), gates=4, hcgs=HcgsOptions((8, 2), (0.5, 0.5)), bits=6, quantizer="uniform"):  # noqa: B008
     generator = torch.Generator().manual_seed(0)
-    matrix = PressedWeight(shape, LayerPress(weight_bits=bits, hcgs=hcgs), gates, generator)
+    matrix = PressedWeight(shape, LayerPress(weight_bits=bits, hcgs=hcgs, quantizer=quantizer), gates, generator)
     torch.nn.init.normal_(matrix.weight, generator=generator)
     return matrix
+
+
+EVERY_QUANTIZER = [
+    (name, bits)
+    for name, kind in QUANTIZERS.items()
+    for bits in (1, 2, 3, 4, 6, 7, 8, 16)
+    if name != "none" and bits in kind.takes
+]
 
 
 class Model(torch.nn.Module):
@@ -26,7 +39,7 @@ class Model(torch.nn.Module):
 
 def test_every_code_on_a_shared_mask():
     found = codes.compare("m", pressed())
-    assert {size.code for size in found.sizes} == set(codes.INDEX_CODES) - {"full", "lines"}
+    assert {size.code for size in found.sizes} == set(codes.INDEX_CODES) - {"full", "lines", "layered"}
     assert found.kept == 64 * 48 // 4 and found.dense == 4 * 64 * 48 and found.scales == 64 * 2
     hcgs = next(size for size in found.sizes if size.code == "hcgs")
     # Header 4 bytes, index, then 5 bits of width and 6 for each kept weight, a bfloat16 per row.
@@ -34,10 +47,97 @@ def test_every_code_on_a_shared_mask():
     assert hcgs.index < found.bound and hcgs.index > found.structure_bound
 
 
+@pytest.mark.parametrize("quantizer, bits", EVERY_QUANTIZER)
+def test_values_of_every_quantizer_take_the_bits_that_are_charged(quantizer, bits):
+    matrix = pressed(bits=bits, quantizer=quantizer)
+    found, size = codes.compare("m", matrix), matrix_size("m", matrix)
+    # Every code was written and read back to the identical integers, or would be refused or an AssertionError.
+    assert {size.code for size in found.sizes} == set(codes.INDEX_CODES) - {"full", "lines", "layered"}
+    levels = matrix.integers()[0][matrix.full_mask()].unique()
+    table = BitWriter()
+    if found.plain == "codebook":
+        put_levels(levels.numpy(), table)
+    assert found.plain == "fixed" or quantizer in ("balanced", "pot", "apot")
+    for one in found.sizes:
+        assert one.totals["fixed"] == one.index + -(-(5 + table.bits + size.value_bits) // 8) + found.scales
+    assert size.value_bits == found.kept * matrix.quantizer.stored_bits
+
+
+def test_levels_too_wide_for_their_bits_reach_the_report(tmp_path, monkeypatch, capsys):
+    model = Model(a=pressed(bits=4, quantizer="apot"), b=pressed((16, 48), 1))
+    monkeypatch.setattr(codes, "load_model", lambda directory: model)
+    monkeypatch.setattr("sys.argv", ["codes", "exp/x", "--out", str(tmp_path)])
+    codes.main()
+    text = (tmp_path / "codes.md").read_text()
+    assert text.count("Fixed values are written as `codebook`.") == 1
+    total = {size.code: size for size in codes.together(codes.compare_model(tmp_path)[0])}
+    assert (
+        set(total) == set(codes.INDEX_CODES) - {"full", "lines", "layered"}
+        and "hcgs, fixed" in (tmp_path / "codes.svg").read_text()
+    )
+
+
 def test_masks_of_gates_that_do_not_share_are_cut_one_by_one():
     options = HcgsOptions((8, 2), (0.5, 0.5), share_gates=False)
     found = codes.compare("m", pressed((4 * 13, 20), 4, options))
     assert "hcgs" in {size.code for size in found.sizes}
+
+
+MASKS_OF_ALL_METHODS = {
+    "hcgs": {"blocks": [[8, 4], [2, 2]], "keep": ["1/2", "1/4"]},
+    "guided": {"blocks": [8, 2], "keep": ["1/2", "1/4"], "after_epoch": 1},
+    "dynamic": {"block": 4, "keep": "1/4", "start_epoch": 0, "end_epoch": 2},
+    "magnitude": {"keep": "1/8", "after_epoch": 1},
+    "block": {"block": [4, 2], "keep": "1/8", "after_epoch": 1},
+    "row": {"keep": "1/4", "after_epoch": 1},
+    "column": {"keep": "1/4", "after_epoch": 1},
+    "cell": {"keep": "1/4", "after_epoch": 1},
+    "bank": {"bank": 10, "keep": "1/5", "after_epoch": 1},
+    "pattern": {"block": 5, "nonzeros": 4, "count": 6, "dictionary": "random", "after_epoch": 1},
+    "coo": {"block": [4, 8], "nonzeros": 3, "after_epoch": 1},
+    "pattern_coo": {"block": 4, "nonzeros": 5, "count": 4, "after_epoch": 1},
+}
+PRUNE = {"keep": "3/10", "after_epoch": 1}
+
+
+def masked(shape=(124, 50), gates=4, **press):
+    generator = torch.Generator().manual_seed(0)
+    matrix = PressedWeight(shape, LayerPress(weight_bits=4, **press), gates, generator)
+    torch.nn.init.normal_(matrix.weight, generator=generator)
+    if matrix.plan is not None and matrix.plan.timing is not None and not matrix.plan.method.regrows:
+        within = {} if matrix.within is None else {"within": matrix.within}
+        matrix.mask.copy_(matrix.plan.choose(matrix.weight, gates, generator, **within))
+    return matrix
+
+
+EVERY_MASK = [
+    *({"mask": {"method": m, **said}} for m, said in MASKS_OF_ALL_METHODS.items()),
+    *({"mask": {"method": m, "share_gates": False, **MASKS_OF_ALL_METHODS[m]}} for m in ("hcgs", "pattern", "guided")),
+    {"mask": {"method": "magnitude", "share_gates": True, "keep": "1/8", "after_epoch": 1}},
+    {"hcgs": HcgsOptions((8, 2), ("1/2", "1/4"))},
+    {"hcgs": HcgsOptions((8, 2), ("1/2", "1/4"), share_gates=False)},
+    {"hcgs": HcgsOptions((8, 2), ("1/2", "1/4")), "prune": PRUNE},
+    {"hcgs": HcgsOptions((8, 2), ("1/2", "1/4"), share_gates=False), "prune": PRUNE},
+    {"mask": {"method": "pattern", "place": "random", "block": 8, "nonzeros": 4, "count": 16}, "prune": PRUNE},
+    {"prune": PRUNE},
+    {},
+]
+
+
+@pytest.mark.parametrize("press", EVERY_MASK, ids=str)
+@pytest.mark.parametrize("gates", [4, 1])
+def test_report_and_size_agree_on_the_index(press, gates):
+    assert set(MASKS_OF_ALL_METHODS) == set(MASKS)
+    matrix = masked(gates=gates, **press)
+    found, size = codes.compare("m", matrix), matrix_size("m", matrix)
+    best = min(found.sizes, key=lambda one: one.index_bits)
+    assert (best.index_bits, best.code) == (size.index_bits, size.index_code or "full")
+    assert found.kept == size.kept and set(found.refused) == set(codes.INDEX_CODES) - {s.code for s in found.sizes}
+    # In bytes: each stream has a header of 4 and fills up its last byte.
+    streams = len(matrix_codings(matrix)[0][best.code].streams)
+    assert 0 <= 8 * best.index - best.index_bits - streams * 8 * 4 < streams * 8
+    values = 8 * (best.totals["fixed"] - best.index) - size.scale_bits
+    assert 0 <= values - size.value_bits - 5 * streams < streams * 8
 
 
 def test_dense_matrix_has_no_index():

@@ -8,11 +8,23 @@ from numpy.typing import ArrayLike, NDArray
 from frenchpress.common import UserError
 
 _VARINT_BYTES = 6
+WIDEST = 32
 
 
 def width_of(count: int) -> int:
     """Fewest bits that tell `count` things apart: ceil(log2 count), 0 for one thing or none."""
     return max(0, count - 1).bit_length()
+
+
+def bits_needed(values: NDArray[np.int64]) -> int:
+    """Fewest bits of the fixed code: 1 for -1 and +1 alone, else those of two's complement; UserError above 32."""
+    if not values.size or np.all(np.abs(values) == 1):
+        return 1
+    low, high = min(int(values.min()), 0), max(int(values.max()), 0)
+    bits = max(2, 1 + high.bit_length(), 1 + (-low - 1 if low else 0).bit_length())
+    if bits > WIDEST:
+        raise UserError(f"integers {values.min()} to {values.max()} need {bits} bits; at most {WIDEST} can be encoded")
+    return bits
 
 
 class BitWriter:
@@ -56,6 +68,10 @@ class BitWriter:
             self.put(value & 127 | 128, 8)
             value >>= 7
         self.put(value, 8)
+
+    def put_signed(self, value: int) -> None:
+        """Append a number of -2^41 .. 2^41 - 1 as a varint: 0, -1, 1, -2, ... are 0, 1, 2, 3, ..."""
+        self.put_varint(2 * value if value >= 0 else -2 * value - 1)
 
     def to_bytes(self) -> bytes:
         """All bits, the last byte filled up with zeros."""
@@ -107,6 +123,11 @@ class BitReader:
             if byte < 128:
                 return value
         raise UserError("encoded matrix: damaged (a number that does not end)")
+
+    def take_signed(self) -> int:
+        """The next number that `put_signed` wrote."""
+        value = self.take_varint()
+        return -(value + 1) // 2 if value & 1 else value // 2
 
     def align(self) -> None:
         """Go on at the next whole byte."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchpress.compress.codes.hcgs import rows_of_blocks
-from frenchpress.compress.codes.index import Mask
+from frenchpress.compress.codes.hcgs import level_blocks, rows_of_blocks
+from frenchpress.compress.codes.index import Block, Mask
 
 
 def log2_choices(total: int, kept: int) -> float:
@@ -21,9 +22,9 @@ def mask_bound(mask: Mask) -> float:
     return log2_choices(mask.size, int(np.count_nonzero(mask)))
 
 
-def hcgs_bound(mask: Mask, blocks: tuple[int, ...]) -> float:
+def hcgs_bound(mask: Mask, blocks: Sequence[int | Block]) -> float:
     """The same where only masks of this hierarchical structure (one matrix, not stacked) are possible, in bits."""
-    return sum(log2_choices(columns, len(kept)) for _, columns, kept in rows_of_blocks(mask, blocks))
+    return sum(log2_choices(columns, len(kept)) for _, columns, kept in rows_of_blocks(mask, level_blocks(blocks)))
 
 
 def value_entropy(values: NDArray[np.int64]) -> float:

@@ -9,17 +9,30 @@ from numpy.typing import NDArray
 
 from frenchpress.common import UserError, unknown
 from frenchpress.compress.codes.bitmap import Bitmap, Full, Lines
-from frenchpress.compress.codes.bits import BitReader, BitWriter
+from frenchpress.compress.codes.bits import WIDEST, BitReader, BitWriter
 from frenchpress.compress.codes.blockcoo import BlockCoo
 from frenchpress.compress.codes.coordinates import Coo, Csc, Csr
 from frenchpress.compress.codes.hcgs import Hcgs
 from frenchpress.compress.codes.index import IndexCode, Mask
+from frenchpress.compress.codes.layered import Layered
 from frenchpress.compress.codes.pattern import Pattern
 from frenchpress.compress.codes.runlength import RunLength
-from frenchpress.compress.codes.values import VALUE_CODES, WIDEST, bits_needed
+from frenchpress.compress.codes.values import VALUE_CODES
 
 # The place in this list is written into the bytes; add at the end.
-_CODES: tuple[type[IndexCode], ...] = (Full, Bitmap, Coo, Csr, Csc, RunLength, BlockCoo, Pattern, Hcgs, Lines)
+_CODES: tuple[type[IndexCode], ...] = (
+    Full,
+    Bitmap,
+    Coo,
+    Csr,
+    Csc,
+    RunLength,
+    BlockCoo,
+    Pattern,
+    Hcgs,
+    Lines,
+    Layered,
+)
 INDEX_CODES: dict[str, type[IndexCode]] = {code.name: code for code in _CODES}
 
 # A few bytes can claim any size. 8192 x 8192 is far beyond what is pressed here.
@@ -57,16 +70,16 @@ def encode_parts(
     """Encode `integers`, int [rows, columns], whose kept places `mask` says.
 
     `mask`: bool [rows / g, columns]; with g > 1 the g matrices stacked by rows share it, and its index is stored
-    once. Kept zeros are values like others. `values`: `fixed` or `huffman`; `bits` of a fixed value, None for the
-    fewest that hold them all. UserError where the parts do not fit together.
+    once. Kept zeros are values like others. `values`: `fixed`, `codebook` or `huffman`; `bits` of a value in the first
+    two, None for the fewest that hold them all. UserError where the parts do not fit together.
     """
     kept = _checked(integers, mask)
-    needed = bits_needed(kept)
+    if values not in VALUE_CODES:
+        raise UserError(f"value code: {unknown(values, VALUE_CODES)}")
+    needed = VALUE_CODES[values].bits_needed(kept)
     width = needed if bits is None else bits
     if not needed <= width <= WIDEST:
         raise UserError(f"{width} bits do not fit these integers; use {needed} to {WIDEST}")
-    if values not in VALUE_CODES:
-        raise UserError(f"value code: {unknown(values, VALUE_CODES)}")
     header, index, rest = BitWriter(), BitWriter(), BitWriter()
     header.put(16 * list(VALUE_CODES).index(values) + _CODES.index(type(code)), 8)
     for number in (*mask.shape, integers.shape[0] // mask.shape[0] if mask.shape[0] else 1):

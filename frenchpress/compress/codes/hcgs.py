@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,38 +10,51 @@ from numpy.typing import NDArray
 
 from frenchpress.common import UserError
 from frenchpress.compress.codes.bits import BitReader, BitWriter, width_of
-from frenchpress.compress.codes.index import IndexCode, Mask
+from frenchpress.compress.codes.index import Block, IndexCode, Mask, Origin
 
 _MOST_LEVELS = 8
+# Added to the number of levels where blocks are not square.
+_OBLONG = 16
 
 
 @dataclass(frozen=True)
 class Hcgs(IndexCode):
     """Numbers of the kept blocks of each row of blocks, then the same inside every kept block.
 
-    `blocks`: sides, coarse first, as the mask was made with. `stacked`: number of masks of equal height that lie on
-    top of each other, each cut on its own. A row of n blocks that keeps m takes m ceil(log2 n) bits. How many are
-    kept is the same in every row of as many blocks, and is written once for each width that occurs at a level.
+    `blocks`: side or (height, width) of each level, coarse first, as the mask was made with. `stacked`: number of masks
+    of equal height that lie on top of each other, each cut on its own. A row of n blocks that keeps m takes
+    m ceil(log2 n) bits. How many are kept is the same in every row of as many blocks, and is written once for each
+    width that occurs at a level.
     """
 
     name = "hcgs"
-    blocks: tuple[int, ...] = (32, 2)
+    blocks: tuple[int | Block, ...] = (32, 2)
     stacked: int = 1
 
     def __post_init__(self) -> None:
-        sides = self.blocks
-        if not 1 <= len(sides) <= _MOST_LEVELS or min(sides) < 1 or any(a < b for a, b in zip(sides, sides[1:])):
+        blocks = level_blocks(self.blocks)
+        fits = all(a >= c >= 1 and b >= d >= 1 for (a, b), (c, d) in zip(((1 << 42, 1 << 42), *blocks), blocks))
+        if not 1 <= len(blocks) <= _MOST_LEVELS or not fits:
             raise UserError(
-                f"index code hcgs: blocks {list(sides)}: use 1 to {_MOST_LEVELS} sides, none larger than the one before"
+                f"index code hcgs: blocks {in_words(blocks)}: use 1 to {_MOST_LEVELS} blocks, none larger than the one "
+                "before"
             )
+        object.__setattr__(self, "blocks", blocks)
 
     @property
     def options(self) -> str:
-        """The sides."""
-        return ", ".join(map(str, self.blocks))
+        """The blocks."""
+        return in_words(self.blocks)
+
+    @classmethod
+    def candidates(cls, mask: Mask, origin: Origin) -> Sequence[IndexCode]:
+        """With the blocks that the mask was made with."""
+        if not origin.levels:
+            raise UserError("index code hcgs: the matrix was not made with HCGS")
+        return [cls(origin.levels)]
 
     def write(self, mask: Mask, out: BitWriter) -> None:
-        """Append sides, number of masks, kept counts and block numbers; UserError if it is no such mask."""
+        """Append blocks, number of masks, kept counts and block numbers; UserError if it is no such mask."""
         if self.stacked < 1 or mask.shape[0] % self.stacked:
             raise UserError(f"index code hcgs: {mask.shape[0]} rows are not {self.stacked} masks of equal height")
         parts = mask.reshape(self.stacked, mask.shape[0] // self.stacked, mask.shape[1])
@@ -51,9 +64,11 @@ class Hcgs(IndexCode):
             if counts.setdefault((level, columns), len(kept)) != len(kept):
                 raise _not_hcgs(self.blocks, f"{len(kept)} and {counts[level, columns]} of {columns} are kept")
         out.put_varint(self.stacked)
-        out.put_varint(len(self.blocks))
-        for side in self.blocks:
-            out.put_varint(side)
+        oblong = any(height != width for height, width in self.blocks)
+        out.put_varint(len(self.blocks) + _OBLONG * oblong)
+        for block in self.blocks:
+            for side in block if oblong else block[:1]:
+                out.put_varint(side)
         for level, columns in _widths(mask.shape[1], self.blocks):
             out.put(counts.get((level, columns), 0), width_of(columns + 1))
         for _, columns, kept in rows:
@@ -61,11 +76,13 @@ class Hcgs(IndexCode):
 
     @classmethod
     def read(cls, rows: int, columns: int, source: BitReader) -> Mask:
-        """Sides, number of masks, kept counts and block numbers."""
+        """Blocks, number of masks, kept counts and block numbers."""
         stacked, levels = source.take_varint(), source.take_varint()
+        oblong, levels = divmod(levels, _OBLONG) if levels < 2 * _OBLONG else (0, levels)
         if levels > _MOST_LEVELS or not stacked or rows % stacked:
             raise UserError(f"encoded matrix: damaged ({levels} levels, {stacked} masks in {rows} rows)")
-        code = cls(tuple(source.take_varint() for _ in range(levels)), stacked)
+        sides = [source.take_varint() for _ in range(levels * (1 + oblong))]
+        code = cls(tuple(zip(sides[::2], sides[1::2])) if oblong else tuple(sides), stacked)
         widths = _widths(columns, code.blocks)
         counts = {key: source.take_one(width_of(key[1] + 1)) for key in widths}
         if any(kept > number for (_, number), kept in counts.items()):
@@ -80,58 +97,70 @@ class Hcgs(IndexCode):
         return mask
 
 
-def rows_of_blocks(mask: Mask, blocks: tuple[int, ...], level: int = 0) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+def level_blocks(blocks: Sequence[int | Block]) -> tuple[Block, ...]:
+    """Height and width of each level, of a side or of these two."""
+    return tuple((block, block) if isinstance(block, int) else (block[0], block[1]) for block in blocks)
+
+
+def in_words(blocks: Sequence[Block]) -> str:
+    """`32, 2`, or `32 x 16, 4 x 2` of blocks that are not square."""
+    return ", ".join(str(height) if height == width else f"{height} x {width}" for height, width in blocks)
+
+
+def rows_of_blocks(
+    mask: Mask, blocks: tuple[Block, ...], level: int = 0
+) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
     """Level, number of blocks and kept block numbers (int64) of every row of blocks, in writing order.
 
     UserError at a block of the last level that is kept in part.
     """
-    side, last = blocks[level], level + 1 == len(blocks)
-    starts = np.arange(0, mask.shape[1], side)
-    for top in range(0, mask.shape[0], side):
-        row = mask[top : top + side]
+    (height, width), last = blocks[level], level + 1 == len(blocks)
+    starts = np.arange(0, mask.shape[1], width)
+    for top in range(0, mask.shape[0], height):
+        row = mask[top : top + height]
         kept = np.flatnonzero(np.logical_or.reduceat(row.any(0), starts)) if len(starts) else starts
         yield level, len(starts), kept
         for block in kept.tolist():
-            inner = row[:, block * side : (block + 1) * side]
+            inner = row[:, block * width : (block + 1) * width]
             if not last:
                 yield from rows_of_blocks(inner, blocks, level + 1)
             elif not inner.all():
-                raise _not_hcgs(blocks, f"a block of {side} is kept in part")
+                raise _not_hcgs(blocks, f"a block of {in_words(blocks[-1:])} is kept in part")
 
 
 def _fill(
-    mask: Mask, blocks: tuple[int, ...], level: int, counts: dict[tuple[int, int], int], source: BitReader
+    mask: Mask, blocks: tuple[Block, ...], level: int, counts: dict[tuple[int, int], int], source: BitReader
 ) -> None:
-    side, last = blocks[level], level + 1 == len(blocks)
-    columns = -(-mask.shape[1] // side)
+    (height, width), last = blocks[level], level + 1 == len(blocks)
+    columns = -(-mask.shape[1] // width)
     count = counts.get((level, columns), 0)
     if not count:
         if level:
             raise UserError("encoded matrix: damaged (a kept block of which nothing is kept)")
         return
-    for top in range(0, mask.shape[0], side):
+    for top in range(0, mask.shape[0], height):
         kept = source.take(count, width_of(columns))
         if kept.size and (int(kept[-1]) >= columns or np.any(np.diff(kept) <= 0)):
             raise UserError("encoded matrix: damaged (block numbers out of order or outside the matrix)")
         for block in kept.tolist():
-            inner = mask[top : top + side, block * side : (block + 1) * side]
+            inner = mask[top : top + height, block * width : (block + 1) * width]
             if last:
                 inner[...] = True
             else:
                 _fill(inner, blocks, level + 1, counts, source)
 
 
-def _widths(columns: int, blocks: tuple[int, ...]) -> list[tuple[int, int]]:
+def _widths(columns: int, blocks: tuple[Block, ...]) -> list[tuple[int, int]]:
     """Every (level, number of blocks in a row) that a matrix of so many columns can have."""
     found, sizes = [], {columns}
-    for level, side in enumerate(blocks):
+    for level, (_, side) in enumerate(blocks):
         found += sorted((level, number) for number in {-(-size // side) for size in sizes} if number)
         sizes = {min(side, size) for size in sizes} | {size % side for size in sizes if size % side}
     return found
 
 
-def _not_hcgs(blocks: tuple[int, ...], why: str) -> UserError:
+def _not_hcgs(blocks: tuple[Block, ...], why: str) -> UserError:
     return UserError(
-        f"index code hcgs: not a mask of blocks {list(blocks)} with as many kept in every row of blocks ({why}); "
+        f"index code hcgs: not a mask of blocks {in_words(blocks)} with as many kept in every row of blocks ({why}); "
         "use another code"
     )

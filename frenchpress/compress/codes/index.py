@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +14,25 @@ from frenchpress.common import UserError
 from frenchpress.compress.codes.bits import BitReader, BitWriter, width_of
 
 Mask = NDArray[np.bool_]
+Block = tuple[int, int]
+"""Height and width."""
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What is known of how a mask was made, for a code that can make use of it; a reader needs none of it.
+
+    `levels`: blocks of each level, coarse first, where kept blocks lie in kept blocks. `piece`: of what size the mask
+    has few different pieces. `shared`: height and width of blocks, and how many weights the patterns have of which
+    each keeps one, beside others. `structure`: bool [rows / g, columns], the mask that was thinned in each of g
+    parts, and `structure_origin`, how that was made.
+    """
+
+    levels: tuple[Block, ...] = ()
+    piece: Block | None = None
+    shared: tuple[int, int, int] | None = None
+    structure: Mask | None = None
+    structure_origin: Origin | None = None
 
 
 class IndexCode(ABC):
@@ -27,6 +48,11 @@ class IndexCode(ABC):
         """The same code with every open option at the value that needs the fewest bits for `mask`."""
         return self
 
+    @classmethod
+    def candidates(cls, mask: Mask, origin: Origin) -> Sequence[IndexCode]:
+        """This code as it may suit a mask of such an origin; UserError where it needs another origin."""
+        return [cls().fit(mask)]
+
     @property
     def options(self) -> str:
         """The options in words, for a table."""
@@ -40,6 +66,26 @@ class IndexCode(ABC):
     @abstractmethod
     def read(cls, rows: int, columns: int, source: BitReader) -> Mask:
         """The mask, bool [rows, columns]; UserError on bytes that no mask has."""
+
+
+def bits_of(code: IndexCode, mask: Mask) -> int:
+    """Bits that `code` writes for `mask`; UserError if it cannot hold it."""
+    out = BitWriter()
+    code.write(mask, out)
+    return out.bits
+
+
+def smallest(codes: Sequence[IndexCode], mask: Mask) -> tuple[IndexCode, int]:
+    """The one of `codes` with the fewest bits for `mask`, and those; UserError of the last one if none can hold it."""
+    found, refused = [], UserError("no index code")
+    for code in codes:
+        try:
+            found.append((code, bits_of(code, mask)))
+        except UserError as error:
+            refused = error
+    if not found:
+        raise refused
+    return min(found, key=lambda pair: pair[1])
 
 
 def put_count(mask: Mask, out: BitWriter) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 
 from frenchpress.common import UserError
 from frenchpress.compress.codes.bits import BitReader, BitWriter, width_of
-from frenchpress.compress.codes.index import IndexCode, Mask
+from frenchpress.compress.codes.index import IndexCode, Mask, Origin
 
 _SIDE_BITS, _COUNT_BITS = 6, 16
 _SIDES = (2, 4, 8, 16, 32)
 _MOST = (1 << _COUNT_BITS) - 1
+_LARGEST_DICTIONARY = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,12 @@ class Pattern(IndexCode):
         """Number and size of the patterns."""
         return "" if self.patterns is None else "{} of {} x {}".format(*self.patterns.shape)
 
+    @classmethod
+    def candidates(cls, mask: Mask, origin: Origin) -> Sequence[IndexCode]:
+        """The dictionary found, and all pieces of the size that the origin names."""
+        own = None if origin.piece is None else _pieces(mask, *origin.piece)
+        return [cls().fit(mask), *([] if own is None else [cls(own)])]
+
     def fit(self, mask: Mask) -> Pattern:
         """The dictionary found, or the one given."""
         if self.patterns is not None:
@@ -56,7 +64,7 @@ class Pattern(IndexCode):
         patterns = self.fit(mask).patterns
         assert patterns is not None
         count, height, width = patterns.shape
-        blocks, rest = _cut(mask, height, width)
+        blocks, rest = cut_blocks(mask, height, width)
         numbers = _look_up(blocks, patterns)
         unmatched = numbers == count
         out.put([height - 1, width - 1], _SIDE_BITS)
@@ -87,7 +95,7 @@ class Pattern(IndexCode):
         return _join(blocks.reshape(down, across, height, width), rest, rows, columns)
 
 
-def _cut(mask: Mask, height: int, width: int) -> tuple[Mask, Mask]:
+def cut_blocks(mask: Mask, height: int, width: int) -> tuple[Mask, Mask]:
     """Whole blocks [blocks, h, w], and the rest: right strip, then bottom strip, flat."""
     down, across = mask.shape[0] // height, mask.shape[1] // width
     whole = mask[: down * height, : across * width].reshape(down, height, across, width)
@@ -97,7 +105,7 @@ def _cut(mask: Mask, height: int, width: int) -> tuple[Mask, Mask]:
 
 
 def _join(blocks: NDArray[np.uint8], rest: NDArray[np.uint8], rows: int, columns: int) -> Mask:
-    """Inverse of `_cut`; `blocks` [down, across, h, w]."""
+    """Inverse of `cut_blocks`; `blocks` [down, across, h, w]."""
     down, across, height, width = blocks.shape
     mask = np.empty((rows, columns), np.bool_)
     mask[: down * height, : across * width] = blocks.transpose(0, 2, 1, 3).reshape(down * height, across * width)
@@ -105,6 +113,28 @@ def _join(blocks: NDArray[np.uint8], rest: NDArray[np.uint8], rows: int, columns
     mask[: down * height, across * width :] = rest[:right].reshape(down * height, -1) if right else False
     mask[down * height :] = rest[right:].reshape(rows - down * height, columns)
     return mask
+
+
+def nearest(mask: Mask, patterns: Mask) -> Mask:
+    """A mask of `patterns`, bool [n, h, w], n at least 1: of each block the one that has most of what `mask` keeps.
+
+    Where no whole block is it is `mask`.
+    """
+    _, height, width = patterns.shape
+    blocks, rest = cut_blocks(mask, height, width)
+    flat = patterns.reshape(len(patterns), -1)
+    held = blocks.reshape(len(blocks), height * width).astype(np.float32) @ flat.T.astype(np.float32)
+    best = patterns[held.argmax(1)].reshape(mask.shape[0] // height, mask.shape[1] // width, height, width)
+    return _join(best.astype(np.uint8), rest.astype(np.uint8), *mask.shape)
+
+
+def _pieces(mask: Mask, height: int, width: int) -> Mask | None:
+    """The different whole blocks of a mask [n, height, width]; None where there are too many, or none."""
+    if max(height, width) > 1 << _SIDE_BITS:
+        return None
+    blocks, _ = cut_blocks(mask, height, width)
+    found = np.unique(blocks, axis=0) if len(blocks) else blocks
+    return found if 0 < len(found) <= _LARGEST_DICTIONARY else None
 
 
 def _keys(blocks: Mask) -> NDArray[np.void]:
@@ -121,7 +151,7 @@ def _look_up(blocks: Mask, patterns: Mask) -> NDArray[np.int64]:
 
 def _most_frequent(mask: Mask, side: int) -> tuple[int, Mask]:
     """Bits needed with the best number of patterns of this side, and those patterns."""
-    blocks, rest = _cut(mask, side, side)
+    blocks, rest = cut_blocks(mask, side, side)
     if not len(blocks):
         return rest.size, np.zeros((0, side, side), np.bool_)
     _, first, counts = np.unique(_keys(blocks), return_index=True, return_counts=True)

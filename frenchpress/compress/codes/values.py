@@ -1,4 +1,4 @@
-"""Codes of the kept integers: a fixed number of bits each, or Huffman."""
+"""Codes of the kept integers: a fixed number of bits each, as numbers or as places in a table, or Huffman."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError
-from frenchpress.compress.codes.bits import BitReader, BitWriter, width_of
+from frenchpress.compress.codes.bits import BitReader, BitWriter, bits_needed, width_of
+from frenchpress.compress.codes.codebook import Codebook
 
 Values = NDArray[np.int64]
-WIDEST = 32
 # No tree over fewer than 2^31 values is deeper: each level takes the next Fibonacci number of them.
 _DEEPEST = 44
 _DEPTH_BITS = 3
@@ -20,6 +20,9 @@ _DEPTH_BITS = 3
 
 class ValueCode(Protocol):
     """Writes integers and reads them back; how many there are is known from the mask."""
+
+    def bits_needed(self, values: Values) -> int:
+        """Fewest `bits` that `write` takes for these values; UserError where none do."""
 
     def write(self, values: Values, bits: int, out: BitWriter) -> None:
         """Append `values`, int64 [k], which fit `bits` bits."""
@@ -30,6 +33,10 @@ class ValueCode(Protocol):
 
 class Fixed:
     """Every value in two's complement of so many bits; one bit is the pair -1, +1."""
+
+    def bits_needed(self, values: Values) -> int:
+        """Those of two's complement."""
+        return bits_needed(values)
 
     def write(self, values: Values, bits: int, out: BitWriter) -> None:
         """Append the number of bits, then the values."""
@@ -49,8 +56,12 @@ class Huffman:
     """Canonical Huffman code of the values of one matrix; its table, the length of each value's code, is counted.
 
     The table lists either all integers from the smallest value to the largest, or those that occur, whichever is
-    shorter. A value that is alone takes one bit each time.
+    shorter. A value that is alone takes one bit each time. The number of bits of a value says nothing here.
     """
+
+    def bits_needed(self, values: Values) -> int:
+        """1, as any number does; UserError for values of more than 32 bits."""
+        return min(1, bits_needed(values))
 
     def write(self, values: Values, bits: int, out: BitWriter) -> None:
         """Append the table, then the codes."""
@@ -74,18 +85,13 @@ class Huffman:
         return np.full(count, symbols[0])
 
 
-VALUE_CODES: dict[str, ValueCode] = {"fixed": Fixed(), "huffman": Huffman()}
+# The place in this list is written into the bytes; add at the end.
+VALUE_CODES: dict[str, ValueCode] = {"fixed": Fixed(), "huffman": Huffman(), "codebook": Codebook()}
 
 
-def bits_needed(values: Values) -> int:
-    """Fewest bits of the fixed code: 1 for -1 and +1 alone, else those of two's complement; UserError above 32."""
-    if not values.size or np.all(np.abs(values) == 1):
-        return 1
-    low, high = min(int(values.min()), 0), max(int(values.max()), 0)
-    bits = max(2, 1 + high.bit_length(), 1 + (-low - 1 if low else 0).bit_length())
-    if bits > WIDEST:
-        raise UserError(f"integers {values.min()} to {values.max()} need {bits} bits; at most {WIDEST} can be encoded")
-    return bits
+def plain_value_code(values: Values, bits: int) -> str:
+    """Name of the code that writes each of `values` in `bits` bits: `fixed`, or `codebook` if they are too wide."""
+    return "fixed" if bits_needed(values) <= bits else "codebook"
 
 
 def code_lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -119,7 +125,7 @@ def _put_table(symbols: Values, lengths: NDArray[np.int64], out: BitWriter) -> N
     low, span = int(symbols[0]), int(symbols[-1] - symbols[0]) + 1
     depth = int(lengths.max()).bit_length()
     listed = len(symbols) * (width_of(span) + depth) + 8 < span * depth
-    out.put_varint(2 * low if low >= 0 else -2 * low - 1)
+    out.put_signed(low)
     out.put_varint(span)
     out.put(depth, _DEPTH_BITS)
     out.put(listed, 1)
@@ -135,8 +141,7 @@ def _put_table(symbols: Values, lengths: NDArray[np.int64], out: BitWriter) -> N
 
 def _take_table(source: BitReader) -> tuple[Values, NDArray[np.int64]]:
     """Symbols in ascending order and the length of their codes; UserError unless they are a whole tree."""
-    zigzag, span = source.take_varint(), source.take_varint()
-    low = -(zigzag + 1) // 2 if zigzag & 1 else zigzag // 2
+    low, span = source.take_signed(), source.take_varint()
     depth, listed = source.take_one(_DEPTH_BITS), source.take_one(1)
     if not depth or not span:
         raise UserError("encoded matrix: damaged (an empty Huffman table)")

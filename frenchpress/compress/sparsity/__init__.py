@@ -1,4 +1,4 @@
-"""Masks beyond `hcgs:`: methods by name, when they are chosen, and what they cost.
+"""Masks beyond `hcgs:`: methods by name, and when they are chosen.
 
 A method is a frozen dataclass, its options, with `make(shape, generator, score) -> mask`, and a line below.
 """
@@ -30,6 +30,7 @@ __all__ = [
     "MASKS",
     "CellMask",
     "DynamicMask",
+    "HierarchyMask",
     "MaskMethod",
     "MaskPlan",
     "Timing",

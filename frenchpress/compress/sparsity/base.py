@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from frenchpress.common import UserError
+from frenchpress.compress.codes import Origin
 from frenchpress.compress.masks import Block
 
 OUTSIDE = -1.0
@@ -54,9 +55,9 @@ class MaskMethod:
         return None
 
     @property
-    def pattern_size(self) -> Block | None:
-        """Height and width of the pieces of which a mask has few different ones; None without."""
-        return None
+    def origin(self) -> Origin:
+        """What index codes may know of a mask that this method made."""
+        return Origin()
 
     def group(self, shape: tuple[int, int]) -> Block:
         """Height and width of what is kept or removed together in a matrix of `shape`; a lasso drives it to zero."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from frenchpress.common import UserError, unknown
+from frenchpress.compress.codes import Origin
 from frenchpress.compress.masks import Block, Choose, drawn, fill_hierarchy, kept_of, largest
 from frenchpress.compress.options import parse_fraction
 from frenchpress.compress.sparsity.base import BlockMethod, MaskMethod, block_means, check_block, read_block, spread
@@ -65,9 +66,9 @@ class HierarchyMask(MaskMethod):
         return _square(self.blocks[0])
 
     @property
-    def pattern_size(self) -> Block:
-        """The finest block: kept or not."""
-        return self.blocks[-1]
+    def origin(self) -> Origin:
+        """The blocks; the finest ones are kept or not."""
+        return Origin(self.blocks, self.blocks[-1])
 
     def group(self, shape: tuple[int, int]) -> Block:
         """The finest blocks: they are what is kept whole."""
@@ -159,9 +160,9 @@ class DynamicMask(BlockMethod):
         return _square(self.block)
 
     @property
-    def pattern_size(self) -> Block:
-        """The block: kept or not."""
-        return self.block
+    def origin(self) -> Origin:
+        """One level of blocks."""
+        return Origin((self.block,), self.block)
 
     def check(self, shape: tuple[int, int]) -> None:
         """The block must fit in, and of what a row keeps at least one block must move at first."""

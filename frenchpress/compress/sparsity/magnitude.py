@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from frenchpress.common import UserError
+from frenchpress.compress.codes import Origin
 from frenchpress.compress.masks import Block, kept_of
 from frenchpress.compress.options import parse_fraction
 from frenchpress.compress.sparsity.base import (
@@ -86,9 +87,9 @@ class BlockMask(_OneFraction, BlockMethod):
         return self.block[0] if self.block[0] == self.block[1] else None
 
     @property
-    def pattern_size(self) -> Block:
-        """The block: kept or not."""
-        return self.block
+    def origin(self) -> Origin:
+        """One level of blocks, of which a row may by chance keep as many as the others."""
+        return Origin((self.block,), self.block)
 
     def group(self, shape: tuple[int, int]) -> Block:
         """The block."""

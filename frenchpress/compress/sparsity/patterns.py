@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from frenchpress.common import UserError, unknown
+from frenchpress.compress.codes import Origin
 from frenchpress.compress.masks import Block, kept_of
 from frenchpress.compress.sparsity.base import BlockMethod, cut, join, keep_largest, read_block
 from frenchpress.compress.sparsity.dictionary import (
@@ -111,9 +112,9 @@ class PatternMask(BlockMethod):
         return self.nonzeros / (self.block[0] * self.block[1])
 
     @property
-    def pattern_size(self) -> Block:
-        """Of the patterns."""
-        return self.block
+    def origin(self) -> Origin:
+        """Pieces of the patterns' size."""
+        return Origin(piece=self.block)
 
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
@@ -182,9 +183,9 @@ class PatternCooMask(PatternMask):
         return (self.by_pattern + self._free) / (self.block[0] * self.block[1])
 
     @property
-    def pattern_size(self) -> Any:
-        """None: the free half makes most blocks differ."""
-        return None
+    def origin(self) -> Origin:
+        """Patterns that blocks share; the free half makes most of them differ."""
+        return Origin(shared=(*self.block, self.by_pattern))
 
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None

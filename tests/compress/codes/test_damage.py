@@ -12,12 +12,26 @@ LARGEST = 1 << 14
 MUTATIONS = 400
 
 
+# Codes that have more than one form.
+FORMS = [*INDEX_CODES, "hcgs of oblong blocks", "layered, thinned"]
+
+
+def code_of(name, mask):
+    if name == "hcgs of oblong blocks":
+        return make_index_code("hcgs", blocks=((8, 8), (2, 2), (2, 1)))
+    if name == "hcgs":
+        return make_index_code("hcgs", blocks=(8, 2))
+    if name.startswith("layered"):
+        layer = mask | (np.random.default_rng(3).random(mask.shape) < 0.2)
+        return make_index_code("layered", outer=make_index_code("run_length"), layer=layer if "," in name else mask)
+    return make_index_code(name)
+
+
 def example(name, values):
     mask = hcgs_mask((37, 45), (8, 2), (0.5, 0.5), torch.Generator().manual_seed(0)).numpy()
     mask = np.ones_like(mask) if name in ("full", "lines") else mask
     integers = np.random.default_rng(0).normal(0, 4, (74, 45)).round().astype(np.int64) * np.tile(mask, (2, 1))
-    code = make_index_code("hcgs", blocks=(8, 2)) if name == "hcgs" else make_index_code(name)
-    return encode(integers, mask, code, values)
+    return encode(integers, mask, code_of(name, mask), values)
 
 
 def either_refused_or_valid(data):
@@ -31,7 +45,7 @@ def either_refused_or_valid(data):
 
 
 @pytest.mark.parametrize("values", VALUE_CODES)
-@pytest.mark.parametrize("name", INDEX_CODES)
+@pytest.mark.parametrize("name", FORMS)
 def test_mutations(name, values):
     data, rng = example(name, values), np.random.default_rng(1)
     for _ in range(MUTATIONS):
@@ -44,7 +58,7 @@ def test_mutations(name, values):
 
 
 @pytest.mark.parametrize("values", VALUE_CODES)
-@pytest.mark.parametrize("name", INDEX_CODES)
+@pytest.mark.parametrize("name", FORMS)
 def test_cut_off_and_prolonged(name, values):
     data = example(name, values)
     for length in range(0, len(data), 7):

@@ -17,6 +17,7 @@ from frenchpress.compress.codes import (
     make_index_code,
     mask_bound,
 )
+from frenchpress.compress.sparsity import HierarchyMask
 
 
 def index_bits(mask, name, **options):
@@ -133,6 +134,27 @@ def test_hcgs_agrees_with_the_size_accounting_to_the_bit(shape, blocks, keep):
     assert counted == hcgs_index_bits(mask, blocks)
 
 
+def test_hcgs_of_blocks_that_are_not_square():
+    method = HierarchyMask(blocks=[[16, 8], [4, 2]], keep=["1/2", "1/2"])
+    mask = method.make((64, 64), torch.Generator().manual_seed(6)).numpy()
+    # 4 rows of blocks keep 4 of 8; each of the 16 has 4 rows that keep 2 of 4. Before it a byte for the number of
+    # masks, of levels and each height and width, then the two counts.
+    numbers, counts = 4 * 4 * 3 + 16 * 4 * 2 * 2, 4 + 3
+    assert index_bits(mask, "hcgs", blocks=((16, 8), (4, 2))) == 8 * 6 + counts + numbers
+    assert make_index_code("hcgs", blocks=((16, 8), (4, 4))).options == "16 x 8, 4"
+    assert hcgs_bound(mask, ((16, 8), (4, 2))) == pytest.approx(4 * math.log2(70) + 64 * math.log2(6))
+    with pytest.raises(UserError, match="not a mask of blocks 8 x 16, 4 x 2"):
+        index_bits(mask, "hcgs", blocks=((8, 16), (4, 2)))
+
+
+def test_hcgs_bytes_of_square_blocks_stay_as_they_were():
+    mask = np.kron(np.eye(2, dtype=np.bool_), np.ones((2, 2), np.bool_))
+    data = encode(np.zeros((4, 4), np.int64), mask, make_index_code("hcgs", blocks=(2, 1)))
+    # Code 8, 4 x 4, 1 gate; 1 mask, 2 levels, 2, 1; then 1 of 2 and 2 of 2 are kept, 0; 0 1, 0 1, 1; 0 1, 0 1.
+    assert data[:8] == bytes([8, 4, 4, 1, 1, 2, 2, 1])
+    assert data[8:10] == bytes([0b01_10_0_0_1_0, 0b1_1_0_1_0_1_00])
+
+
 def test_hcgs_masks_of_stacked_matrices_are_cut_one_by_one():
     generator = torch.Generator().manual_seed(2)
     parts = [hcgs_mask((50, 40), (16, 2), (0.5, 0.25), generator) for _ in range(4)]
@@ -172,6 +194,8 @@ def test_hcgs_refuses_other_masks():
         ("pattern", {"patterns": np.zeros((3, 3), np.bool_)}),
         ("hcgs", {"blocks": ()}),
         ("hcgs", {"blocks": (4, 0)}),
+        ("hcgs", {"blocks": ((4, 2), (2, 4))}),
+        ("hcgs", {"blocks": ((4, 0),)}),
     ],
 )
 def test_impossible_options(name, options):
@@ -196,5 +220,5 @@ def test_hcgs_bound_is_the_number_of_choices():
 def test_no_code_is_below_the_bound_on_average(density):
     rng = np.random.default_rng(5)
     masks = [rng.permutation(32 * 40).reshape(32, 40) < density * 32 * 40 for _ in range(20)]
-    for name in set(INDEX_CODES) - {"full", "hcgs", "lines"}:
+    for name in set(INDEX_CODES) - {"full", "hcgs", "lines", "layered"}:
         assert np.mean([index_bits(mask, name) for mask in masks]) >= mask_bound(masks[0])

@@ -6,9 +6,19 @@ import torch
 
 from frenchpress.common import UserError
 from frenchpress.compress import hcgs_mask
-from frenchpress.compress.codes import INDEX_CODES, VALUE_CODES, decode, encode, encode_parts, make_index_code
+from frenchpress.compress.codes import (
+    INDEX_CODES,
+    VALUE_CODES,
+    decode,
+    encode,
+    encode_parts,
+    make_index_code,
+    plain_value_code,
+)
+from frenchpress.compress.quantizers import QUANTIZERS, make_quantizer
+from frenchpress.compress.sparsity import HierarchyMask
 
-ANY_MASK = [name for name in INDEX_CODES if name not in ("full", "hcgs", "lines")]
+ANY_MASK = [name for name in INDEX_CODES if name not in ("full", "hcgs", "lines", "layered")]
 SHAPES = [(1, 1), (7, 13), (32, 48), (33, 31), (1, 100), (100, 1), (64, 64), (0, 5), (5, 0), (0, 0)]
 
 
@@ -64,6 +74,20 @@ def test_every_number_of_bits(bits, values):
     check(np.ones((20, 20), np.bool_), make_index_code("full"), values, bits)
 
 
+@pytest.mark.parametrize("name, kind", QUANTIZERS.items())
+def test_integers_of_every_quantizer_in_the_bits_that_it_is_charged(name, kind):
+    mask = np.random.default_rng(6).random((24, 40)) < 0.5
+    for bits in set(range(1, 17)).intersection(kind.takes if name != "none" else ()):
+        quantizer = make_quantizer(name, bits)
+        x = torch.randn(48, 40, generator=torch.Generator().manual_seed(bits))
+        full = np.tile(mask, (2, 1))
+        integers = quantizer.integers(x * torch.from_numpy(full))[0].numpy() * full
+        for values in (plain_value_code(integers[full], quantizer.stored_bits), "codebook", "huffman"):
+            data = encode(integers, mask, make_index_code("bitmap"), values, quantizer.stored_bits)
+            back, back_mask = decode(data)
+            assert np.array_equal(back, integers) and np.array_equal(back_mask, mask)
+
+
 def test_extreme_integers():
     mask = np.ones((1, 2), np.bool_)
     integers = np.array([[-(2**31), 2**31 - 1]])
@@ -110,6 +134,18 @@ def test_hcgs_masks_in_every_code(shape, blocks, keep, values):
     for name in ANY_MASK:
         check(mask, make_index_code(name), values, gates=2)
     check(mask, make_index_code("hcgs", blocks=blocks), values, gates=2)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (71, 45), (37, 50)])
+@pytest.mark.parametrize(
+    "blocks", [[[16, 8]], [[32, 16], [4, 2]], [[8, 16], [3, 5]], [[16, 16], [16, 2], [1, 2]], [[5, 7], [5, 1]]]
+)
+def test_hierarchies_of_blocks_that_are_not_square(shape, blocks):
+    method = HierarchyMask(blocks=blocks, keep=["1/2"] * len(blocks))
+    parts = [method.make(shape, torch.Generator().manual_seed(seed)).numpy() for seed in range(2)]
+    code = make_index_code("hcgs", blocks=method.blocks, stacked=2)
+    check(np.concatenate(parts), code)
+    check(parts[0], make_index_code("hcgs", blocks=method.blocks), "huffman", gates=2)
 
 
 def test_what_does_not_fit_is_one_clear_line():

@@ -4,9 +4,20 @@ import numpy as np
 import pytest
 
 from frenchpress.common import UserError
-from frenchpress.compress.codes import VALUE_CODES, value_entropy
+from frenchpress.compress.codes import VALUE_CODES, plain_value_code, value_entropy
 from frenchpress.compress.codes.bits import BitReader, BitWriter, width_of
 from frenchpress.compress.codes.values import bits_needed, code_lengths
+
+# Levels of powers of two, of ranks, of two sums, one alone, and the widest.
+LEVELS = [
+    [-4, -2, -1, 0, 1, 2, 4],
+    [-7, -5, -3, -1, 1, 3, 5, 7],
+    [0, 1, 4, 8, 9, 12, 16, 24],
+    [5],
+    [-1, 1],
+    [-(2**31), 2**31 - 1],
+    [-(2**30), *range(-3, 4), 2**30],
+]
 
 
 def written(name, values, bits=16):
@@ -110,6 +121,61 @@ def test_huffman_is_within_a_bit_of_the_entropy(spread):
     assert np.array_equal(read_back("huffman", values), values)
     codes = (code_lengths(np.unique(values, return_counts=True)[1])[np.unique(values, return_inverse=True)[1]]).sum()
     assert value_entropy(values) <= codes <= value_entropy(values) + len(values)
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_codebook_returns_levels_that_are_wider_than_their_places(levels):
+    bits = max(1, (len(levels) - 1).bit_length())
+    values = np.random.default_rng(4).choice(levels, 200)
+    values[: len(levels)] = levels
+    assert VALUE_CODES["codebook"].bits_needed(values) == bits
+    for width in (bits, bits + 1, 32):
+        out = written("codebook", values, width)
+        assert np.array_equal(VALUE_CODES["codebook"].read(200, BitReader(out.to_bytes())), values)
+
+
+def test_codebook_takes_its_table_and_its_bits():
+    # 5 bits of width; a byte for the smallest level, the number of levels and the smallest step, 6 bits of width.
+    assert written("codebook", [-3, -1, 1, 3, 3], 2).bits == 5 + (3 * 8 + 6) + 5 * 2
+    # Steps 1, 3, 4: up to 3 more than the smallest, 2 bits each.
+    assert written("codebook", [0, 1, 4, 8], 2).bits == 5 + (3 * 8 + 6 + 3 * 2) + 4 * 2
+    assert written("codebook", []).bits == 0
+
+
+@pytest.mark.parametrize(
+    "low, count, least, width, words",
+    [(0, 0, 1, 0, "a table of 0 levels"), (0, 6, 1, 0, "a table of 6 levels for 5 values"), (0, 2, 0, 0, "damaged")]
+    + [(0, 2, 2**40, 0, "damaged"), (0, 2, 1, 50, "damaged"), (0, 3, 1, 0, "level 3 of 3"), (0, 5, 1, 33, "cut off")],
+)
+def test_damaged_codebooks(low, count, least, width, words):
+    out = BitWriter()
+    out.put(1, 5)
+    out.put_signed(low)
+    out.put_varint(count)
+    out.put_varint(least)
+    out.put(width, 6)
+    out.put([0, 1, 2, 3, 0], 2)
+    with pytest.raises(UserError, match=words):
+        VALUE_CODES["codebook"].read(5, BitReader(out.to_bytes()))
+
+
+@pytest.mark.parametrize("name", VALUE_CODES)
+def test_values_of_more_than_32_bits_are_refused(name):
+    with pytest.raises(UserError, match="need 33 bits"):
+        VALUE_CODES[name].bits_needed(np.array([2**31]))
+
+
+def test_plain_code_is_the_integers_where_they_fit():
+    assert [plain_value_code(np.array([-4, 3]), bits) for bits in (2, 3, 4)] == ["codebook", "fixed", "fixed"]
+    assert plain_value_code(np.array([-1, 1]), 1) == "fixed"
+
+
+def test_signed_numbers():
+    out, numbers = BitWriter(), [0, -1, 1, -64, 64, -(2**41), 2**41 - 1]
+    for number in numbers:
+        out.put_signed(number)
+    source = BitReader(out.to_bytes())
+    assert [source.take_signed() for _ in numbers] == numbers and not source.left
 
 
 def test_entropy_of_known_values():
