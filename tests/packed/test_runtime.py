@@ -100,7 +100,7 @@ CASES = {
 
 @pytest.mark.parametrize("level", range(len(LEVELS)))
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("sparse", [(), (Level(4, 1, 2), Level(2, 1, 2))], ids=["dense", "sparse"])
+@pytest.mark.parametrize("sparse", [(), (Level(4, 1, 2), Level(2, 1, 2)), 0.1], ids=["dense", "blocks", "weights"])
 def test_runtime_gives_the_bits_of_the_reference(compiled, case, level, sparse):
     model = random_model(4, levels=sparse, **CASES[case])
     packed = Runtime(model_bytes(model), level=level)
@@ -167,9 +167,11 @@ def test_what_a_model_says_of_itself_is_the_same_with_and_without_the_library(co
         assert np.array_equal(packed.model.log_prior, model.head.log_prior)
 
 
-def test_both_readers_accept_the_same_files(compiled, monkeypatch):
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("levels", [(Level(4, 1, 2), Level(2, 1, 2)), 0.2], ids=["blocks", "weights"])
+def test_both_readers_accept_the_same_files(compiled, monkeypatch, levels, shared):
     """Each of them is the only one that looks at the weights, where it is used."""
-    data = model_bytes(random_model(10, levels=(Level(4, 1, 2), Level(2, 1, 2)), cells=(5,), dim=3))
+    data = model_bytes(random_model(10, levels=levels, shared=shared, cells=(5,), dim=3))
     rng, native = np.random.default_rng(0), runtime.library()
     accepted = []
     for _ in range(600):

@@ -7,7 +7,7 @@
 
 #include "model.h"
 
-enum { VERSION = 1, MAX_WEIGHTS = 1 << 26, MAX_LEVELS = 16 };
+enum { VERSION = 1, VERSION_OF_RUNS = 2, MAX_WEIGHTS = 1 << 26, MAX_LEVELS = 16, RUNS = 255, WIDEST_RUN = 16 };
 
 typedef struct {
     const uint8_t *at, *end;
@@ -98,6 +98,8 @@ static float *floats(reader *r, size_t count) {
 
 typedef struct { uint32_t block, numerator, denominator; } level;
 
+typedef struct { uint32_t kept; int width; } runs; /* of a mask: weights kept, bits of a number */
+
 typedef struct { const uint8_t *data; uint64_t at, end; } bits;
 
 /* The next `count` bits, at most 16; -1 at the end. */
@@ -109,8 +111,9 @@ static int32_t next_bits(bits *b, int count) {
 }
 
 typedef struct {
-    int rows, columns, gates, width, levels, masks;
+    int rows, columns, gates, width, levels, masks; /* RUNS levels: any mask */
     level level[MAX_LEVELS];
+    runs runs[GATES];
     uint8_t *mask;  /* [masks][rows][columns], NULL when dense */
     int8_t *values; /* [gates][rows][columns] */
 } plain;
@@ -150,6 +153,23 @@ static int read_index(bits *b, const plain *m, uint8_t *mask, int rows, int colu
     return 1;
 }
 
+/* Kept weights of any mask, by how many removed ones stand before each; 0 when the index is damaged. */
+static int read_runs(bits *b, const plain *m, const runs *r, uint8_t *mask) {
+    const int64_t size = (int64_t)m->rows * m->columns;
+    const int32_t more = (1 << r->width) - 1; /* removed, and the run goes on */
+    int64_t place = 0;
+    for (uint32_t k = 0; k < r->kept; k++) {
+        int32_t number;
+        do {
+            number = next_bits(b, r->width);
+            place += number;
+            if (number < 0 || place >= size) return 0;
+        } while (number == more);
+        mask[place++] = 1;
+    }
+    return 1;
+}
+
 static int kept_here(const plain *m, size_t place) {
     if (!m->mask) return 1;
     const size_t one = (size_t)m->rows * m->columns;
@@ -174,19 +194,10 @@ static int read_values(reader *r, bits *b, plain *m, int32_t top) {
     return 1;
 }
 
-static int read_shape(reader *r, plain *m, int gates, int rows, int columns) {
-    const uint8_t *p = take(r, 8);
-    if (!p) return 0;
-    m->rows = u16(p), m->columns = u16(p + 2), m->gates = p[4], m->width = p[5], m->levels = p[6], m->masks = p[7];
-    if (m->rows != rows || m->columns != columns || m->gates != gates)
-        return fail(r, "matrix of %d x %d x %d, expected %d x %d x %d", m->gates, m->rows, m->columns, gates, rows,
-                    columns);
-    if (m->width < 1 || m->width > 8) return fail(r, "weights of %d bits, expected 1 to 8", m->width);
-    if (m->levels > MAX_LEVELS || (m->levels ? m->masks != 1 && m->masks != gates : m->masks != 0))
-        return fail(r, "matrix of %d levels and %d masks", m->levels, m->masks);
-    if ((int64_t)gates * rows * columns > MAX_WEIGHTS) return fail(r, "matrix of more than 2^26 weights");
+static int read_levels(reader *r, plain *m) {
     for (int i = 0; i < m->levels; i++) {
-        if (!(p = take(r, 8))) return 0;
+        const uint8_t *p = take(r, 8);
+        if (!p) return 0;
         m->level[i] = (level){u16(p), u16(p + 2), u16(p + 4)};
         const level *l = &m->level[i];
         if (!l->block || !l->numerator || l->numerator > l->denominator || (i && l->block > l[-1].block))
@@ -195,12 +206,42 @@ static int read_shape(reader *r, plain *m, int gates, int rows, int columns) {
     return 1;
 }
 
+static int read_run_sizes(reader *r, plain *m) {
+    for (int i = 0; i < m->masks; i++) {
+        const uint8_t *p = take(r, 8);
+        if (!p) return 0;
+        m->runs[i] = (runs){u32(p), p[4]};
+        if (m->runs[i].kept > (uint32_t)(m->rows * m->columns) || p[4] < 1 || p[4] > WIDEST_RUN)
+            return fail(r, "a mask that keeps %u weights, in runs of %d bits", m->runs[i].kept, p[4]);
+    }
+    return 1;
+}
+
+static int read_shape(reader *r, plain *m, int gates, int rows, int columns) {
+    const uint8_t *p = take(r, 8);
+    if (!p) return 0;
+    m->rows = u16(p), m->columns = u16(p + 2), m->gates = p[4], m->width = p[5], m->levels = p[6], m->masks = p[7];
+    if (m->rows != rows || m->columns != columns || m->gates != gates)
+        return fail(r, "matrix of %d x %d x %d, expected %d x %d x %d", m->gates, m->rows, m->columns, gates, rows,
+                    columns);
+    if (m->width < 1 || m->width > 8) return fail(r, "weights of %d bits, expected 1 to 8", m->width);
+    if ((m->levels > MAX_LEVELS && m->levels != RUNS) || (m->levels ? m->masks != 1 && m->masks != gates : m->masks != 0))
+        return fail(r, "matrix of %d levels and %d masks", m->levels, m->masks);
+    if ((int64_t)gates * rows * columns > MAX_WEIGHTS) return fail(r, "matrix of more than 2^26 weights");
+    return m->levels == RUNS ? read_run_sizes(r, m) : read_levels(r, m);
+}
+
+static int read_mask(bits *b, const plain *m, int k) {
+    uint8_t *mask = m->mask + (size_t)k * m->rows * m->columns;
+    return m->levels == RUNS ? read_runs(b, m, &m->runs[k], mask) : read_index(b, m, mask, m->rows, m->columns, 0);
+}
+
 static int read_plain(reader *r, plain *m, int32_t top) {
     const size_t one = (size_t)m->rows * m->columns;
     bits b = {r->at, 0, (uint64_t)(r->end - r->at) * 8};
     if (m->levels && !(m->mask = array(r, m->masks * one, 1))) return 0;
     for (int k = 0; k < m->masks; k++)
-        if (!read_index(&b, m, m->mask + k * one, m->rows, m->columns, 0)) return fail(r, "damaged index");
+        if (!read_mask(&b, m, k)) return fail(r, "damaged index");
     if (!(m->values = array(r, m->gates * one, 1)) || !read_values(r, &b, m, top)) return 0;
     const size_t size = ((size_t)((b.at + 7) / 8) + 3) / 4 * 4;
     if (!take(r, size)) return 0;
@@ -355,7 +396,9 @@ static int read_all(reader *r, fp_model *m, size_t size) {
     const uint8_t *p = take(r, 20);
     reader piece;
     if (!p || memcmp(p, "FPRESS\r\n", 8)) return fail(r, "not a packed model");
-    if (u16(p + 8) != VERSION) return fail(r, "version %u of the format, this program reads %d", u16(p + 8), VERSION);
+    const uint32_t version = u16(p + 8);
+    if (version != VERSION && version != VERSION_OF_RUNS)
+        return fail(r, "version %u of the format, this program reads %d and %d", version, VERSION, VERSION_OF_RUNS);
     if (u32(p + 12) != size || u32(p + 16) != crc32_of(p + 20, size - 20))
         return fail(r, "damaged: its length or checksum is wrong");
     const int32_t sections = (int32_t)u16(p + 10);
