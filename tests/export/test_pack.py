@@ -43,7 +43,7 @@ def make(press, layers=2, batch_norm=True, dropout=0.0, cells=16):
     model = AcousticModel(
         config_from_dict({"model": {"context": [2, 1], "lstm": lstm}, "compress": compress}, "test"), SIZES
     )
-    MaskSchedule(model).finish()
+    MaskSchedule(model, units=model.units).finish()
     model.input_mean.copy_(torch.randn(6).repeat(4))
     model.input_scale.copy_((torch.rand(6) + 0.5).repeat(4))
     with torch.no_grad():
@@ -101,7 +101,6 @@ def test_priors_are_those_of_training():
         ({**W8A16, "act_quantizer": "dynamic"}, "lstm0: act_quantizer dynamic: its scale depends on the batch"),
         ({"head_cd": {}, "default": W8A16}, "head_cd: act_bits 32"),
         ({"lstm*": {**W8A16, "cell_bits": 8}, "default": W8A16}, "lstm0: cell_bits: a packed model keeps"),
-        ({**W8A16, "mask": {"method": "magnitude", "keep": 0.5, "after_epoch": 1}}, "lstm0: mask magnitude: a packed"),
         ({**W8A16, "weight_bits": 5, "quantizer": "pot"}, "lstm0: quantizer pot: its integers"),
     ],
 )
