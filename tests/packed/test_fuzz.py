@@ -16,15 +16,17 @@ NATIVE = ROOT / "frenchpress" / "packed" / "native"
 SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-ffp-contract=off"]
 
 
-@pytest.fixture(scope="module")
-def fuzzer(tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", params=[[], ["-DFP_NO_VECTORS"]], ids=["vectors", "none"])
+def fuzzer(request, tmp_path_factory) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no compiler")
     out = tmp_path_factory.mktemp("fuzz") / "fuzz"
     sources = [str(Path(__file__).with_name("fuzz.c")), str(NATIVE / "read.c"), str(NATIVE / "run.c")]
     built = subprocess.run(
-        [compiler, *SANITIZED, f"-I{NATIVE}", *sources, "-lm", "-o", str(out)], capture_output=True, text=True
+        [compiler, *SANITIZED, *request.param, f"-I{NATIVE}", *sources, "-lm", "-o", str(out)],
+        capture_output=True,
+        text=True,
     )
     if built.returncode != 0 and "asan" in built.stderr:
         pytest.skip("the compiler has no address sanitizer")
