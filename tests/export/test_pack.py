@@ -10,7 +10,7 @@ import torch
 from frenchpress.common import UserError
 from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.config import config_from_dict
-from frenchpress.export.decode_packed import log_posteriors
+from frenchpress.export.decode_packed import Network
 from frenchpress.export.pack import pack_model
 from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.packed.model import UNSEEN
@@ -63,7 +63,7 @@ def packed(model) -> Runtime:
 def check(model, tolerance):
     runtime = packed(model)
     feats = 2 * torch.randn(60, 6, generator=torch.Generator().manual_seed(3))
-    mine, theirs = log_posteriors(runtime)([feats])[0], model.log_posteriors(feats)
+    mine, theirs = Network(runtime)([feats])[0], model.log_posteriors(feats)
     assert mine.shape == theirs.shape
     assert float((mine - theirs).abs().max()) < tolerance
 
@@ -83,6 +83,14 @@ def test_layers_of_different_bits_and_ranges():
 @pytest.mark.parametrize("layers,cells", [(1, 16), (3, 10), (2, 7)])
 def test_other_sizes(layers, cells):
     check(make(W8A16, layers=layers, cells=cells), 0.005)
+
+
+def test_the_network_is_timed_while_it_decodes():
+    network = Network(packed(make(W8A16)))
+    network([torch.zeros(30, 6), torch.zeros(10, 6)])
+    assert network.frames == 40 and network.seconds > 0
+    network.seconds = 0.004
+    assert str(network) == "40 frames, 100.0 us of processor time each, 0.0100 of real time"
 
 
 def test_priors_are_those_of_training():
