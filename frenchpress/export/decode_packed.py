@@ -27,7 +27,7 @@ _FRAMES_PER_SECOND = 100
 
 
 class Network:
-    """The runtime as the decoder wants its models. `frames` that it was given, and `seconds` of a processor for them."""
+    """The runtime as the decoder wants its models; counts its `frames`, and the `seconds` of a processor for them."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
