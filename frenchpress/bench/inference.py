@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frenchpress.bench.layers import PRESSES, packed_layers, pressed_layers
+from frenchpress.bench.layers import PACKED, PRESSES, packed_layers, pressed_layers
 from frenchpress.bench.timing import Subject, interleave
 from frenchpress.common import UserError
 from frenchpress.export.graph import GraphBuilder, LstmArrays, add_lstm_stack
@@ -220,8 +220,8 @@ def packed_subjects(case: Case) -> list[Subject]:
     if case.threads > 1:
         raise Unavailable("packed integers on more threads: a stream has one")
     subjects = []
-    for name in ("w8a16", "w8a16_hcgs16x"):
-        runtime = packed_layers(case.inputs, case.cells, case.layers, PRESSES[name], case.seed)
+    for name, press in PACKED.items():
+        runtime = packed_layers(case.inputs, case.cells, case.layers, press, case.seed)
         subjects.append(Subject(f"{name}, packed", packed_run(case, runtime), case.frames * case.batch))
     return subjects
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from frenchpress.compress import HcgsOptions, LayerPress
+from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.config import Config
 from frenchpress.config.schema import LstmConfig, ModelConfig
 from frenchpress.export.pack import pack_model
@@ -21,6 +22,12 @@ PRESSES = {
     "lstm (float)": LayerPress(),
     "w8a16": LayerPress(8, 16),
     "w8a16_hcgs16x": LayerPress(8, 16, hcgs=HcgsOptions((32, 2), ("4/16", "4/16"))),
+}
+
+PACKED = {
+    **{name: PRESSES[name] for name in ("w8a16", "w8a16_hcgs16x")},
+    # Single weights, each gate its own: of weights that are drawn any are the largest.
+    "w8a16_magnitude16x": LayerPress(8, 16, mask={"method": "magnitude", "keep": "1/16", "after_epoch": 0}),
 }
 
 
@@ -41,9 +48,10 @@ def packed_layers(inputs: int, cells: int, layers: int, press: LayerPress, seed:
     model = ModelConfig(context=(0, 0), lstm=LstmConfig(layers=layers, cells=cells))
     # A mask cannot be finer than the head is high, and its time is not what is asked for. Of 4 bits, so that the sum
     # over many cells stays within 32.
-    head = replace(press, hcgs=None, weight_bits=4)
+    head = replace(press, hcgs=None, mask=None, weight_bits=4)
     config = Config(seed=seed, model=model, compress={"lstm*": press, "head_*": head})
     network = AcousticModel(config, Sizes(feat_dim=inputs, num_pdfs=1, num_phones=1))
+    MaskSchedule(network, seed).finish()
     with torch.no_grad():
         network(torch.randn(1, 32, inputs), torch.tensor([32]))  # sets the range of the inputs
     return Runtime(model_bytes(pack_model(network.eval(), np.ones(1, np.int64), {})))

@@ -92,7 +92,8 @@ def _matrix_memories(name: str, matrix: PackedMatrix) -> list[Memory]:
     if matrix.masks:
         parts = [encode_index(m, matrix.levels).astype(np.int64) for m in matrix.masks]
         index, starts = np.concatenate(parts), _starts(parts)
-        memories.append(Memory(f"{name}_index", BITS, 1, index, index.shape, "numbers of the kept blocks", starts))
+        holds = "numbers of the kept blocks" if matrix.levels else "runs of removed weights"
+        memories.append(Memory(f"{name}_index", BITS, 1, index, index.shape, holds, starts))
     gates = [
         values[kept].astype(np.int64)
         for values, kept in zip(np.split(matrix.values, matrix.gates), np.split(mask, matrix.gates))
@@ -138,13 +139,16 @@ def _requantizer_sizes(requantizer: Requantizer) -> dict[str, int]:
 
 
 def _matrix_sizes(matrix: PackedMatrix) -> dict[str, Any]:
-    return {
+    sizes = {
         "gates": matrix.gates, "rows": matrix.rows, "columns": matrix.columns, "bits": matrix.bits,
         "kept": matrix.kept, "masks": len(matrix.masks),
         "levels": [
             {"block": v.block, "numerator": v.numerator, "denominator": v.denominator} for v in matrix.levels
         ],
     }  # fmt: skip
+    # Only where there are any, since the images of other matrices stay as they were.
+    runs = [{"kept": r.kept, "width": r.width} for r in matrix.runs]
+    return {**sizes, "runs": runs} if runs else sizes
 
 
 # ---- what goes in and what must come out ----

@@ -100,13 +100,9 @@ def _matrix(matrix: PressedWeight) -> tuple[PackedMatrix, Floats]:
 
 
 def _masks(matrix: PressedWeight) -> tuple[tuple[Level, ...], tuple[NDArray[np.bool_], ...]]:
-    if matrix.mask is None:
+    """Levels, where the mask has any, and masks; none where it keeps everything without being a hierarchy."""
+    if matrix.mask is None or (not matrix.hierarchy and bool(matrix.mask.all())):
         return (), ()
-    if not matrix.hierarchy:
-        raise UserError(
-            f"mask {(matrix.plan or matrix.reads).name}: a packed model has dense matrices and hierarchies of square "
-            "blocks; use hcgs, guided or dynamic"
-        )
     levels = tuple(Level(side, keep.numerator, keep.denominator) for side, keep in matrix.hierarchy)
     return levels, tuple(mask.numpy() for mask in matrix.mask.split(matrix.shape[0] // matrix.gates))
 
@@ -199,8 +195,7 @@ def main() -> None:
     task = Task.of(args.experiment, args.task)
     packed, size = pack_experiment(args.experiment, task, _origin(task, args.front, args.train))
     content = -(-packed.content_bits // 8)
-    kept = sum(m.kept for layer in packed.layers for m in (layer.input_matrix, layer.recurrent_matrix))
-    kept += packed.head.matrix.kept
+    kept = sum(m.kept for m in packed.matrices)
     above = 100 * (size / content - 1)
     print(f"{args.experiment / PACKED}: {size} bytes, {above:.2f} % above the {content} of its contents")
     print(f"{kept} weights kept in {len(packed.layers)} layers of {GATES} gates and a head of {packed.outputs} outputs")

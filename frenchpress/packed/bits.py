@@ -36,6 +36,15 @@ class BitReader:
         return piece @ (1 << np.arange(bits, dtype=np.int64))
 
     @property
+    def left(self) -> int:
+        """Bits that were not taken yet."""
+        return len(self._bits) - self._at
+
+    def back(self, bits: int) -> None:
+        """Take the last `bits` bits again."""
+        self._at -= bits
+
+    @property
     def bytes_used(self) -> int:
         """Bytes begun so far."""
         return -(-self._at // 8)

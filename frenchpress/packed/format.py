@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from frenchpress.common import UserError, blaming
 from frenchpress.packed.bits import BitReader
-from frenchpress.packed.index import Level, decode_index
+from frenchpress.packed.index import Level, Mask, decode_index
 from frenchpress.packed.model import (
     GATES,
     Outline,
@@ -26,9 +26,13 @@ from frenchpress.packed.model import (
     PackedModel,
     Requantizer,
 )
+from frenchpress.packed.runs import WIDEST, Runs, decode_runs
 
 MAGIC = b"FPRESS\r\n"
-VERSION = 1
+VERSIONS = 1, 2
+"""What can be read. A file with an index of runs is of the second version, any other of the first."""
+RUNS = 255
+"""In place of a number of levels: the masks have an index of runs."""
 HEADER = struct.Struct("<8sHHII")
 _CHECKED_FROM = HEADER.size
 _MAX_WEIGHTS = 1 << 26
@@ -121,8 +125,8 @@ def _sections(data: memoryview) -> _Sections:
     if data[: len(MAGIC)] != MAGIC or len(data) < HEADER.size:
         raise UserError("not a packed model (python -m frenchpress.export.pack makes one)")
     _, version, count, length, crc = HEADER.unpack_from(data)
-    if version != VERSION:
-        raise UserError(f"version {version} of the format, this program reads {VERSION}")
+    if version not in VERSIONS:
+        raise UserError(f"version {version} of the format, this program reads {' and '.join(map(str, VERSIONS))}")
     if length != len(data) or crc != zlib.crc32(data[_CHECKED_FROM:]):
         raise UserError("damaged: its length or checksum is wrong")
     body, found = _Bytes(data[_CHECKED_FROM:]), []
@@ -274,13 +278,10 @@ def _matrix(piece: _Bytes) -> PackedMatrix:
     _within(bits, 1, _MAX_BITS, "weight bits")
     if gates not in (1, GATES) or masks not in ((1, gates) if levels else (0,)) or not rows or not columns:
         raise UserError(f"matrix of {gates} x {rows} x {columns} with {levels} levels and {masks} masks")
-    _within(levels, 0, _MAX_LEVELS, "levels")
     _within(gates * rows * columns, 1, _MAX_WEIGHTS, "number of weights")
-    steps = tuple(_level(piece) for _ in range(levels))
-    if any(inner.block > outer.block for outer, inner in zip(steps, steps[1:])):
-        raise UserError("blocks inside a block are larger than it")
+    steps, runs = ((), _runs(piece, masks, rows * columns)) if levels == RUNS else (_levels(piece, levels), ())
     reader = BitReader(piece.rest())
-    found = tuple(decode_index(reader, (rows, columns), steps) for _ in range(masks))
+    found = _masks(reader, (rows, columns), steps, runs, masks)
     mask = np.concatenate(found * (gates // masks)) if found else np.ones((gates * rows, columns), np.bool_)
     codes = reader.take(int(mask.sum()), bits)
     values = np.zeros(mask.shape, np.int32)
@@ -289,6 +290,31 @@ def _matrix(piece: _Bytes) -> PackedMatrix:
     reader.finish(size)
     piece.take(size)
     return PackedMatrix(gates, bits, values, steps, found)
+
+
+def _masks(
+    reader: BitReader, shape: tuple[int, int], levels: tuple[Level, ...], runs: tuple[Runs, ...], count: int
+) -> tuple[Mask, ...]:
+    """The masks of a matrix: of `runs` where it has them, else `count` hierarchies of `levels`."""
+    if runs:
+        return tuple(decode_runs(reader, shape, one) for one in runs)
+    return tuple(decode_index(reader, shape, levels) for _ in range(count))
+
+
+def _runs(piece: _Bytes, count: int, size: int) -> tuple[Runs, ...]:
+    """What stands before the numbers of `count` masks of `size` weights."""
+    found = tuple(Runs(*piece.unpack("<IBxxx")) for _ in range(count))
+    for runs in found:
+        _within(runs.kept, 0, size, "kept weights")
+        _within(runs.width, 1, WIDEST, "bits of a run")
+    return found
+
+
+def _levels(piece: _Bytes, count: int) -> tuple[Level, ...]:
+    steps = tuple(_level(piece) for _ in range(_within(count, 0, _MAX_LEVELS, "levels")))
+    if any(inner.block > outer.block for outer, inner in zip(steps, steps[1:])):
+        raise UserError("blocks inside a block are larger than it")
+    return steps
 
 
 def _level(piece: _Bytes) -> Level:

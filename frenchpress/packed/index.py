@@ -1,7 +1,7 @@
-"""The hierarchical index of a block mask: per row of blocks the numbers of the kept ones, then the same inside each.
+"""The index of a mask: of a hierarchy, per row of blocks the numbers of the kept ones, then the same inside each.
 
 Hierarchical coarse-grain sparsity, Kadetotad et al., JSSC 2020. A row of n blocks keeps `round(keep * n)` of them (half
-up, at least one), so counts need no bits; a number takes ceil(log2 n) bits.
+up, at least one), so counts need no bits; a number takes ceil(log2 n) bits. Any other mask has the index of `runs`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from frenchpress.common import UserError
 from frenchpress.packed.bits import BitReader, pack_bits
-
-Mask = NDArray[np.bool_]
+from frenchpress.packed.runs import Mask, encode_runs
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,12 @@ def _walk(mask: Mask, levels: Sequence[Level], choose: Callable[[Mask, int, int,
 
 
 def encode_index(mask: Mask, levels: Sequence[Level]) -> NDArray[np.uint8]:
-    """Bits of the index of `mask` [rows, columns]; UserError unless the mask is one of `levels`."""
+    """Bits of the index of `mask` [rows, columns]: that of `runs` where there are no levels.
+
+    UserError where the mask is not one of these levels.
+    """
+    if not levels:
+        return encode_runs(mask)
     parts: list[NDArray[np.uint8]] = []
 
     def choose(row: Mask, columns: int, kept: int, level: Level) -> NDArray[np.int64]:

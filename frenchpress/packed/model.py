@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.packed.index import Level, Mask, encode_index
+from frenchpress.packed.runs import Runs
 
 Integers = NDArray[np.int32]
 
@@ -21,8 +22,8 @@ GATE_BITS = 16
 class PackedMatrix:
     """`gates` matrices [rows, columns], one above the other, of `bits`-bit integers.
 
-    `values` int32 [gates * rows, columns], zero where not kept. `levels` is empty for a dense matrix; otherwise
-    `masks` has one mask bool [rows, columns] that all gates share, or one for each.
+    `values` int32 [gates * rows, columns], zero where not kept. `masks` is empty for a dense matrix; otherwise it has
+    one mask bool [rows, columns] that all gates share, or one for each: hierarchies of `levels`, or any without them.
     """
 
     gates: int
@@ -44,14 +45,19 @@ class PackedMatrix:
     @property
     def mask(self) -> Mask:
         """Of all gates, bool [gates * rows, columns]."""
-        if not self.levels:
+        if not self.masks:
             return np.ones(self.values.shape, np.bool_)
         return np.concatenate(self.masks * (self.gates // len(self.masks)))
 
     @property
+    def runs(self) -> tuple[Runs, ...]:
+        """Of each mask, where these are no hierarchies; empty otherwise."""
+        return () if self.levels else tuple(Runs.of(mask) for mask in self.masks)
+
+    @property
     def kept(self) -> int:
         """Number of weights stored."""
-        if not self.levels:
+        if not self.masks:
             return int(self.values.size)
         return sum(int(mask.sum()) for mask in self.masks) * (self.gates // len(self.masks))
 
@@ -202,9 +208,14 @@ class PackedModel:
         return Outline(self.input, self.head.log_prior, self.meta, self.front)
 
     @property
+    def matrices(self) -> tuple[PackedMatrix, ...]:
+        """Of each layer those of its inputs and of its own outputs, then that of the head."""
+        layers = (matrix for layer in self.layers for matrix in (layer.input_matrix, layer.recurrent_matrix))
+        return (*layers, self.head.matrix)
+
+    @property
     def content_bits(self) -> int:
         """Bits of everything that is computed with: weights, index, and 32 for every other number."""
-        matrices = [m for layer in self.layers for m in (layer.input_matrix, layer.recurrent_matrix)]
         others = 2 * self.input.dim + sum(3 * len(layer.bias) for layer in self.layers) + 3 * self.outputs
         front = self.front.content_bits if self.front else 0
-        return sum(m.content_bits for m in (*matrices, self.head.matrix)) + 32 * others + front
+        return sum(m.content_bits for m in self.matrices) + 32 * others + front

@@ -10,8 +10,10 @@ import torch
 
 from frenchpress.bench import inference
 from frenchpress.bench.inference import ORT_FLOAT, ORT_INT8, Case, Unavailable, collect, reference_lstm
+from frenchpress.bench.layers import PACKED, packed_layers
 from frenchpress.bench.timing import Subject
 from frenchpress.common import UserError
+from frenchpress.packed.runtime import library
 
 CASE = Case(inputs=40, cells=64, layers=2, frames=6, streaming=False, threads=1, seed=0)
 ARGS = argparse.Namespace(inputs=40, cells=64, layers=2, frames=4, stream_frames=3, repeats=2, seed=0)
@@ -44,9 +46,17 @@ def test_every_subject_runs_on_the_same_frames(streaming):
         assert subject.frames == 6
     names = {s.name for s in subjects}
     assert {"torch.nn.LSTM, float", "torch.nn.LSTM, float, without oneDNN"} <= names
+    assert library() is None or {f"{name}, packed" for name in PACKED} <= names
     assert torch.backends.mkldnn.enabled
     assert ("w8a16_hcgs16x, frenchpress.nnet" in names) is not streaming
     assert any("carry no state" in note for note in notes) is streaming
+
+
+def test_single_weights_are_as_many_as_asked_for():
+    if library() is None:
+        pytest.skip("the runtime was not built: no compiler")
+    dense, thin = (packed_layers(40, 64, 2, PACKED[name], 0) for name in ("w8a16", "w8a16_magnitude16x"))
+    assert thin.macs < 0.75 * dense.macs  # of sixteen weights side by side one is kept, or none
 
 
 def test_torch_runs_on_the_threads_of_the_case(monkeypatch):

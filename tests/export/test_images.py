@@ -24,6 +24,8 @@ CASES = {
     "other grids": {"act_bits": (16, 13, 9), "bits": 5},
     "one bit": {"bits": 1, "act_bits": (8, 8, 8), "levels": TWO},
     "three bits": {"bits": 3, "context": (0, 0), "cells": (4, 3, 2)},
+    "weights": {"levels": 0.1, "cells": (9, 6)},
+    "weights of each gate": {"levels": 0.3, "shared": False, "bits": 4},
     "one block": {"levels": (Level(64, 1, 2),), "cells": (5,)},
 }
 
@@ -61,6 +63,16 @@ class Index:
     def __init__(self, bits, at, levels):
         self.bits, self.at, self.levels = bits, at, levels
 
+    def behind_runs(self, kept, width, columns):
+        """The same of a mask without structure."""
+        found, place = [], -1
+        for _ in range(kept):
+            while (number := self.number(width)) == 2**width - 1:
+                place += number
+            place += number + 1
+            found.append(divmod(place, columns))
+        return found
+
     def number(self, width):
         self.at += width
         return sum(bit << k for k, bit in enumerate(self.bits[self.at - width : self.at]))
@@ -86,7 +98,11 @@ def matrix(sizes, memory, entries, name):
     masks = [everywhere] * gates
     if sizes["masks"]:
         starts = entries[f"{name}_index"]["starts"]
-        found = [sorted(Index(memory[f"{name}_index"], s, sizes["levels"]).kept(0, 0, rows, columns)) for s in starts]
+        indices = [Index(memory[f"{name}_index"], start, sizes["levels"]) for start in starts]
+        if "runs" in sizes:
+            found = [index.behind_runs(r["kept"], r["width"], columns) for index, r in zip(indices, sizes["runs"])]
+        else:
+            found = [sorted(index.kept(0, 0, rows, columns)) for index in indices]
         masks = found * (gates // len(found))
     result = [[] for _ in range(gates * rows)]
     for gate, (places, start) in enumerate(zip(masks, entries[f"{name}_weights"]["starts"])):

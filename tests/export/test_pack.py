@@ -10,7 +10,7 @@ import torch
 from frenchpress.common import UserError
 from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.config import config_from_dict
-from frenchpress.export.decode_packed import log_posteriors
+from frenchpress.export.decode_packed import Network
 from frenchpress.export.pack import pack_model
 from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.packed.model import UNSEEN
@@ -43,7 +43,7 @@ def make(press, layers=2, batch_norm=True, dropout=0.0, cells=16):
     model = AcousticModel(
         config_from_dict({"model": {"context": [2, 1], "lstm": lstm}, "compress": compress}, "test"), SIZES
     )
-    MaskSchedule(model).finish()
+    MaskSchedule(model, units=model.units).finish()
     model.input_mean.copy_(torch.randn(6).repeat(4))
     model.input_scale.copy_((torch.rand(6) + 0.5).repeat(4))
     with torch.no_grad():
@@ -63,7 +63,7 @@ def packed(model) -> Runtime:
 def check(model, tolerance):
     runtime = packed(model)
     feats = 2 * torch.randn(60, 6, generator=torch.Generator().manual_seed(3))
-    mine, theirs = log_posteriors(runtime)([feats])[0], model.log_posteriors(feats)
+    mine, theirs = Network(runtime)([feats])[0], model.log_posteriors(feats)
     assert mine.shape == theirs.shape
     assert float((mine - theirs).abs().max()) < tolerance
 
@@ -85,6 +85,14 @@ def test_other_sizes(layers, cells):
     check(make(W8A16, layers=layers, cells=cells), 0.005)
 
 
+def test_the_network_is_timed_while_it_decodes():
+    network = Network(packed(make(W8A16)))
+    network([torch.zeros(30, 6), torch.zeros(10, 6)])
+    assert network.frames == 40 and network.seconds > 0
+    network.seconds = 0.004
+    assert str(network) == "40 frames, 100.0 us of processor time each, 0.0100 of real time"
+
+
 def test_priors_are_those_of_training():
     runtime = packed(make(W8A16))
     unseen = runtime.model.log_prior == UNSEEN
@@ -101,7 +109,6 @@ def test_priors_are_those_of_training():
         ({**W8A16, "act_quantizer": "dynamic"}, "lstm0: act_quantizer dynamic: its scale depends on the batch"),
         ({"head_cd": {}, "default": W8A16}, "head_cd: act_bits 32"),
         ({"lstm*": {**W8A16, "cell_bits": 8}, "default": W8A16}, "lstm0: cell_bits: a packed model keeps"),
-        ({**W8A16, "mask": {"method": "magnitude", "keep": 0.5, "after_epoch": 1}}, "lstm0: mask magnitude: a packed"),
         ({**W8A16, "weight_bits": 5, "quantizer": "pot"}, "lstm0: quantizer pot: its integers"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Masks of several depths."""
+"""Masks of several depths, and masks without structure."""
 
 import pytest
 
@@ -9,6 +9,8 @@ LEVELS = {
     "one level": (Level(3, 1, 2),),
     "two levels": (Level(4, 1, 2), Level(2, 1, 2)),
     "three levels": (Level(6, 1, 1), Level(3, 1, 2), Level(1, 2, 3)),
+    "any third": 1 / 3,
+    "any tenth": 0.1,
 }
 
 

@@ -9,7 +9,9 @@ from frenchpress.packed.model import UNSEEN, PackedFront, PackedHead, PackedInpu
 
 
 def random_mask(rng, rows, columns, levels):
-    """A hierarchical mask, block by block."""
+    """A hierarchical mask, block by block; with a number for levels, a mask that keeps such a part, wherever."""
+    if isinstance(levels, float):
+        return rng.random((rows, columns)) < levels
     level, mask = levels[0], np.zeros((rows, columns), bool)
     count = -(-columns // level.block)
     for top in range(0, rows, level.block):
@@ -27,7 +29,7 @@ def random_matrix(rng, gates, rows, columns, bits, levels=(), shared=True):
         values = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (gates * rows, columns))
     if masks:
         values = values * np.concatenate(masks * (gates // len(masks)))
-    return PackedMatrix(gates, bits, values.astype(np.int32), levels, masks)
+    return PackedMatrix(gates, bits, values.astype(np.int32), () if isinstance(levels, float) else levels, masks)
 
 
 def random_front(rng, dim, outputs, ceps=3, context=(1, 1), phones=4, labels=9):

@@ -1,8 +1,11 @@
 """The C runtime gives the bits of the numpy reference, whole or streaming, at every instruction set."""
 
 import ctypes
+import shutil
 import struct
+import subprocess
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,7 +103,7 @@ CASES = {
 
 @pytest.mark.parametrize("level", range(len(LEVELS)))
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("sparse", [(), (Level(4, 1, 2), Level(2, 1, 2))], ids=["dense", "sparse"])
+@pytest.mark.parametrize("sparse", [(), (Level(4, 1, 2), Level(2, 1, 2)), 0.1], ids=["dense", "blocks", "weights"])
 def test_runtime_gives_the_bits_of_the_reference(compiled, case, level, sparse):
     model = random_model(4, levels=sparse, **CASES[case])
     packed = Runtime(model_bytes(model), level=level)
@@ -114,6 +117,43 @@ def test_runtime_gives_the_bits_of_the_reference(compiled, case, level, sparse):
         for piece in (1, 5, 16):
             assert np.array_equal(streamed(packed.stream(), feats, piece), expected)
             assert np.array_equal(streamed(reference.ReferenceStream(model), feats, piece), expected)
+
+
+@pytest.fixture(scope="module")
+def plain_library(tmp_path_factory):
+    """The runtime compiled without vectors, where it may take another form of a matrix."""
+    compiler, native = shutil.which("cc"), Path(runtime.__file__).parent / "native"
+    if compiler is None:
+        pytest.skip("no compiler")
+    out = tmp_path_factory.mktemp("plain") / "plain.so"
+    options = ["-O2", "-ffp-contract=off", "-fPIC", "-shared", "-DFP_NO_VECTORS"]
+    command = [compiler, *options, native / "read.c", native / "run.c", "-lm", "-o", out]
+    subprocess.run(command, check=True)
+    return runtime._declared(ctypes.CDLL(str(out)))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("part", [(), (Level(4, 1, 2), Level(2, 1, 2)), 0.02, 0.1, 0.4])
+def test_without_vectors_it_gives_them_too(plain_library, monkeypatch, case, part):
+    monkeypatch.setattr(runtime, "library", lambda: plain_library)
+    model = random_model(4, levels=part, shared=False, **CASES[case])
+    packed = Runtime(model_bytes(model))
+    assert packed.level == 0
+    for frames in (1, 20):
+        feats = features(model, frames)
+        expected = reference.run(model, feats)
+        assert np.array_equal(packed.logits(feats), expected)
+        assert np.array_equal(streamed(packed.stream(), feats, 3), expected)
+
+
+def test_without_vectors_single_weights_take_little_memory(plain_library, monkeypatch):
+    """A row's weights one by one, three bytes each, where a step of 16 would hold few more than one."""
+    monkeypatch.setattr(runtime, "library", lambda: plain_library)
+    models = [random_model(4, cells=(64,), dim=64, levels=part, shared=False) for part in ((), 1 / 16)]
+    dense, thin = (Runtime(model_bytes(model)) for model in models)
+    kept = sum(matrix.kept for matrix in models[1].matrices)
+    assert thin.macs == kept and 3 * kept < thin.weight_bytes < 3 * kept + 4 * 600
+    assert dense.macs > 15 * thin.macs
 
 
 def streamed(stream, feats, piece):
@@ -167,9 +207,11 @@ def test_what_a_model_says_of_itself_is_the_same_with_and_without_the_library(co
         assert np.array_equal(packed.model.log_prior, model.head.log_prior)
 
 
-def test_both_readers_accept_the_same_files(compiled, monkeypatch):
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("levels", [(Level(4, 1, 2), Level(2, 1, 2)), 0.2], ids=["blocks", "weights"])
+def test_both_readers_accept_the_same_files(compiled, monkeypatch, levels, shared):
     """Each of them is the only one that looks at the weights, where it is used."""
-    data = model_bytes(random_model(10, levels=(Level(4, 1, 2), Level(2, 1, 2)), cells=(5,), dim=3))
+    data = model_bytes(random_model(10, levels=levels, shared=shared, cells=(5,), dim=3))
     rng, native = np.random.default_rng(0), runtime.library()
     accepted = []
     for _ in range(600):

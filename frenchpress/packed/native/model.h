@@ -6,17 +6,23 @@
 
 enum { ROWS = 8, STEPS = 4, GATES = 4, MAX_LAYERS = 61, VECTOR = 16 /* numbers that a load may reach past the end */ };
 
-/* Weights in steps of eight rows and two neighbouring columns, of which any is kept: w[row][0..1] of one step lie
+/* A matrix in one of two forms.
+ *
+ * Tiles: weights in steps of eight rows and two neighbouring columns, of which any is kept: w[row][0..1] of one step lie
  * side by side, 16 bytes. Tile p has eight rows: of an LSTM those of cells 2p and 2p + 1 in all four gates
  * (i0 i1 f0 f1 g0 g1 o0 o1), else rows 8p to 8p + 7. Its steps are filled up to a multiple of STEPS with zeros. Whatever
- * has a number for each row lies in the order of tiles too, [tiles][8]. */
+ * has a number for each row lies in the order of tiles too, [tiles][8].
+ *
+ * `single`: kept weights one by one, row by row in the same order; for masks without structure where there are no
+ * vectors. */
 typedef struct {
     int32_t tiles;
     int32_t columns;
-    uint32_t *start;  /* [tiles + 1] first step of each tile */
-    uint16_t *pair;   /* [steps] column / 2 */
-    int8_t *weights;  /* [steps][8][2] */
-} tiled;
+    int32_t single;
+    uint32_t *start;  /* [tiles + 1] first step of each tile; [8 tiles + 1] first weight of each row */
+    uint16_t *column; /* [steps] column / 2; [weights] column */
+    int8_t *weights;  /* [steps][8][2]; [weights] */
+} matrix;
 
 typedef struct { int32_t multiplier, shift; } requantizer;
 
@@ -26,7 +32,7 @@ typedef struct {
     requantizer input;
     int32_t out_multiplier, shift;
     int32_t *along, *back, *bias; /* [tiles][8] */
-    tiled input_matrix, recurrent_matrix;
+    matrix input_matrix, recurrent_matrix;
 } lstm_layer;
 
 struct fp_model {
@@ -38,7 +44,7 @@ struct fp_model {
     int32_t head_top, head_shift;
     requantizer head_input;
     int32_t *multiplier, *head_bias;
-    tiled head;
+    matrix head;
     int32_t level;
     uint32_t sigmoid[2048];
 };

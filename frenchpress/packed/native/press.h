@@ -16,7 +16,7 @@ extern "C" {
 typedef struct fp_model fp_model;
 typedef struct fp_stream fp_stream;
 
-/* Instruction sets, each giving the same bits. */
+/* Instruction sets, each giving the same bits. Compiled with FP_NO_VECTORS there is the first one alone. */
 enum { FP_PORTABLE = 0, FP_AVX2 = 1, FP_AVX512_VNNI = 2 };
 
 /* The model in `size` bytes of a packed file, which may be freed after. NULL, with a line in `error`, when damaged. */

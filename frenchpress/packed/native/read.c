@@ -7,7 +7,8 @@
 
 #include "model.h"
 
-enum { VERSION = 1, MAX_WEIGHTS = 1 << 26, MAX_LEVELS = 16 };
+enum { VERSION = 1, VERSION_OF_RUNS = 2, MAX_WEIGHTS = 1 << 26, MAX_LEVELS = 16 };
+enum { RUNS = 255 /* in place of a number of levels */, WIDEST_RUN = 16 };
 
 typedef struct {
     const uint8_t *at, *end;
@@ -98,6 +99,8 @@ static float *floats(reader *r, size_t count) {
 
 typedef struct { uint32_t block, numerator, denominator; } level;
 
+typedef struct { uint32_t kept; int width; } runs; /* of a mask: weights kept, bits of a number */
+
 typedef struct { const uint8_t *data; uint64_t at, end; } bits;
 
 /* The next `count` bits, at most 16; -1 at the end. */
@@ -109,8 +112,9 @@ static int32_t next_bits(bits *b, int count) {
 }
 
 typedef struct {
-    int rows, columns, gates, width, levels, masks;
+    int rows, columns, gates, width, levels, masks; /* RUNS levels: any mask */
     level level[MAX_LEVELS];
+    runs runs[GATES];
     uint8_t *mask;  /* [masks][rows][columns], NULL when dense */
     int8_t *values; /* [gates][rows][columns] */
 } plain;
@@ -150,6 +154,23 @@ static int read_index(bits *b, const plain *m, uint8_t *mask, int rows, int colu
     return 1;
 }
 
+/* Kept weights of any mask, by how many removed ones stand before each; 0 when the index is damaged. */
+static int read_runs(bits *b, const plain *m, const runs *r, uint8_t *mask) {
+    const int64_t size = (int64_t)m->rows * m->columns;
+    const int32_t more = (1 << r->width) - 1; /* removed, and the run goes on */
+    int64_t place = 0;
+    for (uint32_t k = 0; k < r->kept; k++) {
+        int32_t number;
+        do {
+            number = next_bits(b, r->width);
+            place += number;
+            if (number < 0 || place >= size) return 0;
+        } while (number == more);
+        mask[place++] = 1;
+    }
+    return 1;
+}
+
 static int kept_here(const plain *m, size_t place) {
     if (!m->mask) return 1;
     const size_t one = (size_t)m->rows * m->columns;
@@ -174,19 +195,10 @@ static int read_values(reader *r, bits *b, plain *m, int32_t top) {
     return 1;
 }
 
-static int read_shape(reader *r, plain *m, int gates, int rows, int columns) {
-    const uint8_t *p = take(r, 8);
-    if (!p) return 0;
-    m->rows = u16(p), m->columns = u16(p + 2), m->gates = p[4], m->width = p[5], m->levels = p[6], m->masks = p[7];
-    if (m->rows != rows || m->columns != columns || m->gates != gates)
-        return fail(r, "matrix of %d x %d x %d, expected %d x %d x %d", m->gates, m->rows, m->columns, gates, rows,
-                    columns);
-    if (m->width < 1 || m->width > 8) return fail(r, "weights of %d bits, expected 1 to 8", m->width);
-    if (m->levels > MAX_LEVELS || (m->levels ? m->masks != 1 && m->masks != gates : m->masks != 0))
-        return fail(r, "matrix of %d levels and %d masks", m->levels, m->masks);
-    if ((int64_t)gates * rows * columns > MAX_WEIGHTS) return fail(r, "matrix of more than 2^26 weights");
+static int read_levels(reader *r, plain *m) {
     for (int i = 0; i < m->levels; i++) {
-        if (!(p = take(r, 8))) return 0;
+        const uint8_t *p = take(r, 8);
+        if (!p) return 0;
         m->level[i] = (level){u16(p), u16(p + 2), u16(p + 4)};
         const level *l = &m->level[i];
         if (!l->block || !l->numerator || l->numerator > l->denominator || (i && l->block > l[-1].block))
@@ -195,12 +207,43 @@ static int read_shape(reader *r, plain *m, int gates, int rows, int columns) {
     return 1;
 }
 
+static int read_run_sizes(reader *r, plain *m) {
+    for (int i = 0; i < m->masks; i++) {
+        const uint8_t *p = take(r, 8);
+        if (!p) return 0;
+        m->runs[i] = (runs){u32(p), p[4]};
+        if (m->runs[i].kept > (uint32_t)(m->rows * m->columns) || p[4] < 1 || p[4] > WIDEST_RUN)
+            return fail(r, "a mask that keeps %u weights, in runs of %d bits", m->runs[i].kept, p[4]);
+    }
+    return 1;
+}
+
+static int read_shape(reader *r, plain *m, int gates, int rows, int columns) {
+    const uint8_t *p = take(r, 8);
+    if (!p) return 0;
+    m->rows = u16(p), m->columns = u16(p + 2), m->gates = p[4], m->width = p[5], m->levels = p[6], m->masks = p[7];
+    if (m->rows != rows || m->columns != columns || m->gates != gates)
+        return fail(r, "matrix of %d x %d x %d, expected %d x %d x %d", m->gates, m->rows, m->columns, gates, rows,
+                    columns);
+    if (m->width < 1 || m->width > 8) return fail(r, "weights of %d bits, expected 1 to 8", m->width);
+    const int good = m->levels ? m->masks == 1 || m->masks == gates : m->masks == 0;
+    if ((m->levels > MAX_LEVELS && m->levels != RUNS) || !good)
+        return fail(r, "matrix of %d levels and %d masks", m->levels, m->masks);
+    if ((int64_t)gates * rows * columns > MAX_WEIGHTS) return fail(r, "matrix of more than 2^26 weights");
+    return m->levels == RUNS ? read_run_sizes(r, m) : read_levels(r, m);
+}
+
+static int read_mask(bits *b, const plain *m, int k) {
+    uint8_t *mask = m->mask + (size_t)k * m->rows * m->columns;
+    return m->levels == RUNS ? read_runs(b, m, &m->runs[k], mask) : read_index(b, m, mask, m->rows, m->columns, 0);
+}
+
 static int read_plain(reader *r, plain *m, int32_t top) {
     const size_t one = (size_t)m->rows * m->columns;
     bits b = {r->at, 0, (uint64_t)(r->end - r->at) * 8};
     if (m->levels && !(m->mask = array(r, m->masks * one, 1))) return 0;
     for (int k = 0; k < m->masks; k++)
-        if (!read_index(&b, m, m->mask + k * one, m->rows, m->columns, 0)) return fail(r, "damaged index");
+        if (!read_mask(&b, m, k)) return fail(r, "damaged index");
     if (!(m->values = array(r, m->gates * one, 1)) || !read_values(r, &b, m, top)) return 0;
     const size_t size = ((size_t)((b.at + 7) / 8) + 3) / 4 * 4;
     if (!take(r, size)) return 0;
@@ -230,7 +273,51 @@ static void fill_step(const plain *m, int p, int pair, int8_t *weights) {
     }
 }
 
-static int tile_up(reader *r, const plain *m, tiled *t) {
+static int tile_up(reader *r, const plain *m, matrix *t) {
+    const int pairs = (m->columns + 1) / 2;
+    const size_t steps = t->start[t->tiles];
+    if (!(t->column = array(r, steps, 2)) || !(t->weights = array(r, steps, 2 * ROWS))) return 0;
+    for (int p = 0; p < t->tiles; p++) {
+        uint32_t step = t->start[p];
+        for (int pair = 0; pair < pairs; pair++)
+            if (pair_kept(m, p, pair)) {
+                t->column[step] = (uint16_t)pair;
+                fill_step(m, p, pair, t->weights + (size_t)2 * ROWS * step++);
+            }
+    }
+    return 1;
+}
+
+/* Kept weights one by one, `count` of them. */
+static int line_up(reader *r, const plain *m, matrix *t, size_t count) {
+    t->single = 1;
+    free(t->start);
+    if (!(t->start = array(r, (size_t)ROWS * t->tiles + 1, 4)) || !(t->column = array(r, count, 2)) ||
+        !(t->weights = array(r, count, 1)))
+        return 0;
+    uint32_t weight = 0;
+    for (int i = 0; i < ROWS * t->tiles; i++) {
+        const int row = row_of(m->gates, m->rows, i / ROWS, i % ROWS);
+        for (int column = 0; row >= 0 && column < m->columns; column++) {
+            const size_t place = (size_t)row * m->columns + column;
+            if (!kept_here(m, place)) continue;
+            t->column[weight] = (uint16_t)column;
+            t->weights[weight++] = m->values[place];
+        }
+        t->start[i + 1] = weight;
+    }
+    return 1;
+}
+
+static size_t count_kept(const plain *m) {
+    size_t kept = 0;
+    for (size_t place = 0; place < (size_t)m->gates * m->rows * m->columns; place++) kept += kept_here(m, place);
+    return kept;
+}
+
+/* The form that is faster. With vectors a step takes no longer than a single weight; without them, as long as nine (x86;
+ * elsewhere a compiler may make more of it, so four are taken for as long). */
+static int lay_out(reader *r, const plain *m, matrix *t) {
     const int pairs = (m->columns + 1) / 2;
     t->tiles = tiles_of(m->gates, m->rows), t->columns = m->columns;
     if (!(t->start = array(r, (size_t)t->tiles + 1, 4))) return 0;
@@ -239,30 +326,27 @@ static int tile_up(reader *r, const plain *m, tiled *t) {
         for (int pair = 0; pair < pairs; pair++) count += pair_kept(m, p, pair);
         t->start[p + 1] = t->start[p] + (count + STEPS - 1) / STEPS * STEPS;
     }
-    const size_t steps = t->start[t->tiles];
-    if (!(t->pair = array(r, steps, 2)) || !(t->weights = array(r, steps, 2 * ROWS))) return 0;
-    for (int p = 0; p < t->tiles; p++) {
-        uint32_t step = t->start[p];
-        for (int pair = 0; pair < pairs; pair++)
-            if (pair_kept(m, p, pair)) {
-                t->pair[step] = (uint16_t)pair;
-                fill_step(m, p, pair, t->weights + (size_t)2 * ROWS * step++);
-            }
-    }
-    return 1;
+    if (fp_best_level() != FP_PORTABLE) return tile_up(r, m, t);
+    const size_t kept = count_kept(m);
+    return kept < 4 * (size_t)t->start[t->tiles] ? line_up(r, m, t, kept) : tile_up(r, m, t);
 }
 
 /* The largest sum of each row, in the order of tiles: inputs of `top` where weights are positive, -top elsewhere. */
-static int64_t row_limit(const tiled *t, int tile, int row, int32_t top) {
+static int64_t row_limit(const matrix *t, int tile, int row, int32_t top) {
     int64_t sum = 0;
+    if (t->single) {
+        const uint32_t *start = t->start + ROWS * tile + row;
+        for (size_t k = start[0]; k < start[1]; k++) sum += abs(t->weights[k]);
+        return sum * top;
+    }
     for (size_t s = t->start[tile]; s < t->start[tile + 1]; s++)
         sum += abs(t->weights[2 * (s * ROWS + row)]) + abs(t->weights[2 * (s * ROWS + row) + 1]);
     return sum * top;
 }
 
-static int read_matrix(reader *r, tiled *t, int gates, int rows, int columns, int32_t top) {
+static int read_matrix(reader *r, matrix *t, int gates, int rows, int columns, int32_t top) {
     plain m = {0};
-    const int good = read_shape(r, &m, gates, rows, columns) && read_plain(r, &m, top) && tile_up(r, &m, t);
+    const int good = read_shape(r, &m, gates, rows, columns) && read_plain(r, &m, top) && lay_out(r, &m, t);
     free(m.mask);
     free(m.values);
     return good;
@@ -287,7 +371,7 @@ static int check_multipliers(reader *r, const int32_t *multiplier, int count, in
 
 /* What accumulators come to must fit into 32 bits, whatever the inputs; then nothing later needs a check. */
 static int check_gates(reader *r, const lstm_layer *l) {
-    const tiled *x = &l->input_matrix, *h = &l->recurrent_matrix;
+    const matrix *x = &l->input_matrix, *h = &l->recurrent_matrix;
     for (int i = 0; i < ROWS * x->tiles; i++) {
         const int64_t sum = row_limit(x, i / ROWS, i % ROWS, l->input_top) * abs(l->along[i]) +
                             row_limit(h, i / ROWS, i % ROWS, l->output_top) * abs(l->back[i]);
@@ -355,7 +439,9 @@ static int read_all(reader *r, fp_model *m, size_t size) {
     const uint8_t *p = take(r, 20);
     reader piece;
     if (!p || memcmp(p, "FPRESS\r\n", 8)) return fail(r, "not a packed model");
-    if (u16(p + 8) != VERSION) return fail(r, "version %u of the format, this program reads %d", u16(p + 8), VERSION);
+    const uint32_t version = u16(p + 8);
+    if (version != VERSION && version != VERSION_OF_RUNS)
+        return fail(r, "version %u of the format, this program reads %d and %d", version, VERSION, VERSION_OF_RUNS);
     if (u32(p + 12) != size || u32(p + 16) != crc32_of(p + 20, size - 20))
         return fail(r, "damaged: its length or checksum is wrong");
     const int32_t sections = (int32_t)u16(p + 10);
@@ -400,9 +486,9 @@ fp_model *fp_model_read(const uint8_t *bytes, size_t size, char *error, size_t e
     return m;
 }
 
-static void free_tiled(tiled *t) {
+static void free_matrix(matrix *t) {
     free(t->start);
-    free(t->pair);
+    free(t->column);
     free(t->weights);
 }
 
@@ -413,10 +499,10 @@ void fp_model_free(fp_model *m) {
         free(l->along);
         free(l->back);
         free(l->bias);
-        free_tiled(&l->input_matrix);
-        free_tiled(&l->recurrent_matrix);
+        free_matrix(&l->input_matrix);
+        free_matrix(&l->recurrent_matrix);
     }
-    free_tiled(&m->head);
+    free_matrix(&m->head);
     free(m->mean);
     free(m->gain);
     free(m->multiplier);
@@ -430,12 +516,19 @@ int32_t fp_model_dim(const fp_model *m) { return m->dim; }
 int32_t fp_model_outputs(const fp_model *m) { return m->outputs; }
 int32_t fp_model_delay(const fp_model *m) { return m->right; }
 
-static int64_t steps(const tiled *t) { return t->start[t->tiles]; }
-
-int64_t fp_model_macs(const fp_model *m) {
-    int64_t total = steps(&m->head);
-    for (int i = 0; i < m->layers; i++) total += steps(&m->layer[i].input_matrix) + steps(&m->layer[i].recurrent_matrix);
-    return total * 2 * ROWS;
+static int64_t macs(const matrix *t) {
+    return t->single ? t->start[ROWS * t->tiles] : (int64_t)2 * ROWS * t->start[t->tiles];
 }
 
-int64_t fp_model_bytes(const fp_model *m) { return fp_model_macs(m) / (2 * ROWS) * (2 * ROWS + 2); }
+static int64_t bytes(const matrix *t) {
+    return t->single ? 3 * macs(t) + 4 * ROWS * (int64_t)t->tiles : macs(t) / (2 * ROWS) * (2 * ROWS + 2);
+}
+
+static int64_t over_all(const fp_model *m, int64_t (*of)(const matrix *)) {
+    int64_t total = of(&m->head);
+    for (int i = 0; i < m->layers; i++) total += of(&m->layer[i].input_matrix) + of(&m->layer[i].recurrent_matrix);
+    return total;
+}
+
+int64_t fp_model_macs(const fp_model *m) { return over_all(m, macs); }
+int64_t fp_model_bytes(const fp_model *m) { return over_all(m, bytes); }

@@ -1,6 +1,7 @@
 /* Computing with a packed model: integer products over the kept weights, gates by table, a cell state in fixed point.
  *
- * Three instruction sets give the same bits, since everything but the input's first multiplication is integer arithmetic.
+ * Three instruction sets give the same bits, since everything but the input's first multiplication is integer arithmetic;
+ * with FP_NO_VECTORS there is plain C alone.
  * Frames go through in chunks: a layer's input products of a whole chunk share each load of a weight.
  */
 #include <math.h>
@@ -9,7 +10,7 @@
 
 #include "model.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(FP_NO_VECTORS)
 #include <immintrin.h>
 #define X86 1
 #define AVX2 __attribute__((target("avx2,tune=haswell")))
@@ -21,20 +22,43 @@ enum { CHUNK = 16, VALUE_BITS = 20, STEP_BITS = 9, ENTRIES = 2048, CELL_BITS = 2
 
 /* ---- products: out[n] = W x[n] for `frames` frames that lie `stride` and `out_stride` apart ---- */
 
-typedef void (*product)(const tiled *w, const int16_t *x, size_t stride, int frames, int32_t *out, size_t out_stride);
+typedef void (*product)(const matrix *w, const int16_t *x, size_t stride, int frames, int32_t *out, size_t out_stride);
 
-static void product_portable(const tiled *w, const int16_t *x, size_t stride, int frames, int32_t *out,
+static void product_portable(const matrix *w, const int16_t *x, size_t stride, int frames, int32_t *out,
                              size_t out_stride) {
     for (int p = 0; p < w->tiles; p++)
         for (int n = 0; n < frames; n++) {
             int32_t sums[ROWS] = {0};
             for (uint32_t s = w->start[p]; s < w->start[p + 1]; s++) {
-                const int16_t *v = x + n * stride + 2 * (size_t)w->pair[s];
+                const int16_t *v = x + n * stride + 2 * (size_t)w->column[s];
                 const int8_t *k = w->weights + 2 * ROWS * (size_t)s;
                 for (int r = 0; r < ROWS; r++) sums[r] += k[2 * r] * v[0] + k[2 * r + 1] * v[1];
             }
             memcpy(out + n * out_stride + (size_t)p * ROWS, sums, sizeof sums);
         }
+}
+
+/* Single weights; four sums, since adding takes longer than multiplying. */
+static void product_single(const matrix *w, const int16_t *x, size_t stride, int frames, int32_t *out,
+                           size_t out_stride) {
+    const uint16_t *restrict column = w->column;
+    const int8_t *restrict weights = w->weights;
+    for (int n = 0; n < frames; n++) {
+        const int16_t *restrict v = x + n * stride;
+        for (int r = 0; r < ROWS * w->tiles; r++) {
+            const uint32_t end = w->start[r + 1];
+            int32_t a = 0, b = 0, c = 0, d = 0;
+            uint32_t k = w->start[r];
+            for (; k + 4 <= end; k += 4) {
+                a += weights[k] * v[column[k]];
+                b += weights[k + 1] * v[column[k + 1]];
+                c += weights[k + 2] * v[column[k + 2]];
+                d += weights[k + 3] * v[column[k + 3]];
+            }
+            for (; k < end; k++) a += weights[k] * v[column[k]];
+            out[n * out_stride + r] = a + b + c + d;
+        }
+    }
 }
 
 #ifdef X86
@@ -48,9 +72,9 @@ typedef int32_t unaligned __attribute__((aligned(2), may_alias));
 
 /* One frame. */
 #define PRODUCT_1(NAME, TARGET, DOT)                                                                                   \
-    TARGET static void NAME##_1(const tiled *w, const int16_t *restrict x, int32_t *restrict out) {                    \
+    TARGET static void NAME##_1(const matrix *w, const int16_t *restrict x, int32_t *restrict out) {                   \
         const int8_t *restrict weights = w->weights;                                                                   \
-        const uint16_t *restrict pair = w->pair;                                                                       \
+        const uint16_t *restrict pair = w->column;                                                                     \
         for (const uint32_t *end = w->start + 1, *last = w->start + w->tiles; end <= last; end++, out += ROWS) {       \
             const int8_t *stop = w->weights + 2 * ROWS * (size_t)*end;                                                 \
             __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;                                                   \
@@ -77,11 +101,11 @@ typedef int32_t unaligned __attribute__((aligned(2), may_alias));
     } while (0)
 
 #define PRODUCT_4(NAME, TARGET, DOT)                                                                                   \
-    TARGET static void NAME##_4(const tiled *w, const int16_t *restrict x, size_t stride, int32_t *restrict out,       \
+    TARGET static void NAME##_4(const matrix *w, const int16_t *restrict x, size_t stride, int32_t *restrict out,      \
                                 size_t out_stride) {                                                                   \
         const int16_t *restrict v0 = x, *restrict v1 = x + stride, *restrict v2 = v1 + stride, *restrict v3 = v2 + stride; \
         const int8_t *restrict weights = w->weights;                                                                   \
-        const uint16_t *restrict pair = w->pair;                                                                       \
+        const uint16_t *restrict pair = w->column;                                                                     \
         for (const uint32_t *end = w->start + 1, *last = w->start + w->tiles; end <= last; end++, out += ROWS) {       \
             const int8_t *stop = w->weights + 2 * ROWS * (size_t)*end;                                                 \
             __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;                       \
@@ -103,7 +127,7 @@ typedef int32_t unaligned __attribute__((aligned(2), may_alias));
 #define PRODUCT(NAME, TARGET, DOT)                                                                                     \
     PRODUCT_1(NAME, TARGET, DOT)                                                                                       \
     PRODUCT_4(NAME, TARGET, DOT)                                                                                       \
-    static void NAME(const tiled *w, const int16_t *x, size_t stride, int frames, int32_t *out, size_t out_stride) {   \
+    static void NAME(const matrix *w, const int16_t *x, size_t stride, int frames, int32_t *out, size_t out_stride) {  \
         int n = 0;                                                                                                     \
         for (; n + 4 <= frames; n += 4) NAME##_4(w, x + n * stride, stride, out + n * out_stride, out_stride);         \
         for (; n < frames; n++) NAME##_1(w, x + n * stride, out + n * out_stride);                                     \
@@ -368,17 +392,22 @@ static const int16_t *requantized(fp_stream *s, requantizer q, int32_t top, cons
     return s->input;
 }
 
+static product product_of(const fp_model *m, const matrix *w) {
+    return w->single ? product_single : kernels_of(m)->product;
+}
+
 /* One layer over a chunk: its outputs, from row 1 on, `padded` apart. */
 static const int16_t *run_layer(fp_stream *s, int number, const int16_t *x, size_t stride, int frames) {
     const fp_model *m = s->model;
     const lstm_layer *l = &m->layer[number];
     const kernels *k = kernels_of(m);
+    const product back = product_of(m, &l->recurrent_matrix);
     const size_t rows = (size_t)GATES * l->padded;
     int16_t *out = s->out[number];
     x = requantized(s, l->input, l->input_top, x, &stride, l->input_matrix.columns, frames);
-    k->product(&l->input_matrix, x, stride, frames, s->sums, rows);
+    product_of(m, &l->input_matrix)(&l->input_matrix, x, stride, frames, s->sums, rows);
     for (int n = 0; n < frames; n++, out += l->padded) {
-        k->product(&l->recurrent_matrix, out, 0, 1, s->back, rows);
+        back(&l->recurrent_matrix, out, 0, 1, s->back, rows);
         k->step(m, l, s->sums + n * rows, s->back, s->value, s->c[number], out + l->padded);
     }
     memcpy(s->out[number], out, l->padded * sizeof *out);
@@ -397,7 +426,7 @@ static void run_chunk(fp_stream *s, int frames, int32_t *out) {
         stride = m->layer[i].padded;
     }
     x = requantized(s, m->head_input, m->head_top, x, &stride, m->head.columns, frames);
-    k->product(&m->head, x, stride, frames, s->sums, m->padded_outputs);
+    product_of(m, &m->head)(&m->head, x, stride, frames, s->sums, m->padded_outputs);
     for (int n = 0; n < frames; n++) k->logits(m, s->sums + (size_t)n * m->padded_outputs, out + (size_t)n * m->outputs);
 }
 
