@@ -1,7 +1,7 @@
 """Quantizers, masks and size accounting; knows neither speech nor LSTM."""
 
 from frenchpress.compress.activations import ActQuantizer, act_quantizer_of, make_act_quantizer, refuse_unused_act
-from frenchpress.compress.masks import gate_mask, hcgs_index_bits, hcgs_mask
+from frenchpress.compress.masks import gate_mask, hcgs_mask
 from frenchpress.compress.options import HcgsOptions, LayerPress, MatrixPress, parse_fraction
 from frenchpress.compress.quantizers import BitQuantizer, Quantizer, make_quantizer, quantizer_of
 from frenchpress.compress.size import MatrixSize, size_report
@@ -24,7 +24,6 @@ __all__ = [
     "asked_density",
     "check_press",
     "gate_mask",
-    "hcgs_index_bits",
     "hcgs_mask",
     "learned_ranges",
     "make_act_quantizer",

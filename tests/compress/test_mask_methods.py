@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from mask_cases import METHODS
 
 from frenchpress.common import UserError
 from frenchpress.compress import LayerPress, PressedWeight, hcgs_mask
@@ -140,22 +141,6 @@ def test_dynamic_drops_the_smallest_and_grows_where_the_gradient_is_largest():
     score, growth = torch.tensor([[5.0, 1, 0, 0]]), torch.tensor([[0.0, 9, 2, 3]])
     after = read_plan(said, MASKS).method.step(mask, score, growth, 1.0, None)
     assert after.tolist() == [[True, False, False, True]]
-
-
-METHODS = {
-    "hcgs": {"blocks": [[8, 4], [2, 2]], "keep": ["1/2", "1/4"]},
-    "guided": {"blocks": [8, 2], "keep": ["1/2", "1/4"], "after_epoch": 1},
-    "dynamic": {"block": 4, "keep": "1/4", "start_epoch": 0, "end_epoch": 2},
-    "magnitude": {"keep": "1/8", "after_epoch": 1},
-    "block": {"block": [4, 2], "keep": "1/8", "after_epoch": 1},
-    "row": {"keep": "1/4", "after_epoch": 1},
-    "column": {"keep": "1/4", "after_epoch": 1},
-    "cell": {"keep": "1/4", "after_epoch": 1},
-    "bank": {"bank": 10, "keep": "1/5", "after_epoch": 1},
-    "pattern": {"block": 4, "nonzeros": 4, "count": 6, "dictionary": "kmeans", "after_epoch": 1},
-    "coo": {"block": [4, 8], "nonzeros": 3, "after_epoch": 1},
-    "pattern_coo": {"block": 4, "nonzeros": 5, "count": 4, "after_epoch": 1},
-}
 
 
 def pressed(method, shape=(148, 50), gates=4, seed=0, **more):

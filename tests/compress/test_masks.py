@@ -3,9 +3,10 @@ from fractions import Fraction
 
 import pytest
 import torch
+from hcgs_index import hcgs_index_bits
 
 from frenchpress.common import UserError
-from frenchpress.compress import HcgsOptions, LayerPress, gate_mask, hcgs_index_bits, hcgs_mask, parse_fraction
+from frenchpress.compress import HcgsOptions, LayerPress, gate_mask, hcgs_mask, parse_fraction
 from frenchpress.compress.masks import kept_of
 
 

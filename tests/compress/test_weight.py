@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from hcgs_index import hcgs_index_bits
 from torch import nn
 
-from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight, hcgs_index_bits, hcgs_mask, size_report
+from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight, hcgs_mask, size_report
 from frenchpress.compress.codes import encode_parts, make_index_code
 from frenchpress.compress.size import matrix_size
 from frenchpress.kernels.blocks import block_linear

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hcgs_index import hcgs_index_bits
 from packed_models import random_mask, random_model
 
 from frenchpress.common import UserError
-from frenchpress.compress.masks import hcgs_index_bits
 from frenchpress.packed.bits import BitReader, pack_bits, to_bytes
 from frenchpress.packed.format import MAGIC, parse_model, read_model
 from frenchpress.packed.index import Level, decode_index, encode_index

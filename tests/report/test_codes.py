@@ -3,6 +3,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 import torch
+from mask_cases import METHODS
 
 from frenchpress.common import UserError
 from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight
@@ -83,19 +84,9 @@ def test_masks_of_gates_that_do_not_share_are_cut_one_by_one():
     assert "hcgs" in {size.code for size in found.sizes}
 
 
-MASKS_OF_ALL_METHODS = {
-    "hcgs": {"blocks": [[8, 4], [2, 2]], "keep": ["1/2", "1/4"]},
-    "guided": {"blocks": [8, 2], "keep": ["1/2", "1/4"], "after_epoch": 1},
-    "dynamic": {"block": 4, "keep": "1/4", "start_epoch": 0, "end_epoch": 2},
-    "magnitude": {"keep": "1/8", "after_epoch": 1},
-    "block": {"block": [4, 2], "keep": "1/8", "after_epoch": 1},
-    "row": {"keep": "1/4", "after_epoch": 1},
-    "column": {"keep": "1/4", "after_epoch": 1},
-    "cell": {"keep": "1/4", "after_epoch": 1},
-    "bank": {"bank": 10, "keep": "1/5", "after_epoch": 1},
-    "pattern": {"block": 5, "nonzeros": 4, "count": 6, "dictionary": "random", "after_epoch": 1},
-    "coo": {"block": [4, 8], "nonzeros": 3, "after_epoch": 1},
-    "pattern_coo": {"block": 4, "nonzeros": 5, "count": 4, "after_epoch": 1},
+# Patterns of a side that the code would not try by itself.
+MASKS_OF_ALL_METHODS = METHODS | {
+    "pattern": {"block": 5, "nonzeros": 4, "count": 6, "dictionary": "random", "after_epoch": 1}
 }
 PRUNE = {"keep": "3/10", "after_epoch": 1}
 

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from hcgs_index import hcgs_index_bits
 
 from frenchpress.common import UserError
-from frenchpress.compress import hcgs_index_bits, hcgs_mask
+from frenchpress.compress import hcgs_mask
 from frenchpress.compress.codes import (
     INDEX_CODES,
     decode,
