@@ -129,9 +129,7 @@ def _read_splits(root: Path) -> _Splits:
         per_speaker = int(content["sentences_per_speaker"])
         speakers = {split: frozenset(map(str, content["splits"][split])) for split in UTTERANCES}
     except (yaml.YAMLError, KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{marker}: expected `sentences_per_speaker` and `splits` with train, dev and test"
-        ) from None
+        raise UserError(f"{marker}: expected `sentences_per_speaker` and `splits` with train, dev and test") from None
     return _Splits(dict(speakers), {split: per_speaker * len(names) for split, names in speakers.items()})
 
 

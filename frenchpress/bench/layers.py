@@ -37,9 +37,7 @@ def pressed_layers(
     """LSTM layers one on the other, [B, T, inputs] -> [B, T, cells], with weights and masks drawn after `seed`."""
     torch.manual_seed(seed)
     sizes = [inputs, *[cells] * layers]
-    stack = (
-        QuantLSTMLayer(n, cells, press, norm, input_limit=1.0 if i else None) for i, n in enumerate(sizes[:-1])
-    )
+    stack = (QuantLSTMLayer(n, cells, press, norm, input_limit=1.0 if i else None) for i, n in enumerate(sizes[:-1]))
     return nn.Sequential(*stack)
 
 

@@ -91,9 +91,7 @@ def _structure(mask: Tensor, block: int, gates: int, groups: int) -> BlockStruct
     flat = _positions(inputs, block, rows, columns, gates, groups)
     shape = (len(row), gates * block, kept * block)
     chosen = Selection.of(flat.reshape(shape), compact.reshape(shape))
-    return BlockStructure(
-        **chosen, block=block, rows=rows, columns=columns, gates=gates, groups=groups, inputs=inputs
-    )
+    return BlockStructure(**chosen, block=block, rows=rows, columns=columns, gates=gates, groups=groups, inputs=inputs)
 
 
 def _positions(inputs: Tensor, block: int, rows: int, columns: int, gates: int, groups: int) -> Tensor:

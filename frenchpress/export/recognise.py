@@ -97,9 +97,7 @@ class Session:
         self.busy += time.perf_counter() - begin
         yield from found
 
-    def lines(
-        self, name: str, pieces: Iterable[NDArray[np.float32]], adapter: Adapter | None = None
-    ) -> Iterator[str]:
+    def lines(self, name: str, pieces: Iterable[NDArray[np.float32]], adapter: Adapter | None = None) -> Iterator[str]:
         """`name`, start and end in seconds, phone, of what `recognise` finds; UserErrors begin with the name."""
         shift, who = self.settings.mfcc.frame_shift / 1000, _called(name)
         try:

@@ -1,6 +1,6 @@
 """MFCC and CMVN statistics of data directories: mfcc/{feats,cmvn}.ark, feats.scp, cmvn.scp.
 
-    python -m frenchpress.feats.make_mfcc --nj 4 --config conf/mfcc.conf data/train data/dev data/test
+python -m frenchpress.feats.make_mfcc --nj 4 --config conf/mfcc.conf data/train data/dev data/test
 """
 
 from __future__ import annotations
@@ -63,8 +63,7 @@ def make_mfcc(data_dir: Path, conf: MfccConfig, nj: int = 1, allow_pipes: bool =
 
 def _write(data: DataDir, conf: MfccConfig, nj: int, allow_pipes: bool, work: Path, place: Path) -> None:
     jobs = [
-        _Job(utt, entry, data.path, data.where("wav.scp", utt), conf, allow_pipes)
-        for utt, entry in data.wav.items()
+        _Job(utt, entry, data.path, data.where("wav.scp", utt), conf, allow_pipes) for utt, entry in data.wav.items()
     ]
     by_speaker: dict[str, list[np.ndarray]] = {}
 

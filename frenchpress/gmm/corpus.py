@@ -97,9 +97,7 @@ def read_symbols(path: Path | str) -> dict[str, int]:
     return symbols
 
 
-def _phone_ids(
-    path: Path, utts: list[str], text: dict[str, list[str]], symbols: dict[str, int]
-) -> list[list[int]]:
+def _phone_ids(path: Path, utts: list[str], text: dict[str, list[str]], symbols: dict[str, int]) -> list[list[int]]:
     found = []
     for utt in utts:
         tokens = text.get(utt, [])

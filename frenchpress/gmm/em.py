@@ -97,9 +97,7 @@ def run_threads(work: Callable[[int], None], items: list[int], threads: int) -> 
             pass
 
 
-def update(
-    gmms: GmmSet, stats: EmStats, min_occupancy: float = MIN_OCCUPANCY, remove: bool = True
-) -> GmmSet:
+def update(gmms: GmmSet, stats: EmStats, min_occupancy: float = MIN_OCCUPANCY, remove: bool = True) -> GmmSet:
     """Maximum-likelihood weights, means and floored variances.
 
     A Gaussian with too few frames goes (never a pdf's last one), or with `remove` off keeps its mean and variance.
@@ -131,9 +129,7 @@ def _moments(stats: EmStats, good: NDArray[np.bool_], gmms: GmmSet) -> tuple[Arr
     return np.where(good[:, None], means, gmms.means), np.where(good[:, None], variances, gmms.vars)
 
 
-def split_targets(
-    counts: Array, total: int, power: float, min_count: float = MIN_SPLIT_COUNT
-) -> NDArray[np.int64]:
+def split_targets(counts: Array, total: int, power: float, min_count: float = MIN_SPLIT_COUNT) -> NDArray[np.int64]:
     """Gaussians per pdf, `total` in sum, in proportion to count ** power; at least one, `min_count` frames each."""
     targets = np.ones(len(counts), np.int64)
     heap = [(-(count**power), pdf) for pdf, count in enumerate(counts)]
@@ -149,9 +145,7 @@ def split_targets(
     return targets
 
 
-def mix_up(
-    gmms: GmmSet, counts: Array, total: int, power: float, seed: int, perturb: float = 0.01
-) -> GmmSet:
+def mix_up(gmms: GmmSet, counts: Array, total: int, power: float, seed: int, perturb: float = 0.01) -> GmmSet:
     """Split the heaviest Gaussians of each pdf until there are `total` in all, as `split_targets` shares them.
 
     The halves stand `perturb` standard deviations, in a random direction, to either side of the old mean.

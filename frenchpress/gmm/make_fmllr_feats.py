@@ -1,6 +1,6 @@
 """Speaker-adapted features of a data set, as a data directory of its own:
 
-    python -m frenchpress.gmm.make_fmllr_feats data/train exp/tri3 exp/tri3_ali_train/trans data/fmllr-tri3/train
+python -m frenchpress.gmm.make_fmllr_feats data/train exp/tri3 exp/tri3_ali_train/trans data/fmllr-tri3/train
 """
 
 from __future__ import annotations

@@ -27,9 +27,7 @@ class MlltStats:
         self.beta = 0.0
         self.G = np.zeros((dim, dim, dim))
 
-    def accumulate(
-        self, feats: NDArray, pdf_ids: NDArray, am: AmGmm, weights: NDArray | None = None
-    ) -> None:
+    def accumulate(self, feats: NDArray, pdf_ids: NDArray, am: AmGmm, weights: NDArray | None = None) -> None:
         """Add frames `feats` [T, D] aligned to `pdf_ids` [T] (frame weights [T], default 1).
 
         Best called with many utterances at a time (tens of thousands of frames): the cost besides two matrix

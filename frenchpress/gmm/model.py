@@ -83,9 +83,7 @@ class System:
             left, right = self.front_end.left, self.front_end.right
             (directory / "splice_opts").write_text(f"--left-context={left} --right-context={right}\n")
         if self.speaker_independent is not None:
-            write_model(
-                directory / "final.alimdl", self.model.transitions, self.speaker_independent.to_am()
-            )
+            write_model(directory / "final.alimdl", self.model.transitions, self.speaker_independent.to_am())
 
 
 def read_splice_opts(path: Path) -> tuple[int, int]:
@@ -115,9 +113,7 @@ def read_alignment(directory: Path | str, corpus: Corpus) -> NDArray[np.int32]:
         if utt not in found:
             continue
         if len(found[utt]) != corpus.lengths[k]:
-            raise UserError(
-                f"{directory}: {utt}: {len(found[utt])} aligned frames, features have {corpus.lengths[k]}"
-            )
+            raise UserError(f"{directory}: {utt}: {len(found[utt])} aligned frames, features have {corpus.lengths[k]}")
         tids[corpus.rows(k)] = found[utt]
     return tids
 

@@ -22,9 +22,7 @@ def phone_questions(stats: TreeStats, sets: list[list[int]], pdf_class: int = 1)
     """Sets of phones, from the frames of one pdf class; phones in one of `sets` always stay together."""
     moments = np.zeros((len(sets), stats.moments.shape[1]))
     for row, phones in enumerate(sets):
-        moments[row] = stats.moments[
-            np.isin(stats.windows[:, 1], phones) & (stats.pdf_class == pdf_class)
-        ].sum(0)
+        moments[row] = stats.moments[np.isin(stats.windows[:, 1], phones) & (stats.pdf_class == pdf_class)].sum(0)
     found: list[frozenset[int]] = []
     pending = [np.flatnonzero(moments[:, 0] > 0)]
     while pending:

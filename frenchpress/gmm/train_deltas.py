@@ -1,6 +1,6 @@
 """Train triphones on MFCC with differences:
 
-    python -m frenchpress.gmm.train_deltas data/train data/lang exp/mono exp/tri1
+python -m frenchpress.gmm.train_deltas data/train data/lang exp/mono exp/tri1
 """
 
 from __future__ import annotations

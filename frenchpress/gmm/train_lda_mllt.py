@@ -1,6 +1,6 @@
 """Train triphones with LDA and MLLT:
 
-    python -m frenchpress.gmm.train_lda_mllt data/train data/lang exp/tri1 exp/tri2
+python -m frenchpress.gmm.train_lda_mllt data/train data/lang exp/tri1 exp/tri2
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Train triphones on speaker-adapted features:
 
-    python -m frenchpress.gmm.train_sat data/train data/lang exp/tri2 exp/tri3
+python -m frenchpress.gmm.train_sat data/train data/lang exp/tri2 exp/tri3
 """
 
 from __future__ import annotations

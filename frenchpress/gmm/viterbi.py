@@ -161,9 +161,7 @@ class _Search:
         return states, entered
 
 
-def scaled_log_probs(
-    transitions: TransitionModel, self_loop_scale: float = SELF_LOOP_SCALE
-) -> NDArray[np.float32]:
+def scaled_log_probs(transitions: TransitionModel, self_loop_scale: float = SELF_LOOP_SCALE) -> NDArray[np.float32]:
     """Log-probabilities by transition-id as alignment weighs them, for states with a self-loop and one way on."""
     return (self_loop_scale * transitions.log_probs).astype(np.float32)
 

@@ -87,8 +87,7 @@ def estimate(sentences: Iterable[Sequence[str]], vocabulary: Iterable[str] = ())
     unigram[BEGIN] = _NEVER
     backoff = {h: math.log10(types[h] / (types[h] + totals[h])) for h in totals}
     bigram = {
-        (h, w): math.log10((count + types[h] * low[w]) / (types[h] + totals[h]))
-        for (h, w), count in pairs.items()
+        (h, w): math.log10((count + types[h] * low[w]) / (types[h] + totals[h])) for (h, w), count in pairs.items()
     }
     return Bigram(unigram, backoff, bigram)
 

@@ -81,9 +81,7 @@ class FstArcs:
         return _MAGIC + kind + struct.pack("<iiQqqq", *sizes) + words.tobytes()
 
 
-def arcs_from_rows(
-    start: int, finals: NDArray[np.float32], rows: list[tuple[int, int, int, float, int]]
-) -> FstArcs:
+def arcs_from_rows(start: int, finals: NDArray[np.float32], rows: list[tuple[int, int, int, float, int]]) -> FstArcs:
     """A transducer from one (source, ilabel, olabel, cost, destination) per arc."""
     columns = list(zip(*rows)) or [(), (), (), (), ()]
     src, ilabel, olabel, weight, dst = columns

@@ -120,6 +120,7 @@ def _score_map(path: Path, phones: list[str]) -> list[str]:
 
 def topology(num_phones: int) -> HmmTopology:
     """Three states from left to right; silence (phone 1) moves on faster out of its first two."""
+
     def entry(loops: tuple[float, ...]) -> list[HmmState]:
         states = [HmmState(i, ((i, p), (i + 1, 1 - p)), i) for i, p in enumerate(loops)]
         return [*states, HmmState(-1, (), -1)]

@@ -67,9 +67,7 @@ def read_lexicon(corpus: Path) -> dict[str, list[str]] | None:
     return lexicon
 
 
-def read_split(
-    corpus: Path, name: str, lexicon: dict[str, list[str]] | None, allow_pipes: bool = False
-) -> DataDir:
+def read_split(corpus: Path, name: str, lexicon: dict[str, list[str]] | None, allow_pipes: bool = False) -> DataDir:
     """One split as it lies in the corpus, its transcripts in phones."""
     place = corpus / name
     if not place.is_dir():

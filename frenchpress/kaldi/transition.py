@@ -41,9 +41,7 @@ class TransitionModel:
             log_probs = np.log(probabilities)
         self.log_probs = np.asarray(log_probs, np.float32)
         if len(self.log_probs) != self.num_tids + 1:
-            raise UserError(
-                f"transition model has {self.num_tids} arcs but {len(self.log_probs) - 1} probabilities"
-            )
+            raise UserError(f"transition model has {self.num_tids} arcs but {len(self.log_probs) - 1} probabilities")
 
     @classmethod
     def from_tree(cls, tree: ContextTree, topo: HmmTopology) -> TransitionModel:

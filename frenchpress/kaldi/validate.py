@@ -38,9 +38,7 @@ def audio_problems(
 ) -> tuple[list[str], dict[str, int]]:
     """Decode every audio file: what is wrong (a line each), and the samples of each sound utterance."""
     utts = list(data.wav)
-    jobs = [
-        _Job(data.wav[utt], data.path, rate, data.where("wav.scp", utt), allow_pipes) for utt in utts
-    ]
+    jobs = [_Job(data.wav[utt], data.path, rate, data.where("wav.scp", utt), allow_pipes) for utt in utts]
     problems, samples = [], {}
     for utt, result in zip(utts, ordered_map(_count_samples, jobs, nj)):
         if isinstance(result, str):

@@ -70,9 +70,7 @@ def _model(sources: Sources) -> TransitionModel:
     return first
 
 
-def _write_split(
-    sources: Sources, split: str, model: TransitionModel, work: Path
-) -> tuple[list[np.ndarray], int]:
+def _write_split(sources: Sources, split: str, model: TransitionModel, work: Path) -> tuple[list[np.ndarray], int]:
     """Write one split; returns its tied states per utterance and the dimension of its features."""
     work.mkdir()
     feats = MatrixReader(sources.feats[split] / "feats.scp")

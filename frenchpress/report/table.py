@@ -190,9 +190,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Write RESULTS.md and results.json of an exp directory.")
     parser.add_argument("--exp", type=Path, required=True)
-    parser.add_argument(
-        "--reference", type=Path, help="YAML `system: [dev PER, test PER]`, shown beside the GMMs"
-    )
+    parser.add_argument("--reference", type=Path, help="YAML `system: [dev PER, test PER]`, shown beside the GMMs")
     parser.add_argument("--conf", type=Path, default=Path("conf"), help="where the .cfg files are (conf)")
     args = parser.parse_args()
     gmms, experiments = collect(args.exp)

@@ -70,9 +70,7 @@ def paired(ops: np.ndarray, ref: Sequence[str], hyp: Sequence[str]) -> list[tupl
     return [(None if op == INSERTION else next(r), None if op in dropped else next(h)) for op in ops]
 
 
-def _batches(
-    order: list[int], refs: Sequence[Sequence[str]], hyps: Sequence[Sequence[str]]
-) -> list[list[int]]:
+def _batches(order: list[int], refs: Sequence[Sequence[str]], hyps: Sequence[Sequence[str]]) -> list[list[int]]:
     batches: list[list[int]] = []
     rows = columns = 0
     for n in order:
@@ -92,9 +90,7 @@ def _pad(lines: list[np.ndarray], filler: int) -> tuple[np.ndarray, np.ndarray]:
     return padded, lengths
 
 
-def _align_batch(
-    refs: list[np.ndarray], hyps: list[np.ndarray], free: np.ndarray, costs: Costs
-) -> list[np.ndarray]:
+def _align_batch(refs: list[np.ndarray], hyps: list[np.ndarray], free: np.ndarray, costs: Costs) -> list[np.ndarray]:
     ref, ref_lengths = _pad(refs, -1)
     hyp, hyp_lengths = _pad(hyps, -2)
     omit = np.isin(ref, free)
@@ -137,9 +133,7 @@ def _trace_back(
         here, up, left = table[n, i, j], np.maximum(i - 1, 0), np.maximum(j - 1, 0)
         same = ref[n, up] == hyp[n, left]
         possible = {
-            SUBSTITUTION: (i > 0)
-            & (j > 0)
-            & (here == table[n, up, left] + np.where(same, 0, costs.substitution)),
+            SUBSTITUTION: (i > 0) & (j > 0) & (here == table[n, up, left] + np.where(same, 0, costs.substitution)),
             DELETION: (i > 0) & (here == table[n, up, j] + drop[n, up]),
             INSERTION: (j > 0) & (here == table[n, i, left] + costs.insertion),
         }

@@ -26,9 +26,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     scoring = Scoring.load(args.score_map, args.optional, SCORERS.get(args.count_as))
-    scored = scoring.score(
-        read_transcripts(args.ref), read_transcripts(args.hyp), str(args.ref), str(args.hyp)
-    )
+    scored = scoring.score(read_transcripts(args.ref), read_transcripts(args.hyp), str(args.ref), str(args.hyp))
     low, high = scored.interval
     print(scored.counts.line())
     print(

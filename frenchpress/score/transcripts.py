@@ -62,9 +62,7 @@ def mapped(
     for utt, tokens in transcripts.items():
         unknown = next((t for t in tokens if t not in score_map), None)
         if unknown is not None:
-            raise UserError(
-                f"{source}: utterance {utt}: phone {unknown} is not in the score map; add a line for it"
-            )
+            raise UserError(f"{source}: utterance {utt}: phone {unknown} is not in the score map; add a line for it")
     return {utt: [s for t in tokens if (s := score_map[t])] for utt, tokens in transcripts.items()}
 
 

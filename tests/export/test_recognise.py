@@ -149,9 +149,7 @@ def test_segments_of_a_path():
 
 
 def test_a_phone_of_one_state_repeats():
-    front = replace(
-        made_front(), label_phone=np.array([0, 0]), label_flags=np.array([SELF_LOOP, ENDS_PHONE], np.int32)
-    )
+    front = replace(made_front(), label_phone=np.array([0, 0]), label_flags=np.array([SELF_LOOP, ENDS_PHONE], np.int32))
     assert [s.end for s in segments(np.array([2, 1, 1, 2, 2, 1]), front)] == [3, 4, 6]
 
 

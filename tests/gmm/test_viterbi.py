@@ -136,5 +136,3 @@ def test_alignment_equals_kaldis(kaldi_mboshi):
         assert len(golden) == 10
         for utt, path in zip(utts, found):
             assert lookup[path[0]].tolist() == golden[utt], (name, utt)
-
-

@@ -261,7 +261,5 @@ def test_real_corpus_gives_kaldis_tables(mboshi, kaldi_mboshi, tmp_path, capsys)
     assert prepare(mboshi, tmp_path / "data", nj=2)
     for split in SPLITS:
         for name in ("text", "utt2spk", "spk2utt"):
-            assert (tmp_path / "data" / split / name).read_text() == (
-                kaldi_mboshi / "data" / split / name
-            ).read_text()
+            assert (tmp_path / "data" / split / name).read_text() == (kaldi_mboshi / "data" / split / name).read_text()
     assert "3 speakers are in both" in capsys.readouterr().err

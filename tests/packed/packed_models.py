@@ -64,8 +64,15 @@ def random_model(
         )
         layers.append(
             PackedLstm(
-                given[1], act_bits[1], requantizer(*given, *given), out_multiplier(step[1]), shift, *factors,
-                fixed_bias(rng.normal(0, 1, 4 * count)), along, back,
+                given[1],
+                act_bits[1],
+                requantizer(*given, *given),
+                out_multiplier(step[1]),
+                shift,
+                *factors,
+                fixed_bias(rng.normal(0, 1, 4 * count)),
+                along,
+                back,
             )  # fmt: skip
         )
         width, given = count, (step[1], act_bits[1])

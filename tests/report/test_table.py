@@ -49,9 +49,7 @@ def experiment(exp, name, per=None, seed=2234, ratio=53.3, trained=True, **confi
     if trained:
         (place / "final.pt").write_bytes(name.encode())
         (place / "size.yaml").write_text(yaml.safe_dump(SIZE | {"compression_ratio": ratio}))
-        (place / "train.yaml").write_text(
-            yaml.safe_dump({"seconds": 3725.4, "epochs": 8, "versions": {"a": "1"}})
-        )
+        (place / "train.yaml").write_text(yaml.safe_dump({"seconds": 3725.4, "epochs": 8, "versions": {"a": "1"}}))
     if per is not None:
         decoded(place, per, digest(place / "final.pt"))
 

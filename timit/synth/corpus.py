@@ -182,9 +182,7 @@ def _write(stem: Path, utterance: str, text: str, samples: np.ndarray) -> None:
     stem.with_suffix(".TXT").write_text(f"0 {len(samples)} {text}\n", encoding="ascii")
 
 
-def _write_labels(
-    stem: Path, labels: list[Segment], words: list[Word], length: int, start: int, scale: float
-) -> None:
+def _write_labels(stem: Path, labels: list[Segment], words: list[Word], length: int, start: int, scale: float) -> None:
     def place(sample: int) -> int:
         return start + round(sample * scale)
 

@@ -116,7 +116,5 @@ class Recurrence(Function):
             return d * gain[:, None], along, plain, dvalues, None, None, None
         mean, rstd, mask, count = ctx.norm
         dgain, dbias = torch.empty_like(gain), torch.empty_like(gain)
-        call(
-            "fp_norm_backward", steps * groups, 4 * cells, pre, mask, count, mean, rstd, gain, d, dgain, dbias
-        )
+        call("fp_norm_backward", steps * groups, 4 * cells, pre, mask, count, mean, rstd, gain, d, dgain, dbias)
         return d, dgain, dbias, dvalues, None, None, None
