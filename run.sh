@@ -103,7 +103,9 @@ fi
 fp_lock "$exp"
 
 # What a .cfg says wrongly is better said now than after an hour of preparation.
-[ "$stop_stage" -lt 4 ] || python -m frenchpress.nnet.check $conf > /dev/null
+given=()
+[ "$stage" -gt 4 ] || given=(--exp "$exp" --seeds $seeds)
+[ "$stop_stage" -lt 4 ] || python -m frenchpress.nnet.check $conf "${given[@]}" > /dev/null
 
 begin=$SECONDS
 run_stage() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }

@@ -34,11 +34,16 @@ def given_places(config: Config, out: Path) -> dict[str, Path]:
     return {key: out.parent / name.replace("{seed}", str(config.seed)) for key, name in names}
 
 
+def is_trained(place: Path) -> bool:
+    """Whether there is a trained model in the directory of an experiment."""
+    return (place / FINAL).is_file()
+
+
 def given_digests(config: Config, out: Path) -> dict[str, str]:
     """What tells the models that the run in `out` is given from others; UserError for one that is not trained."""
     places = given_places(config, out)
     for key, place in places.items():
-        if not (place / FINAL).is_file():
+        if not is_trained(place):
             raise UserError(f"{key}: {place}: no trained model ({FINAL}); train it first")
     return {key: digest(place / FINAL) for key, place in places.items()}
 
