@@ -37,3 +37,13 @@ def test_bad_option_is_one_line(tmp_path, arguments, said):
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "exp").exists()
+
+
+def test_a_model_to_learn_from_that_is_not_there_is_said_before_stage_0(tmp_path):
+    place = ["--exp", str(tmp_path / "exp"), "--data", str(tmp_path / "data")]
+    done = subprocess.run(
+        ["./run.sh", *place, "--conf", "conf/w6a13_evened16x.cfg"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "stage 0" not in done.stdout
+    assert "conf/w6a13_evened16x.cfg: train.init: " in done.stderr
+    assert not (tmp_path / "data").exists()
