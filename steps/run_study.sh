@@ -11,7 +11,8 @@
 #   --jobs J           experiments side by side (1). On one machine, J with one thread each (train.threads: 1, as the
 #                      studies here say) get more done than one with J threads, which wait for each other at each step
 #   --nj J             processes that decode side by side (1)
-#   --results DIR      where RESULTS.md, figures and the records of runs are written (the recipe's directory)
+#   --results DIR      where RESULTS.md, figures and the records of runs are written (the recipe's directory, which
+#                      must then have no records of another task)
 # Writes <exp-dir>/<experiment>-seed<N>, <exp-dir>/conf and <exp-dir>/log. An experiment that fails does not stop the
 # rest: it is listed at the end, and the exit status is 1. Stopped at any moment, the same command goes on where it was.
 # A run that DIR/runs has the record of is not made again, unless another one starts or learns from its model.
@@ -45,8 +46,9 @@ mkdir -p "$exp/log"
 options=()
 read -ra pairs <<< "$set"
 for pair in "${pairs[@]}"; do options+=(--set "$pair"); done
+[ -z "$results" ] || options+=(--results "$results")
 plan=$(python -m frenchpress.report.study_plan --task "$task" --seeds "$seeds" --only "$only" "${options[@]}" \
-  --results "${results:-$recipe}" "$recipe" "$exp")
+  "$recipe" "$exp")
 mapfile -t runs < <(printf '%s' "$plan")
 
 # Each run in the background and waited for, so that a signal stops it at once and not hours later. In the shell of a run

@@ -107,8 +107,13 @@ def blame_layer(config: Config, place: Path | str, message: str) -> UserError:
 
 
 def _check_patterns(config: Config, document: Document) -> None:
-    """Every entry of `compress` must speak of a layer, and no two patterns of the same one."""
+    """Every entry of `compress` must speak of a layer, `default` too, and no two patterns of the same one."""
     names = layer_names(config)
+    entries = list(config.compress)
+    # One that comes first, as in a base, is what later entries take the place of.
+    if DEFAULT in entries[1:] and DEFAULT not in (_chosen(name, config) for name in names):
+        where, others = document.origin(("compress", DEFAULT)), " and ".join(e for e in entries if e != DEFAULT)
+        raise UserError(f"{where}: compress.default: {others} leave no layer to it; say it of them")
     for key in config.compress:
         if key != DEFAULT and not any(fnmatchcase(name, key) for name in names):
             where = document.origin(("compress", key))

@@ -20,7 +20,7 @@ from frenchpress.nnet.check import build_model
 from frenchpress.nnet.given import given_names, given_places
 from frenchpress.nnet.model import FINAL, Sizes
 from frenchpress.nnet.task import Task
-from frenchpress.report.records import is_record_of, record_path
+from frenchpress.report.records import RUNS, is_record_of, record_path
 from frenchpress.report.study import Study, load_study
 from frenchpress.report.study_known import borrow_record, borrow_run, finished
 
@@ -98,13 +98,23 @@ def check_given(study: Study, plan: Sequence[tuple[str, int]], configs: dict[str
         before.add((name, seed))
 
 
+def check_results(recipe: Path, task: str, exp: Path) -> None:
+    """UserError where the study in `recipe` has records of runs on another task than the one of this digest."""
+    for record in sorted((recipe / RUNS).glob("*.yaml")):
+        if f"task: {task}\n" not in record.read_text("utf-8"):
+            raise UserError(
+                f"{record}: was made on another task, and RESULTS.md holds those of one; "
+                f"add --results {exp} to have yours there, or --results {recipe} to put them in place of what it has"
+            )
+
+
 def parse_arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description="Check a study, write its configurations, print what is left to run.")
     parser.add_argument("--task", type=Path, required=True, help="directory of features, targets and graph")
     parser.add_argument("--seeds", default="", help="'1 2 3' in place of the study's own")
     parser.add_argument("--only", default="", help="experiments, names or patterns, with spaces between")
-    parser.add_argument("--results", type=Path, help="where the records of runs are (the recipe's directory)")
+    parser.add_argument("--results", type=Path, help="where records are kept (the recipe's directory)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all, e.g. train.epochs=2")
     parser.add_argument("recipe", type=Path, help="recipes/X")
     parser.add_argument("exp", type=Path, help="exp/X")
@@ -123,6 +133,8 @@ def main() -> None:
     """Command line."""
     args = parse_arguments()
     study, task, identity = load_study(args.recipe), Task.load(args.task), digest(args.task)
+    if args.results is None:
+        check_results(args.recipe, identity, args.exp)
     configs = study.configs(args.set)
     plan = planned(study, args.only.split(), read_seeds(args.seeds))
     runs = {f"{name}-seed{seed}": replace(configs[name], seed=seed) for name, seed in plan}

@@ -27,14 +27,15 @@ RESULTS, READING = "RESULTS.md", "reading.md"
 LEGEND = """\
 How to read a row
 
-- **PER**: phone error rate in percent, in scored phones; acoustic and LM weight were chosen on dev, test was scored
-  once. Several seeds: mean ± sample standard deviation (seeds). One: the 95 % interval of a bootstrap over utterances.
-- **to float**: what was lost against the float model of the same side, in points, and in percent of that model's PER;
-  published against published, ours against ours, seed by seed.
+- **PER**: phone error rate in percent, in scored phones; the LM weight was chosen on dev, test was scored once. Several
+  seeds: mean ± sample standard deviation (seeds). One: the 95 % interval of a bootstrap over utterances.
+- **to baseline**: what was lost against the model that the study counts from (the row with +0.00), in points, and in
+  percent of that model's PER, seed by seed. **published**, **to its float**: the published PER, and what it had lost
+  against the float model of the same source.
 - **density**: kept weights over all weights, as realised. **fewer weights**: its inverse, the published "16x", which
   counts neither bits nor index.
 - **compression**: bits of the dense float32 matrices over bits stored, index and scales included. **stored**: bytes of
-  the whole model.
+  the whole model. **epochs**: of this training alone; a model that it starts from had its own.
 - **index code**: of all that can write the masks, those with the fewest bits; `python -m frenchpress.report.codes` sets
   all of them side by side. **index free**: what the compression would be if a reader knew the masks.
 - In the figures bars are one standard deviation over seeds to either side; one seed has none."""
@@ -78,10 +79,11 @@ def notes(study: Study, runs: dict[str, list[Run]]) -> list[str]:
     return [f"- {', '.join(names)}: {note}" for note, names in said.items()]
 
 
-def results_text(study: Study, runs: dict[str, list[Run]], pictures: dict[tuple[str, ...], list[str]]) -> str:
-    """All of RESULTS.md; `pictures` names the figures of each section."""
+def results_text(
+    study: Study, runs: dict[str, list[Run]], pictures: dict[tuple[str, ...], list[str]], reading: Path
+) -> str:
+    """All of RESULTS.md; `pictures` names the figures of each section, `reading` is what is made of them, if a file."""
     parts = [[f"# {study.title}"], [study.asks]]
-    reading = study.path.parent / READING
     if reading.is_file():
         parts += [["## Reading"], [reading.read_text("utf-8").strip()]]
     found = sections(study, runs)
@@ -133,7 +135,7 @@ def main() -> None:
             own = name if number == 1 else name.replace(".svg", f"_{number}.svg")
             write(out / own, svg)
             pictures.setdefault(settings, []).append(own)
-    write(out / RESULTS, results_text(study, runs, pictures))
+    write(out / RESULTS, results_text(study, runs, pictures, out / READING))
 
 
 if __name__ == "__main__":

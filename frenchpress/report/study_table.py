@@ -22,18 +22,18 @@ _SIZES = {
 def point_table(rows: Sequence[Row], named: Named) -> list[str]:
     """Markdown lines: a design point per row; columns of published figures where there are any."""
     published = any(row.published is not None for row in rows)
-    head = ["point", *(["published", "to float"] if published else []), "PER dev", "PER test", "to float"]
+    head = ["point", *(["published", "to its float"] if published else []), "PER dev", "PER test", "to baseline"]
     head += ["density", "fewer weights", "compression", "stored", "epochs", "seeds"]
     cells = []
     for row in rows:
         theirs = _published_cells(row) if published else []
-        ours = [_rate(row, "dev"), _rate(row, "test"), _cell(to_float(row, named))]
+        ours = [_rate(row, "dev"), _rate(row, "test"), _cell(to_baseline(row, named))]
         sizes = ["-" if row.size(key) is None else show(row.size(key)) for key, show in _SIZES.items()]
         cells.append([row.experiment.name, *theirs, *ours, *sizes, _epochs(row), _seeds(row)])
     return markdown(head, cells)
 
 
-def to_float(row: Row, named: Named) -> Loss | None:
+def to_baseline(row: Row, named: Named) -> Loss | None:
     """What a row lost against its baseline."""
     return loss(row, named.get(row.experiment.baseline or ""))
 
@@ -64,12 +64,12 @@ def _seeds(row: Row) -> str:
 
 def twin_table(rows: Sequence[Row], named: Named) -> list[str]:
     """Markdown lines: variants beside what they are variants of; none without variants."""
-    head = ["point", "variant", "published", "to float", "ours to float", "variant to float", "variant less point"]
+    head = ["point", "variant", "published", "to its float", "to baseline", "variant to baseline", "variant less point"]
     cells = []
     for row in rows:
         twin = named.get(row.experiment.twin or "")
         if twin is not None:
-            losses = (to_float(twin, named), to_float(row, named), loss(row, twin))
+            losses = (to_baseline(twin, named), to_baseline(row, named), loss(row, twin))
             names = [twin.experiment.name, row.experiment.name]
             cells.append([*names, *_published_cells(twin), *map(_cell, losses)])
     return markdown(head, cells) if cells else []
@@ -111,10 +111,10 @@ def rank_table(rows: Sequence[Row], named: Named) -> list[str]:
     kinds |= {group: mine for group, mine in by_group(pairs).items() if len(mine) < len(pairs)}
     cells = []
     for kind, mine in kinds.items():
-        losses = [(published_loss(row), to_float(row, named)) for row in mine]
+        losses = [(published_loss(row), to_baseline(row, named)) for row in mine]
         columns = {
             "PER": [(row.published or 0.0, row.mean()) for row in mine],
-            "to float": [(theirs.points, ours.points) for theirs, ours in losses if theirs and ours],
+            "loss": [(theirs.points, ours.points) for theirs, ours in losses if theirs and ours],
         }
         cells += [[kind, name, *_correlations(both)] for name, both in columns.items() if len(both) > 2]
     return markdown(["published against ours", "of", "n", "Spearman", "Kendall"], cells) if cells else []

@@ -75,6 +75,15 @@ def test_exact_name_then_pattern_then_default(tmp_path):
     }
 
 
+def test_a_default_that_is_left_no_layer_is_refused_after_the_patterns(tmp_path):
+    write_cfg(tmp_path, "compress: {'lstm*': {weight_bits: 8}, 'head_*': {weight_bits: 4}}\n", "a.cfg")
+    with pytest.raises(UserError, match=r"x\.cfg:2: compress\.default: lstm\* and head_\* leave no layer to it"):
+        load_config(write_cfg(tmp_path, "base: a.cfg\ncompress: {default: {weight_bits: 6}}\n"))
+    # In a base it is what was there before.
+    write_cfg(tmp_path, "compress: {default: {weight_bits: 6}}\n", "b.cfg")
+    load_config(write_cfg(tmp_path, "base: b.cfg\ncompress: {'lstm*': {weight_bits: 8}, 'head_*': {weight_bits: 4}}"))
+
+
 @pytest.mark.parametrize("keep", ["[4/16, 0.25]", "['4/16', 1/4]"])
 def test_fractions_both_ways(tmp_path, keep):
     config = load_config(write_cfg(tmp_path, f"compress: {{lstm0: {{hcgs: {{blocks: [32, 2], keep: {keep}}}}}}}"))

@@ -9,7 +9,7 @@ from frenchpress.common import UserError
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.model import Sizes
 from frenchpress.report.study import load_study
-from frenchpress.report.study_plan import check_given, planned, read_seeds, to_make
+from frenchpress.report.study_plan import check_given, check_results, planned, read_seeds, to_make
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = [
@@ -203,6 +203,16 @@ def test_what_is_given_may_have_been_trained_earlier(recipe, tmp_path):
 def test_what_is_left_to_make(done, known, left):
     needs = {"float": [], "w8": [], "kd": ["float"]}
     assert to_make(["float", "w8", "kd"], set(done.split()), set(known.split()), needs) == left.split()
+
+
+def test_results_on_another_task_are_not_replaced_unasked(recipe):
+    place = recipe(STUDY)
+    check_results(place, "abc", Path("exp/x"))
+    (place / "runs").mkdir()
+    (place / "runs/float-seed1.yaml").write_text("lineage: 1\ntask: abc\n")
+    check_results(place, "abc", Path("exp/x"))
+    with pytest.raises(UserError, match=r"float-seed1\.yaml: was made on another task.*--results exp/x .*--results \S"):
+        check_results(place, "abd", Path("exp/x"))
 
 
 def test_no_study(tmp_path):

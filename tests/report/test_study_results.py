@@ -71,10 +71,10 @@ def exp(recipe, tmp_path):
     return exp
 
 
-def results(recipe, exp, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["study_results", str(recipe), str(exp)])
+def results(recipe, exp, monkeypatch, out=None):
+    monkeypatch.setattr(sys, "argv", ["study_results", "--out", str(out or recipe), str(recipe), str(exp)])
     study_results.main()
-    return (recipe / "RESULTS.md").read_text()
+    return ((out or recipe) / "RESULTS.md").read_text()
 
 
 def row(text, name):
@@ -224,6 +224,13 @@ def test_reading_and_figures_are_in_it(recipe, exp, monkeypatch):
     for name in ("per_ratio.svg", "per_bytes.svg", "per_published.svg"):
         assert f"![{name}]({name})" in text
         assert "<title>w4</title>" in (recipe / name).read_text()
+
+
+def test_the_reading_of_other_results_is_not_in_it(recipe, exp, monkeypatch, tmp_path):
+    (recipe / "reading.md").write_text("Few bits suffice.\n")
+    assert "Few bits suffice" not in results(recipe, exp, monkeypatch, tmp_path / "mine")
+    (tmp_path / "mine/reading.md").write_text("Not here.\n")
+    assert "## Reading\n\nNot here.\n" in results(recipe, exp, monkeypatch, tmp_path / "mine")
 
 
 def test_records_stand_for_runs_that_are_gone(recipe, exp, monkeypatch):
