@@ -40,7 +40,8 @@ set -euo pipefail
 
 stage=0
 stop_stage=6
-conf="conf/lstm512.cfg conf/w8a16.cfg conf/w8a16_hcgs16x.cfg"
+fp_default_conf="conf/lstm512.cfg conf/w8a16.cfg conf/w8a16_hcgs16x.cfg"
+conf=$fp_default_conf
 corpus=synth
 corpus_dir=
 synth_size=small
@@ -72,6 +73,10 @@ for n in stage stop_stage; do
 done
 [ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop-stage $stop_stage: nothing would be run"
 [ -n "$nj" ] || { nj=$(nproc); [ "$nj" -le 16 ] || nj=16; }
+if [ -n "$recipe" ]; then
+  [ "$stage $stop_stage $conf" = "0 6 $fp_default_conf" ] && [ -z "$corpus_dir$kaldi_s5$leaves$gauss$reference" ] ||
+    die "--recipe runs a study on what stages 0 to 3 have made, and no stage; leave out options of stages"
+fi
 [[ $first_silence =~ ^(coin|ends)$ ]] || die "--first-silence is '$first_silence', expected coin or ends"
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number of processes"
 [[ $seeds =~ ^[0-9\ ]*$ ]] || die "--seeds is '$seeds', expected numbers, such as \"1 2 3\""

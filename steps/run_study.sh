@@ -31,6 +31,7 @@ results=
 recipe=${1%/} task=$2 exp=$3
 
 [ -f "$recipe/study.yaml" ] || { echo "error: $0: $recipe/study.yaml: no such file" >&2; exit 1; }
+[[ $nj =~ ^[1-9][0-9]*$ ]] || { echo "error: $0: --nj is '$nj', expected a number of processes" >&2; exit 1; }
 [[ $jobs =~ ^[1-9][0-9]*$ ]] || { echo "error: $0: --jobs is '$jobs', expected a number of experiments" >&2; exit 1; }
 for f in "$task/meta.yaml" "$task/graph/HCLG.fst"; do
   [ -f "$f" ] || { echo "error: $0: $f: no such file; stages 0 to 3 of run.sh make the task" >&2; exit 1; }

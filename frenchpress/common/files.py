@@ -11,7 +11,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+import yaml
 
 from frenchpress.common.errors import UserError
 
@@ -30,6 +32,19 @@ def read_lines(path: Path | str) -> list[str]:
         raise UserError(f"{path}: is a directory, expected a text file") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """A YAML file of `key: value` lines; UserError for anything else."""
+    try:
+        values = yaml.safe_load("\n".join(read_lines(path)))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+    except (ValueError, LookupError, AttributeError):  # of tags that do not fit
+        raise UserError(f"{path}: not plain YAML") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"{path}: expected YAML lines 'key: value'")
+    return values
 
 
 @contextmanager

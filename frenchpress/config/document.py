@@ -44,7 +44,9 @@ class Document:
     def overlay(self, other: Document) -> None:
         """Merge `other` over this, key by key; lists, numbers and null replace what was there."""
         _merge(self.values, other.values)
-        self.origins.update(other.origins)
+        for path, place in other.origins.items():  # in the order in which they were said last
+            self.origins.pop(path, None)
+            self.origins[path] = place
 
 
 def _merge(under: dict[str, Any], over: dict[str, Any]) -> None:
@@ -143,7 +145,7 @@ def _convert(node: yaml.Node, path: KeyPath, where: str, origins: dict[KeyPath, 
         return float(node.value)
     try:
         return yaml.SafeLoader("").construct_object(node)
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError):  # of tags that do not fit
         raise UserError(f"{place}: {'.'.join(path)}: cannot read {node.value!r}") from None
 
 

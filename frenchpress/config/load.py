@@ -38,7 +38,8 @@ def _from_document(document: Document) -> Config:
     config: Config = fill(Config, document.values, document)
     _check_patterns(config, document)
     compress = dict(config.compress)
-    for entry in dict.fromkeys(_chosen(name, config) for name in layer_names(config)):
+    # Those that no layer chooses too: a base may have them, and they are to be right all the same.
+    for entry in dict.fromkeys([*compress, *(_chosen(name, config) for name in layer_names(config))]):
         press = config.compress.get(entry, LayerPress())
         try:
             check_press(press)
@@ -109,10 +110,10 @@ def blame_layer(config: Config, place: Path | str, message: str) -> UserError:
 def _check_patterns(config: Config, document: Document) -> None:
     """Every entry of `compress` must speak of a layer, `default` too, and no two patterns of the same one."""
     names = layer_names(config)
-    entries = list(config.compress)
-    # One that comes first, as in a base, is what later entries take the place of.
-    if DEFAULT in entries[1:] and DEFAULT not in (_chosen(name, config) for name in names):
-        where, others = document.origin(("compress", DEFAULT)), " and ".join(e for e in entries if e != DEFAULT)
+    # One in a base is what entries said after it take the place of.
+    said = [path[1] for path in document.origins if len(path) == 2 and path[0] == "compress"]
+    if said[-1:] == [DEFAULT] and DEFAULT not in (_chosen(name, config) for name in names):
+        where, others = document.origin(("compress", DEFAULT)), " and ".join(e for e in config.compress if e != DEFAULT)
         raise UserError(f"{where}: compress.default: {others} leave no layer to it; say it of them")
     for key in config.compress:
         if key != DEFAULT and not any(fnmatchcase(name, key) for name in names):

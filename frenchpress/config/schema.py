@@ -10,6 +10,8 @@ from frenchpress.common import UserError
 from frenchpress.compress.options import LayerPress
 from frenchpress.config.document import Document
 
+LARGEST_SEED = 2**63 - 1
+
 
 def ranged(default: Any, low: float | None = None, high: float | None = None, above: float | None = None) -> Any:
     """A dataclass field whose value (or each of its values) lies in [low, high], or above `above`."""
@@ -46,6 +48,10 @@ class SequenceLength:
     start: int = ranged(100, low=1)
     factor: float = ranged(2.0, low=1.0, high=1000.0)
     max: int = ranged(1000, low=1)
+
+    def __post_init__(self) -> None:
+        if self.start > self.max:
+            raise UserError(f"start: {self.start} is above max: {self.max}")
 
     def at(self, epoch: int) -> int:
         """Longest piece, in frames, in `epoch` (counted from 0)."""
@@ -95,7 +101,7 @@ class TrainConfig:
     `l2_cd_output`: weight of the mean square of the tied-state head's outputs, in the loss. `threads` is part
     of the experiment, because the order of additions, and so the last bits of a result, depends on it.
     `init`: the experiment whose weights are the first ones, named as a teacher is; with it `epochs` may be 0.
-    `keep_epochs`: the model after each epoch is kept and decoded on dev.
+    `keep_epochs`: the model after each epoch, once as thin as asked for, is kept and decoded on dev.
     """
 
     epochs: int = ranged(8, low=0)
@@ -136,7 +142,7 @@ class DecodeConfig:
     lm_weights: tuple[float, ...] = ranged((1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0, 5.0), above=0.0)
     beam: float = ranged(11.0, above=0.0)
     lattice_beam: float = ranged(6.0, above=0.0)
-    max_active: int = ranged(7000, low=2)
+    max_active: int = ranged(7000, low=2, high=2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ class Config:
     `document`: no key, but where each one was said, for errors found later on.
     """
 
-    seed: int = ranged(2234, low=0, high=2**63 - 1)
+    seed: int = ranged(2234, low=0, high=LARGEST_SEED)
     model: ModelConfig = field(default_factory=ModelConfig)
     compress: dict[str, LayerPress] = field(default_factory=dict)
     train: TrainConfig = field(default_factory=TrainConfig)

@@ -51,6 +51,11 @@ def blame(document: Document, path: KeyPath, message: str) -> UserError:
     words, values = message.split(": "), document.section(*path).values
     while len(words) > 1:
         found = _below(values, words[0], path)
+        # Some methods are called as one of their keys is.
+        method = isinstance(values, dict) and values.get("method") == words[0]
+        if method and len(words) > 2 and _below(values, words[1], path) is not None:
+            words = words[1:]
+            continue
         if found is None and (" " in words[0] or len(words) == 2 or _below(values, words[1], path) is None):
             break
         if found is not None:
@@ -116,7 +121,7 @@ def _convert_fraction(value: Any, document: Document, path: KeyPath) -> Fraction
 
 def _convert_scalar(hint: type, value: Any, document: Document, path: KeyPath) -> Any:
     # bool is an int to Python; to the reader of a .cfg it is not.
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1023:
         return float(value)
     if isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
@@ -132,6 +137,6 @@ def _convert_dict(item: Any, value: Any, document: Document, path: KeyPath) -> d
 def _convert_tuple(arguments: Any, value: Any, document: Document, path: KeyPath) -> tuple[Any, ...]:
     variable = len(arguments) == 2 and arguments[1] is Ellipsis
     if not isinstance(value, list) or not value or not (variable or len(value) == len(arguments)):
-        wanted = "a list" if variable else f"a list of {len(arguments)}"
+        wanted = "a list of one or more" if variable else f"a list of {len(arguments)}"
         raise _refuse(document, path, f"expected {wanted}, got {_show(value)}")
     return tuple(_convert(arguments[0], item, document, path) for item in value)

@@ -48,6 +48,8 @@ def _decoded(data: bytes, rate: int, at: str) -> np.ndarray:
             samples = _samples(sound)
     except soundfile.LibsndfileError as error:
         raise UserError(f"{at}: truncated, or no WAV, FLAC or SPHERE audio ({_reason(error)})") from None
+    except MemoryError:
+        raise UserError(f"{at}: damaged, its header promises more samples than there is memory for") from None
     if found != rate:
         raise UserError(f"{at}: {found} Hz, expected {rate} Hz")
     if channels != 1:

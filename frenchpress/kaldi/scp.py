@@ -51,6 +51,8 @@ def resolve(entry: str, near: Path) -> Path:
     parents (nearest first), or to the current directory. UserError when it is in none of them.
     """
     path = Path(entry)
+    if any(len(part) > 255 for part in path.parts):
+        raise UserError(f"{entry[:60]!r}...: no such file; is it a command that lacks the | at its end?")
     if path.is_absolute():
         if path.exists():
             return path

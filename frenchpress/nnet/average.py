@@ -8,16 +8,21 @@ from typing import Any
 import torch
 from torch import nn
 
+from frenchpress.compress import ActQuantizer
+
 
 class AveragedModel:
     """Exponential average of all that `model` has learnt (Polyak & Juditsky 1992; Tarvainen & Valpola 2017, eq. 1).
 
-    `model` in here is the average: weights, batch-norm statistics, step sizes and ranges. `decay`: what the average
+    `model` in here is the average: weights, batch-norm statistics, step sizes and ranges that are learned; what an
+    activation quantizer counts or finds, masks and counters are as they are now. `decay`: what the average
     keeps at each step; in the first steps less, so that the start is forgotten: min(decay, (1 + n) / (10 + n)).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model, self.decay, self.steps = copy.deepcopy(model), decay, 0
+        quantizers = [(name, m) for name, m in model.named_modules() if isinstance(m, ActQuantizer)]
+        self._found = {f"{name}.{key}" for name, quantizer in quantizers for key, _ in quantizer.named_buffers()}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs."""
@@ -33,8 +38,9 @@ class AveragedModel:
         """Take in the model as it is after a step."""
         self.steps += 1
         weight = 1.0 - min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for mean, new in zip(self.model.state_dict().values(), model.state_dict().values()):
-            if mean.is_floating_point():
-                mean.lerp_(new, weight)
-            elif mean.numel() == 1 or mean.dtype == torch.bool:  # counters and masks
-                mean.copy_(new)
+        news = model.state_dict()
+        for name, mean in self.model.state_dict().items():
+            if mean.is_floating_point() and name not in self._found:
+                mean.lerp_(news[name], weight)
+            else:
+                mean.copy_(news[name])

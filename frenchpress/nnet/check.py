@@ -66,6 +66,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="with --exp: seeds that each is trained with")
     parser.add_argument("config", nargs="+", type=Path, help="conf/x.cfg")
     arguments = parser.parse_args()
+    for option in ("feat_dim", "pdfs", "phones"):
+        if getattr(arguments, option) < 1:
+            raise UserError(f"--{option.replace('_', '-')} is {getattr(arguments, option)}, expected at least 1")
     sizes = Sizes(arguments.feat_dim, arguments.pdfs, arguments.phones)
     for path in arguments.config:
         print(check_line(path, sizes))

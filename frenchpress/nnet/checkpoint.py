@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import yaml
 
-from frenchpress.common import UserError, atomic_path, is_done, read_lines
+from frenchpress.common import UserError, atomic_path, is_done, read_lines, read_yaml
 from frenchpress.config import Config, config_differences, config_to_dict, config_to_yaml
 
 CHECKPOINT, BEST, CONFIG, SUMMARY = "checkpoint.pt", "best.pt", "config.yaml", "train.yaml"
@@ -60,8 +60,7 @@ def begin(out: Path, config: Config, task_digest: str, given: Mapping[str, str])
     """
     header = "".join(f"# {what} {whole}\n" for what, whole in {"task": task_digest, **given}.items())
     if (out / CONFIG).exists():
-        begun = (out / CONFIG).read_text()
-        values = yaml.safe_load(begun)
+        begun, values = (out / CONFIG).read_text(), read_yaml(out / CONFIG)
         values.pop("decode", None)
         for key, then, now in config_differences(values, training_config(config)):
             raise UserError(

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
-from frenchpress.common import UserError, digest, locked_dir, run_main
+from frenchpress.common import UserError, digest, locked_dir, read_yaml, run_main
 from frenchpress.config import Config, DecodeConfig, config_from_dict
 from frenchpress.decode.search import Decoder, decode_grid
 from frenchpress.nnet.checkpoint import CONFIG, EPOCHS
@@ -139,7 +138,7 @@ def _config(directory: Path) -> Config:
     path = directory / CONFIG
     if not path.is_file() or not (directory / FINAL).is_file():
         raise UserError(f"{directory}: no trained model; stage 4 of run.sh makes it")
-    return config_from_dict(yaml.safe_load(path.read_text("utf-8")), str(path))
+    return config_from_dict(read_yaml(path), str(path))
 
 
 def main() -> None:

@@ -144,8 +144,9 @@ def load_model(directory: Path | str, device: torch.device | str = "cpu") -> Aco
     saved = read_weights(path, device)
     try:
         config = config_from_dict(saved["config"], str(path))
-        model = AcousticModel(config, Sizes(**saved["sizes"]))
+        with blaming(path):
+            model = AcousticModel(config, Sizes(**saved["sizes"]))
         model.load_state_dict(saved["model"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"{path}: not a model of this program ({str(error).splitlines()[0]})") from None
     return model.to(device).eval()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from frenchpress.common import UserError, digest, read_lines
+from frenchpress.common import UserError, digest, read_yaml
 
 GMM_ORDER = ("mono", "tri1", "tri2", "tri3")
 _SIZES = (
@@ -109,7 +108,7 @@ def read_experiment(place: Path) -> System:
         state,
         re.sub(r"_seed\d+$", "", place.name),
         seed if isinstance(seed, int) else None,
-        json.dumps(config, sort_keys=True),
+        json.dumps(config, sort_keys=True, default=str),
         {key: sizes[key] for key in _SIZES if key in sizes} | _parts(matrices),
         {key: training[key] for key in ("seconds", "epochs", "frames_per_second") if key in training},
         tuple(sorted({m.get("index_code") or "hcgs" for m in matrices if m.get("index_bits")})),
@@ -124,7 +123,9 @@ def _parts(matrices: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _by_epoch(place: Path) -> dict[int, float]:
-    found = {int(p.parts[-3]): _measured(p) for p in place.glob("epochs/[0-9]*/decode_dev/stats.yaml")}
+    found = {
+        int(p.parts[-3]): _measured(p) for p in place.glob("epochs/*/decode_dev/stats.yaml") if p.parts[-3].isdecimal()
+    }
     return {epoch: found[epoch].per for epoch in sorted(found)}
 
 
@@ -134,7 +135,10 @@ def _state(place: Path, decoded: bool) -> str:
     if not decoded:
         return "not decoded yet"
     stamp = place / "decode_test/.done"
-    model = json.loads(stamp.read_text()).get("model") if stamp.is_file() else None
+    try:
+        model = json.loads(stamp.read_text()).get("model") if stamp.is_file() else None
+    except (ValueError, AttributeError):
+        raise UserError(f"{stamp}: damaged; remove it and decode again (stage 5)") from None
     return "" if model in (None, digest(place / "final.pt")) else "trained anew since it was decoded"
 
 
@@ -143,29 +147,29 @@ def _measured(path: Path) -> Measured | None:
         return None
     stats = read_yaml(path)
     try:
-        low, high = stats["interval"]
         oracle = stats["oracle"]["per"] if stats.get("oracle") else None
-        return Measured(stats["per"], (low, high), stats["utterances"], stats["phones"], oracle)
+        return measured({**{key: stats[key] for key in ("per", "interval", "utterances", "phones")}, "oracle": oracle})
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path}: not statistics of a decoding; decode again (stage 5)") from None
+
+
+def measured(values: Mapping[str, Any]) -> Measured:
+    """The fields of `Measured` as read from a file; KeyError, TypeError or ValueError where they are not numbers."""
+    found = Measured(**{**values, "interval": tuple(values["interval"])})
+    numbers = [found.per, *found.interval, found.utterances, found.phones, 0 if found.oracle is None else found.oracle]
+    if len(found.interval) != 2 or not all(_is_number(x) for x in numbers):
+        raise ValueError("expected numbers")
+    return found
 
 
 def _values(path: Path) -> dict[str, Any]:
     """Numbers of a YAML file, and what is said of single matrices; nothing where there is no file."""
     values = read_yaml(path) if path.is_file() else {}
+    matrices = values.get("matrices", [])
+    if not isinstance(matrices, list) or not all(isinstance(m, dict) for m in matrices):
+        raise UserError(f"{path}: matrices: expected a list of what is said of each; train again (stage 4)")
     return {key: value for key, value in values.items() if _is_number(value) or key == "matrices"}
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file of `key: value` lines; UserError for anything else."""
-    try:
-        values = yaml.safe_load("\n".join(read_lines(path)))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected YAML lines 'key: value'")
-    return values
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -7,17 +7,16 @@ recorded is not trained again, save where a run still to be made starts or learn
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from frenchpress.common import UserError, digest, write_if_changed
+from frenchpress.common import UserError, digest, read_yaml, write_if_changed
 from frenchpress.nnet.checkpoint import CONFIG, read_header
 from frenchpress.nnet.model import FINAL
-from frenchpress.report.collect import Measured, System, read_yaml
+from frenchpress.report.collect import System, measured
 
 RUNS = "runs"
 _KEYS = {"lineage", "task", "model", "device", "config", "system"}
@@ -57,7 +56,7 @@ def read_record(path: Path) -> Record:
             raise ValueError(f"keys are {', '.join(map(str, values))}, expected {', '.join(sorted(_KEYS))}")
         said = dict(values["system"])
         for split in ("dev", "test"):
-            said[split] = _measured(said[split])
+            said[split] = measured(said[split])
         said["codes"] = tuple(said["codes"])
         return Record(**{**values, "system": System(**said)})
     except (KeyError, TypeError, ValueError) as error:
@@ -68,8 +67,3 @@ def is_record_of(path: Path, lineage: str) -> bool:
     """Is `path` the record of a run of this lineage? UserError if it says so and is damaged."""
     # Studies have many records, and YAML is slow to read.
     return path.is_file() and f"lineage: {lineage}\n" in path.read_text("utf-8") and bool(read_record(path))
-
-
-def _measured(values: Mapping[str, Any]) -> Measured:
-    low, high = values["interval"]
-    return Measured(**{**values, "interval": (float(low), float(high))})

@@ -14,7 +14,7 @@ from typing import Any
 from frenchpress.common import UserError, nearest
 from frenchpress.config import Config, config_to_dict, load_config
 from frenchpress.config.document import Document, parse_override, read_one
-from frenchpress.config.schema import ranged
+from frenchpress.config.schema import LARGEST_SEED, ranged
 from frenchpress.config.typed import fill
 from frenchpress.nnet.given import given_names
 from frenchpress.report.grid import choices, put
@@ -44,7 +44,7 @@ class Entry:
     overrides: dict[str, Any] = field(default_factory=dict)
     grid: dict[str, Any] = field(default_factory=dict)
     group: str | None = None
-    seeds: tuple[int, ...] | None = ranged(None, low=0)
+    seeds: tuple[int, ...] | None = ranged(None, low=0, high=LARGEST_SEED)
     baseline: str | None = None
     published: Published | None = None
     note: str = ""
@@ -57,7 +57,7 @@ class Variant:
     of: tuple[str, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
     group: str | None = None
-    seeds: tuple[int, ...] | None = ranged(None, low=0)
+    seeds: tuple[int, ...] | None = ranged(None, low=0, high=LARGEST_SEED)
     baseline: str | None = None
     note: str = ""
 
@@ -68,7 +68,7 @@ class StudyFile:
 
     title: str = ""
     asks: str = ""
-    seeds: tuple[int, ...] = ranged((2234,), low=0)
+    seeds: tuple[int, ...] = ranged((2234,), low=0, high=LARGEST_SEED)
     base: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     baseline: str | None = None
@@ -144,17 +144,24 @@ class Study:
             name: first.setdefault(json.dumps(config_to_dict(config)), name) for name, config in self.configs().items()
         }
 
-    def lineage(self, config: Config, task: str) -> str:
+    def lineage(self, config: Config, task: str, overrides: Sequence[str] = (), below: tuple[str, ...] = ()) -> str:
         """What tells a run of `config`, which has its seed, on the task of digest `task` from others.
 
-        A digest of both and of the lineages of the experiments of this study that it starts or learns from: the same on
-        every machine, which the digest of a trained model is not.
+        A digest of both and of the lineages of the experiments of this study that it starts or learns from, `overrides`
+        laid over each: the same on every machine, which the digest of a trained model is not. `below`: the runs that
+        led here. UserError where a run comes round to itself.
         """
         parents = {}
         for key, name in given_names(config).items():
-            other, colon, _ = name.partition("-seed{seed}")
-            if colon and other in self.experiments:
-                parents[key] = self.lineage(replace(self.experiments[other].config(), seed=config.seed), task)
+            run = name.replace("{seed}", str(config.seed))
+            other, _, seed = run.rpartition("-seed")
+            if other not in self.experiments or not seed.isdecimal():
+                continue
+            if run in below:
+                circle = " -> ".join([*below[below.index(run) :], run])
+                raise UserError(f"{self.experiments[other].place}: {key}: circular: {circle}")
+            parent = replace(self.experiments[other].config(overrides), seed=int(seed))
+            parents[key] = self.lineage(parent, task, overrides, (*below, run))
         content = json.dumps([config_to_dict(config), task, parents], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import yaml
-
-from frenchpress.common import UserError, atomic_dir, is_done, read_lines, write_if_changed
+from frenchpress.common import UserError, atomic_dir, is_done, read_yaml, write_if_changed
 from frenchpress.config import Config, config_to_dict
 from frenchpress.nnet.checkpoint import CHECKPOINT, CONFIG, POSTERIORS, stamp
 from frenchpress.nnet.given import given_digests
@@ -22,9 +20,9 @@ def finished(place: Path, config: Config, task: str) -> bool:
     try:
         if not is_done(place, stamp(config, task, given_digests(config, place))):
             return False
-        begun = yaml.safe_load("\n".join(read_lines(place / CONFIG)))
+        begun = read_yaml(place / CONFIG)
         return not read_experiment(place).state and begun.get("decode") == config_to_dict(config)["decode"]
-    except (UserError, yaml.YAMLError):  # a damaged or missing file is for the run itself to complain of
+    except UserError:  # a damaged or missing file is for the run itself to complain of
         return False
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from frenchpress.common import UserError, digest, nearest, run_main, write_if_changed
 from frenchpress.config import Config, config_to_yaml
 from frenchpress.nnet.check import build_model
-from frenchpress.nnet.given import given_names, given_places
-from frenchpress.nnet.model import FINAL, Sizes
+from frenchpress.nnet.given import given_names, given_places, is_trained
+from frenchpress.nnet.model import Sizes
 from frenchpress.nnet.task import Task
 from frenchpress.report.records import RUNS, is_record_of, record_path
 from frenchpress.report.study import Study, load_study
@@ -34,16 +34,17 @@ def planned(study: Study, only: Sequence[str], seeds: Sequence[int]) -> list[tup
 
 
 def look_up(
-    study: Study, runs: Mapping[str, Config], needs: Mapping[str, Sequence[str]], exp: Path, results: Path, task: str
+    study: Study, runs: Mapping[str, Config], exp: Path, results: Path, task: str, overrides: Sequence[str]
 ) -> tuple[set[str], set[str]]:
     """Those of `runs` that are finished in `exp`, and those that are not but have a record in `results`.
 
-    What another study has is taken over, with its model if what it needs is trained here too, else its record.
+    `overrides` are those that the configurations of `runs` have over the study's. What another study has is taken over,
+    with its model if what it needs is trained here too, else its record.
     """
     done, known, recipes = set[str](), set[str](), study.path.parent.resolve().parent
     for run, config in runs.items():
-        place, record, lineage = exp / run, record_path(results, run), study.lineage(config, task)
-        ready = all((given / FINAL).is_file() for given in given_places(config, place).values())
+        place, record, lineage = exp / run, record_path(results, run), study.lineage(config, task, overrides)
+        ready = all(is_trained(given) for given in given_places(config, place).values())
         if finished(place, config, task):
             done.add(run)
         elif ready and not place.exists() and (twin := borrow_run(place, config, task)):
@@ -78,24 +79,27 @@ def check_models(study: Study, configs: dict[str, Config], sizes: Sizes) -> None
 
 
 def check_given(study: Study, plan: Sequence[tuple[str, int]], configs: dict[str, Config], exp: Path) -> None:
-    """UserError for a run of `plan` that starts or learns from an experiment that is not trained, and not before it."""
-    shared, before = study.runs(), set[tuple[str, int]]()
+    """UserError for a run of `plan` that starts or learns from a model that is not trained, and not before it."""
+    shared, before = study.runs(), set[Path]()
     for name, seed in plan:
-        for key, given in given_names(configs[name]).items():
-            where = f"{study.experiments[name].place}: experiment {name}: {key}: {given}"
-            other, colon, _ = given.partition("-seed{seed}")
-            if not colon:
-                continue
-            if other not in shared:
-                raise UserError(f"{where}: no experiment {other}{nearest(other, shared)}")
-            if shared[other] != other:
-                raise UserError(f"{where}: has the configuration of {shared[other]}, whose runs are its; name that one")
-            if (other, seed) not in before and not (exp / f"{other}-seed{seed}" / FINAL).is_file():
+        config, out = replace(configs[name], seed=seed), exp / f"{name}-seed{seed}"
+        said = given_names(config)
+        for key, place in given_places(config, out).items():
+            where = f"{study.experiments[name].place}: experiment {name}: {key}: {said[key]}"
+            other, _, number = place.name.rpartition("-seed")
+            if place.parent == exp and number.isdecimal():
+                if other not in shared:
+                    raise UserError(f"{where}: no experiment {other}{nearest(other, shared)}")
+                if shared[other] != other:
+                    raise UserError(
+                        f"{where}: has the configuration of {shared[other]}, whose runs are its; name that one"
+                    )
+            if place not in before and not is_trained(place):
                 raise UserError(
-                    f"{where}: {other}-seed{seed} is not trained, nor is it to be before this; name it in --only too, "
-                    "and let it have this seed"
+                    f"{where}: {place} is not trained, nor is it to be before this; an experiment of the study is "
+                    "<name>-seed{seed}, and must be in --only too and have this seed"
                 )
-        before.add((name, seed))
+        before.add(out)
 
 
 def check_results(recipe: Path, task: str, exp: Path) -> None:
@@ -140,7 +144,7 @@ def main() -> None:
     runs = {f"{name}-seed{seed}": replace(configs[name], seed=seed) for name, seed in plan}
     places = {run: given_places(config, args.exp / run).values() for run, config in runs.items()}
     needs = {run: [p.name for p in given if p.parent == args.exp] for run, given in places.items()}
-    done, known = look_up(study, runs, needs, args.exp, args.results or args.recipe, identity)
+    done, known = look_up(study, runs, args.exp, args.results or args.recipe, identity, args.set)
     left = to_make(list(runs), done, known, needs)
     check_given(study, [(name, seed) for name, seed in plan if f"{name}-seed{seed}" in left], configs, args.exp)
     todo = {name: configs[name] for name, seed in plan if f"{name}-seed{seed}" in left}

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from frenchpress.common import UserError, read_lines
+from frenchpress.common import UserError, read_lines, read_yaml
 from frenchpress.config import Config, config_differences, config_to_dict
 from frenchpress.nnet.checkpoint import read_header
 from frenchpress.nnet.given import given_names
-from frenchpress.report.collect import System, read_experiment, read_yaml
+from frenchpress.report.collect import System, read_experiment
 from frenchpress.report.records import RUNS, read_record, record_path
 from frenchpress.report.study import Experiment, Study
 
@@ -118,7 +118,7 @@ def read_runs(study: Study, exp: Path, recorded: Path | None = None) -> dict[str
 
     A run without a result in `exp` is as its record in `recorded` (the study's directory) says, if that is one of the
     study as it is now, or nothing was begun. What starts or learns from a run that departs from the study departs in
-    the same way.
+    the same way; a record knows by itself what it came from.
     """
     recorded = recorded or study.path.parent
     shared, configs = study.runs(), study.configs()
@@ -135,8 +135,9 @@ def read_runs(study: Study, exp: Path, recorded: Path | None = None) -> dict[str
             record = record_path(recorded, f"{run.name}-seed{seed}")
             if run.problem and record.is_file():
                 run = _from_record(record, run, replace(configs[name], seed=seed), study)
-            theirs = [line for other in given for line in settings.get(other.replace("{seed}", str(seed)), ())]
-            run = replace(run, settings=tuple(sorted({*run.settings, *theirs})))
+            if not run.recorded:
+                theirs = [line for other in given for line in settings.get(other.replace("{seed}", str(seed)), ())]
+                run = replace(run, settings=tuple(sorted({*run.settings, *theirs})))
             result[name].append(run)
             settings[f"{run.name}-seed{seed}"] = run.settings
     return result

@@ -69,7 +69,8 @@ def experiment_table(experiments: Sequence[System]) -> list[str]:
     for _, group in groupby(experiments, key=_alike):
         runs = list(group)
         rows += [_run_cells(run) for run in runs]
-        decoded = [run for run in runs if run.dev and run.test]
+        # A seed counts once, trained under two names as it may be.
+        decoded = list({run.seed: run for run in runs if run.dev and run.test}.values())
         if len(decoded) > 1:
             rows.append(_mean_cells(decoded))
     return markdown(head, rows)

@@ -135,6 +135,18 @@ def test_dynamic_masks_move_at_constant_density_and_balance(shape, block, grow):
     assert torch.equal(after, method.step(mask, score, growth, 1.0, seeded(3)))
 
 
+@pytest.mark.parametrize(("shape", "block", "keep"), [((512, 440), 32, "1/16"), ((512, 440), 128, "1/4")])
+def test_a_row_that_drew_the_narrow_block_does_not_keep_others_from_moving(shape, block, keep):
+    said = {"method": "dynamic", "block": block, "keep": keep, "drop": 0.6, "start_epoch": 0, "end_epoch": 2}
+    method = read_plan(said, MASKS).method
+    for seed in range(20):
+        mask = method.make(shape, seeded(seed))
+        after = method.step(mask, torch.rand(shape, generator=seeded(1)), torch.rand(shape), 1.0, None)
+        stays = mask[:, shape[1] // block * block :].any(1)
+        assert torch.equal(after.sum(1), mask.sum(1))
+        assert torch.equal((after != mask).any(1), ~stays)
+
+
 def test_dynamic_drops_the_smallest_and_grows_where_the_gradient_is_largest():
     said = {"method": "dynamic", "block": 1, "keep": "1/2", "drop": 0.5, "start_epoch": 0, "end_epoch": 1}
     mask = torch.tensor([[True, True, False, False]])
@@ -251,6 +263,10 @@ def test_gradual_densities_follow_the_cube(method):
             "0.3 of the 1 in 7",
         ),
         ({"method": "dynamic", "block": 8, "keep": 1, "start_epoch": 0, "end_epoch": 1}, "drop: 0.3 of the 7 in 7"),
+        (
+            {"method": "dynamic", "block": 32, "keep": 0.5, "drop": 0.5, "start_epoch": 0, "end_epoch": 1},
+            "drop: 0.5 of the 1 in 2 blocks",
+        ),
         ({"method": ["dynamic"], "block": 8}, r"mask.method: unknown \['dynamic'\]"),
         ({"method": "dynamic", "block": 8, "keep": 0.5, "grow": "x", "start_epoch": 0, "end_epoch": 1}, "known: grad"),
     ],

@@ -188,9 +188,12 @@ def test_what_cannot_be_is_one_clear_line(said, words):
         (np.array([[[1, 0]], [[1, 0]]]), "there twice"),
         (np.array([{"a": 1}], dtype=object), "not a .npy file"),
         (b"nothing of the kind", "not a .npy file"),
+        (b"PK\x03\x04 and no archive", "not a .npy file"),
+        (np.zeros((1, 2, 2), dtype="m8[s]"), "other values than 0 and 1"),
+        (np.ones((1, 2, 2), dtype=complex), "other values than 0 and 1"),
         (np.ones((1, 2, 99)), "2 x 99 is larger than the matrix of 64 x 50"),
     ],
-    ids=range(9),
+    ids=range(12),
 )
 def test_a_file_that_is_none(tmp_path, content, words):
     path = tmp_path / "x.npy"

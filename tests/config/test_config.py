@@ -79,6 +79,11 @@ def test_a_default_that_is_left_no_layer_is_refused_after_the_patterns(tmp_path)
     write_cfg(tmp_path, "compress: {'lstm*': {weight_bits: 8}, 'head_*': {weight_bits: 4}}\n", "a.cfg")
     with pytest.raises(UserError, match=r"x\.cfg:2: compress\.default: lstm\* and head_\* leave no layer to it"):
         load_config(write_cfg(tmp_path, "base: a.cfg\ncompress: {default: {weight_bits: 6}}\n"))
+    write_cfg(tmp_path, "compress: {default: {weight_bits: 2}, 'lstm*': {weight_bits: 8}}\n", "c.cfg")
+    write_cfg(tmp_path, "base: c.cfg\ncompress: {'head_*': {weight_bits: 4}}\n", "d.cfg")
+    load_config(tmp_path / "d.cfg")
+    with pytest.raises(UserError, match=r"x\.cfg:2: compress\.default: lstm\* and head_\* leave no layer to it"):
+        load_config(write_cfg(tmp_path, "base: d.cfg\ncompress: {default: {weight_bits: 6}}\n"))
     # In a base it is what was there before.
     write_cfg(tmp_path, "compress: {default: {weight_bits: 6}}\n", "b.cfg")
     load_config(write_cfg(tmp_path, "base: b.cfg\ncompress: {'lstm*': {weight_bits: 8}, 'head_*': {weight_bits: 4}}"))
@@ -190,6 +195,20 @@ BAD = {
         "compress:\n  lstm1:\n    mask:\n      method: hcgs\n      blocks: [4]\n      keep: [5/4]",
         [":6: compress.lstm1.mask.keep: 5/4 is out of range"],
     ),
+    "a method that is called as its key is": (
+        "compress:\n  lstm1:\n    mask:\n      method: block\n      block: 4\n      keep: 2",
+        [":6: compress.lstm1.mask.keep: 2 is out of range"],
+    ),
+    "pieces longer than the longest": (
+        "train: {sequence_length: {start: 2000}}",
+        [":1: train.sequence_length.start: 2000 is above max: 1000"],
+    ),
+    "misspelt where no layer looks": (
+        "compress: {'lstm*': {quantizer: unifrom}, lstm0: {weight_bits: 8}, lstm1: {weight_bits: 8}}",
+        ["compress.lstm*", "did you mean 'uniform'"],
+    ),
+    "a tag that does not fit": ("seed: !!int ''", [":1: seed: cannot read"]),
+    "more states than can be counted": ("decode: {max_active: 3000000000}", ["decode.max_active", "out of range"]),
     "block in a smaller one": (
         "compress:\n  lstm1:\n    hcgs:\n      blocks: [2, 4]",
         [":4: compress.lstm1.hcgs.blocks: 4 lies inside 2"],

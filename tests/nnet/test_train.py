@@ -17,6 +17,7 @@ from made_cfg import write_cfg
 from train_command import run, run_once
 
 from frenchpress.common import UserError, locked_dir, mark_done
+from frenchpress.compress import make_act_quantizer
 from frenchpress.nnet import train as module
 from frenchpress.nnet.average import AveragedModel
 from frenchpress.nnet.model import load_model
@@ -247,6 +248,18 @@ def test_the_average_is_what_it_says():
     torch.testing.assert_close(average.model[0].weight, mean)
     assert average.model[1].num_batches_tracked == 5
     assert not torch.equal(average.model[1].running_mean, model[1].running_mean)
+
+
+def test_a_calibration_that_goes_on_is_not_averaged():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(make_act_quantizer("fixed", 8, range="mse"))
+    average = AveragedModel(model, 0.5)
+    for size in (1.0, 3.0, 2.0):
+        model(size * torch.randn(50, 4))
+        average.update(model)
+    then, now = (m.state_dict() for m in (average.model, model))
+    assert int(now["0.seen"]) == 3 and int(now["0.histogram.counts"].sum()) == 600
+    assert all(torch.equal(then[key], now[key]) for key in now)
 
 
 def test_the_step_trains_with_overrides_and_says_what_is_missing(config, made_task, tmp_path):

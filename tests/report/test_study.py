@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STUDIES = [
     ("published_points", 36, 34),
     ("bits", 50, 50),
-    ("how_to_get_16x", 24, 24),
+    ("how_to_get_16x", 28, 28),
     ("prune_pattern_retrain", 19, 19),
     ("when_to_prune", 11, 11),
 ]
@@ -164,16 +164,22 @@ def test_an_experiment_that_does_not_train_is_given_no_epochs(recipe):
     ("old", "new", "only", "said"),
     [
         ("", "", "float pruned taught", None),
-        ("", "", "pruned", "pruned: train.init: .*: float-seed1 is not trained, nor is it to be before this"),
+        ("", "", "pruned", r"pruned: train.init: \S+: \S+/float-seed1 is not trained, nor is it to be"),
         ('teacher: "float', 'teacher: "flaot', "", r"distill.teacher: .*: no experiment flaot; did you mean float"),
         ('teacher: "float', 'teacher: "again', "", "has the configuration of float, whose runs are its; name that one"),
         ('teacher: "float', 'teacher: "taught', "", "taught-seed1 is not trained"),
-        ('"float-seed{seed}", epochs', '"../elsewhere/x", epochs', "pruned", None),
+        ('"float-seed{seed}", epochs', '"float-seed{sed}", epochs', "", r"float-seed\{sed\} is not trained"),
+        ('"float-seed{seed}", epochs', '"float-seed7", epochs', "", r"float-seed7 is not trained"),
+        ('"float-seed{seed}", epochs', '"../elsewhere/x", epochs', "pruned", r"elsewhere/x is not trained"),
+        ('"float-seed{seed}", epochs', '"../there/x-seed{seed}", epochs', "pruned", None),
     ],
 )  # fmt: skip
 def test_what_is_given_is_trained_before(recipe, tmp_path, old, new, only, said):
     study = load_study(recipe(GIVEN.replace(old, new)))
     plan, configs = planned(study, only.split(), []), study.configs()
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "there/x-seed1").mkdir(parents=True)
+    (tmp_path / "there/x-seed1/final.pt").touch()
     if said is None:
         check_given(study, plan, configs, tmp_path / "exp")
         return
@@ -213,6 +219,23 @@ def test_results_on_another_task_are_not_replaced_unasked(recipe):
     check_results(place, "abc", Path("exp/x"))
     with pytest.raises(UserError, match=r"float-seed1\.yaml: was made on another task.*--results exp/x .*--results \S"):
         check_results(place, "abd", Path("exp/x"))
+
+
+def test_what_is_given_with_other_settings_is_another_lineage(recipe):
+    study = load_study(recipe(GIVEN))
+    pruned = study.configs()["pruned"]
+    assert study.configs(["train.batch=2"])["pruned"] != pruned
+    lineages = [study.lineage(pruned, "task", overrides) for overrides in ([], ["train.batch=2"])]
+    assert lineages[0] != lineages[1]
+
+
+def test_a_run_that_comes_round_to_itself_is_refused(recipe):
+    text = GIVEN.replace('"float-seed{seed}", epochs', '"taught-seed{seed}", epochs').replace(
+        'teacher: "float', 'teacher: "pruned'
+    )
+    study = load_study(recipe(text))
+    with pytest.raises(UserError, match=r"study\.yaml:\d+: train.*: circular: (\w+)-seed0 -> \w+-seed0 -> \1-seed0"):
+        study.lineage(study.configs()["pruned"], "task")
 
 
 def test_no_study(tmp_path):

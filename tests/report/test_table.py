@@ -112,6 +112,12 @@ def test_seeds_are_taken_together(tmp_path, monkeypatch, capsys):
     assert mean[-1] == "1:02:05"
 
 
+def test_a_seed_trained_under_two_names_counts_once(tmp_path, monkeypatch, capsys):
+    for name, seed, per in (("w8a16", 2234, 24.0), ("w8a16_seed2234", 2234, 24.0), ("w8a16_seed1", 1, 25.0)):
+        experiment(tmp_path, name, per, seed)
+    assert row(run(tmp_path, monkeypatch, capsys), "**w8a16, mean ± s.d.**")[1:3] == ["2 seeds", "24.50 ± 0.71"]
+
+
 def test_runs_of_other_configurations_are_not_mixed(tmp_path, monkeypatch, capsys):
     experiment(tmp_path, "w8a16", 24.0, 1, train={"epochs": 8})
     experiment(tmp_path, "w8a16_seed2", 30.0, 2, train={"epochs": 2})
@@ -194,6 +200,34 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / "a/decode_dev/stats.yaml").unlink()
     with pytest.raises(UserError, match=r"a/size.yaml: not YAML"):
         collect(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("decode_dev/stats.yaml", "{per: abc, interval: [1, 2], utterances: 1, phones: 2}", "not statistics"),
+        ("decode_dev/stats.yaml", "{per: 20, interval: [a, 2], utterances: 1, phones: 2}", "not statistics"),
+        ("decode_dev/stats.yaml", "{per: .nan, interval: [1, 2], utterances: 1, phones: 2}", "not statistics"),
+        ("decode_dev/stats.yaml", "{per: 20, interval: 3, utterances: 1, phones: 2}", "not statistics"),
+        ("decode_test/.done", "{", "damaged; remove it"),
+        ("decode_test/.done", "[1]", "damaged; remove it"),
+        ("size.yaml", "matrices: 5", "matrices: expected a list"),
+        ("size.yaml", "matrices: [5]", "matrices: expected a list"),
+        ("config.yaml", "a: !!int ''", "not plain YAML"),
+        ("config.yaml", "{3: 4}", "expected YAML lines 'key: value'"),
+    ],
+)
+def test_what_cannot_be_is_one_line_with_the_file(tmp_path, name, text, said):
+    experiment(tmp_path, "a", 20.0)
+    (tmp_path / "a" / name).write_text(text)
+    with pytest.raises(UserError, match=f"a/{name}: {said}"):
+        collect(tmp_path)
+
+
+def test_a_time_that_is_no_number_is_not_known(tmp_path, monkeypatch, capsys):
+    experiment(tmp_path, "a", 20.0)
+    (tmp_path / "a/train.yaml").write_text("seconds: .nan\n")
+    assert row(run(tmp_path, monkeypatch, capsys), "a")[-1] == "-"
 
 
 @pytest.mark.parametrize("text", ["mono: 43\n", "mono: [43]\n", "mono: [43, x]\n", "- 3\n"])

@@ -12,9 +12,13 @@ from frenchpress.compress.quantizers import BitQuantizer, largest_integer, round
 class ActQuantizer(BitQuantizer):
     """Base of the activation quantizers: symmetric uniform grid over [-range, range], one scale per tensor.
 
+    Up to 24 bits, which is what float32 can tell apart.
+
     `limit`: the range when it is known (1.0 for LSTM outputs), else None. Inside a recurrence a tensor is there only
     when it is over, so `grid` says what can be said before, and `observe` is shown the tensor after it.
     """
+
+    takes = range(1, 25)
 
     def __init__(self, bits: int, limit: float | None = None, options: object = None) -> None:
         super().__init__(bits)

@@ -167,9 +167,11 @@ class DynamicMask(BlockMethod):
     def check(self, shape: tuple[int, int]) -> None:
         """The block must fit in, and of what a row keeps at least one block must move at first."""
         super().check(shape)
-        across = -(-shape[1] // self.block[1])
+        across, whole = -(-shape[1] // self.block[1]), shape[1] // self.block[1]
         kept = kept_of(across, self.keep)
-        if not self._moved(1.0, kept, across):
+        # A block at the edge, where columns do not divide, stays as drawn: a row has `ours` others, or one less.
+        movable = max(min(ours, whole - ours) for ours in (kept, kept - (across - whole)))
+        if not min(movable, self._moved(1.0, kept, across)):
             raise UserError(
                 f"drop: {self.drop:g} of the {kept} in {across} blocks that a row keeps moves none; "
                 "use smaller blocks, or a larger drop"
@@ -194,17 +196,19 @@ class DynamicMask(BlockMethod):
         whole[:, mask.shape[1] // self.block[1] :] = False
         ours, free = kept & whole, ~kept & whole
         moved = self._moved(share, int(kept[0].sum()), kept.shape[1])
-        moved = min(moved, int(ours.sum(1).min()), int(free.sum(1).min()))
-        if not moved:
+        # Of each row as many as it can, so that all keep their density.
+        moves = torch.arange(kept.shape[1]) < torch.minimum(ours.sum(1), free.sum(1)).clamp_(max=moved).unsqueeze(1)
+        if not moves.any():
             return mask
         weak = block_means(score, self.block).masked_fill(~ours, math.inf)
-        drop = torch.sort(weak, dim=1, stable=True).indices[:, :moved]
+        drop = torch.sort(weak, dim=1, stable=True).indices
         if self.grow == "random":
             strong = torch.rand(kept.shape, generator=generator)
         else:
             strong = block_means(growth, self.block)
-        grow = torch.sort(strong.masked_fill(~free, -1.0), dim=1, descending=True, stable=True).indices[:, :moved]
-        return spread(kept.scatter(1, drop, False).scatter(1, grow, True), self.block, tuple(mask.shape))
+        grow = torch.sort(strong.masked_fill(~free, -1.0), dim=1, descending=True, stable=True).indices
+        dropped, grown = (torch.zeros_like(kept).scatter(1, places, moves) for places in (drop, grow))
+        return spread(kept & ~dropped | grown, self.block, tuple(mask.shape))
 
     def _moved(self, share: float, kept: int, across: int) -> int:
         """How many of the `kept` of `across` blocks of a row move, `share` of `drop` being dropped."""

@@ -40,8 +40,9 @@ def read_patterns(path: str) -> tuple[Tensor, Block, int]:
         array = np.load(Path(path), allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"dictionary: {path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"dictionary: {path}: not a .npy file ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # numpy parses the header as Python, and a damaged one fails in many ways
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"dictionary: {path}: not a .npy file of numbers ({why})") from None
     if not isinstance(array, np.ndarray):
         raise UserError(f"dictionary: {path}: an archive of arrays; save one array with numpy.save")
     return _checked(array, f"dictionary: {path}")
@@ -69,7 +70,7 @@ def spell_patterns(patterns: Tensor, block: Block) -> list[str]:
 def _checked(array: NDArray[Any], where: str) -> tuple[Tensor, Block, int]:
     if array.ndim != 3 or 0 in array.shape:
         raise UserError(f"{where}: shape {list(array.shape)}; patterns are [n, height, width]")
-    if not np.isin(array, (0, 1)).all():
+    if array.dtype.kind not in "buif" or not np.isin(array, (0, 1)).all():
         raise UserError(f"{where}: holds other values than 0 and 1")
     patterns = array.reshape(len(array), -1).astype(np.bool_)
     counts = np.unique(patterns.sum(1))
