@@ -37,8 +37,8 @@ def make_act_quantizer(name: str, bits: int, limit: float | None = None, **optio
     _check_name(name)
     check_bits(bits, "act_bits")
     kind = ACT_QUANTIZERS[name]
-    if bits not in kind.takes:
-        raise UserError(f"act_bits: {bits}: act_quantizer {name} takes {bit_range(kind.takes)}")
+    if bits not in (*kind.takes, FLOAT_BITS):
+        raise UserError(f"act_bits: {bits}: act_quantizer {name} takes {bit_range(kind.takes)}, or 32 for float")
     return kind(bits, limit, read_method_options(kind.Options, options, f"act_options: {name}"))
 
 
