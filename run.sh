@@ -6,7 +6,7 @@
 #   ./run.sh --corpus timit --corpus-dir /data/TIMIT    LDC93S1 as it comes
 #   ./run.sh --corpus kaldi-data --corpus-dir DIR       Kaldi-style train/ dev/ test/
 #   ./run.sh --kaldi-s5 egs/timit/s5                    features, alignments and graph of an existing Kaldi experiment
-#   ./run.sh --recipe recipes/bits                      a study, on what stages 0 to 3 have prepared
+#   ./run.sh --recipe recipes/bits --results exp/bits   a study, on what stages 0 to 3 have prepared
 #
 # Stages: 0 data directories, validated   1 MFCC and CMVN   2 GMM: mono, tri1, tri2 (LDA+MLLT), tri3 (SAT)
 #         3 fMLLR features, alignments, graph   4 training, per .cfg   5 decoding and scoring   6 exp/RESULTS.md
@@ -35,7 +35,8 @@
 #   --only "A B*"       these of its experiments, names or patterns (all)
 #   --epochs N, --set "K=V K=V"   keys to override in all of its experiments; the table says so
 #   --jobs J            its experiments side by side (1); on one machine as many as cores, each with one thread
-#   --results DIR       where RESULTS.md, figures and records of runs are written (the study's directory)
+#   --results DIR       where RESULTS.md, figures and records of runs are written (the study's directory, if that has
+#                       no records of another task)
 set -euo pipefail
 
 stage=0
