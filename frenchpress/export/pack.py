@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
-from frenchpress.common import UserError, blaming, run_main
+from frenchpress.common import UserError, blaming, read_yaml, run_main
 from frenchpress.compress import PressedWeight
 from frenchpress.compress.activations import ActQuantizer
 from frenchpress.export.front import copy_graph, find_system, make_front
@@ -171,7 +170,12 @@ def pack_experiment(directory: Path, task: Task, origin: tuple[Path, Path] | Non
 def _chosen_weight(directory: Path) -> dict[str, float]:
     """The LM weight that stage 5 chose on dev, if it has run."""
     stats = directory / "decode_dev/stats.yaml"
-    return {"lm_weight": float(yaml.safe_load(stats.read_text("utf-8"))["lm_weight"])} if stats.exists() else {}
+    if not stats.exists():
+        return {}
+    weight = read_yaml(stats).get("lm_weight")
+    if not isinstance(weight, (int, float)):
+        raise UserError(f"{stats}: no lm_weight; decode again (stage 5)")
+    return {"lm_weight": float(weight)}
 
 
 def _origin(task: Task, system: Path | None, train: Path | None) -> tuple[Path, Path] | None:

@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from frenchpress.common import UserError, read_lines, run_main
+from frenchpress.common import UserError, read_yaml, run_main
 from frenchpress.kaldi.io import MatrixReader, read_int_vectors
 from frenchpress.kaldi.scp import read_table
 from frenchpress.nnet.task_build import build
@@ -152,11 +151,8 @@ class Task:
 
 def _values(path: Path, wanted: tuple[str, ...]) -> dict[str, Any]:
     """A YAML file with at least the keys `wanted`."""
-    try:
-        values = yaml.safe_load("\n".join(read_lines(path)))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
-    missing = [name for name in wanted if not isinstance(values, dict) or name not in values]
+    values = read_yaml(path)
+    missing = [name for name in wanted if name not in values]
     if missing:
         raise UserError(f"{path}: no {missing[0]}; make it again")
     return values

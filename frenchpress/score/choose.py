@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from frenchpress.common import UserError, atomic_dir, atomic_path, is_done, locked_dir, mark_done, read_lines
+from frenchpress.common import UserError, atomic_dir, atomic_path, is_done, locked_dir, mark_done, read_lines, read_yaml
 from frenchpress.score.breakdown import per_phone, per_speaker
 from frenchpress.score.scoring import Scored, Scoring
 from frenchpress.score.transcripts import Transcripts, read_transcripts, write_transcripts
@@ -104,7 +104,7 @@ def evaluate_dev(
 
 def _finished(directory: Path, key: dict[str, Any]) -> dict[str, Any] | None:
     """The statistics of a decode directory that is done for this key."""
-    return yaml.safe_load((directory / "stats.yaml").read_text("utf-8")) if is_done(directory, key) else None
+    return read_yaml(directory / "stats.yaml") if is_done(directory, key) else None
 
 
 def choose(scoring: Scoring, split: Split, hyps: HypsByWeights) -> tuple[Weights, dict[Weights, Scored]]:

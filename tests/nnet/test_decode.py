@@ -136,7 +136,7 @@ def test_the_task_is_the_one_that_training_noted(task, tmp_path, monkeypatch, ca
     for noted, message in (
         ("task: nowhere\n", "train.yaml: task: nowhere: no finished task .*, or give --task DIR"),
         ("seed: 1\n", "train.yaml: no task; make it again"),
-        ("- 1\n", "train.yaml: no task; make it again"),
+        ("- 1\n", "train.yaml: expected YAML lines"),
     ):
         (out / "train.yaml").write_text(noted)
         with pytest.raises(UserError, match=message):
