@@ -2,7 +2,7 @@
 
 from frenchpress.compress.activations import ActQuantizer, act_quantizer_of, make_act_quantizer, refuse_unused_act
 from frenchpress.compress.masks import gate_mask, hcgs_mask
-from frenchpress.compress.options import HcgsOptions, LayerPress, MatrixPress, parse_fraction
+from frenchpress.compress.options import HcgsOptions, LayerPress, MatrixPress
 from frenchpress.compress.quantizers import BitQuantizer, Quantizer, make_quantizer, quantizer_of
 from frenchpress.compress.size import MatrixSize, size_report
 from frenchpress.compress.sparsity import self_contained
@@ -28,7 +28,6 @@ __all__ = [
     "learned_ranges",
     "make_act_quantizer",
     "make_quantizer",
-    "parse_fraction",
     "quantizer_of",
     "refuse_unused_act",
     "self_contained",

@@ -9,22 +9,9 @@ from fractions import Fraction
 from typing import Any, get_args, get_type_hints
 
 from frenchpress.common import UserError, blaming, unknown
+from frenchpress.common.typed import parse_fraction
 
 FLOAT_BITS = 32
-
-
-def parse_fraction(value: Fraction | float | int | str, what: str = "keep") -> Fraction:
-    """Read a kept fraction, `"4/16"`, `0.25`, `1` or a Fraction; UserError unless 0 < value <= 1."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        # A float is read as the decimal that it prints as: 0.1 is one tenth, not its nearest binary fraction.
-        fraction = Fraction(str(value)) if isinstance(value, float) else Fraction(value)
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-        raise UserError(f"{what}: {value!r} is not a fraction; write 4/16 or 0.25") from None
-    if not 0 < fraction <= 1:
-        raise UserError(f"{what}: {value} is out of range; it must be above 0 and at most 1")
-    return fraction
 
 
 def check_bits(bits: int, what: str) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 
 from frenchpress.common import UserError, did_you_mean
+from frenchpress.common.document import Document, parse_override, read_document
+from frenchpress.common.typed import blame, fill
 from frenchpress.compress import LayerPress, check_press, self_contained
-from frenchpress.config.document import Document, parse_override, read_document
 from frenchpress.config.schema import Config
-from frenchpress.config.typed import blame, fill
 
 HEADS = ("head_cd", "head_mono")
 DEFAULT = "default"

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from frenchpress.common import UserError
+from frenchpress.common.document import Document
+from frenchpress.common.typed import ranged
 from frenchpress.compress.options import LayerPress
-from frenchpress.config.document import Document
 
 LARGEST_SEED = 2**63 - 1
-
-
-def ranged(default: Any, low: float | None = None, high: float | None = None, above: float | None = None) -> Any:
-    """A dataclass field whose value (or each of its values) lies in [low, high], or above `above`."""
-    return field(default=default, metadata={"low": low, "high": high, "above": above})
 
 
 def rarely() -> Any:
@@ -158,18 +153,3 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     document: Document | None = field(default=None, init=False, compare=False, repr=False)
-
-
-def out_of_range(spec: dataclasses.Field[Any], value: Any) -> str | None:
-    """What is wrong and would be right where `value` (or one of its values) is out of range, else None."""
-    low, high, above = (spec.metadata.get(name) for name in ("low", "high", "above"))
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, (bool, str)) or not isinstance(number, (int, float)):
-            continue
-        # Written so that nan fails every comparison and is refused too.
-        good = (low is None or number >= low) and (high is None or number <= high)
-        if not (good and (above is None or number > above) and abs(number) != float("inf")):
-            bounds = (("at least", low), ("above", above), ("at most", high))
-            legal = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
-            return f"{number} is out of range; it must be {legal}"
-    return None

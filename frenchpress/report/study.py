@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from frenchpress.common import UserError, nearest
+from frenchpress.common.document import Document, parse_override, read_one
+from frenchpress.common.typed import fill, ranged
 from frenchpress.config import Config, config_to_dict, load_config
-from frenchpress.config.document import Document, parse_override, read_one
-from frenchpress.config.schema import LARGEST_SEED, ranged
-from frenchpress.config.typed import fill
+from frenchpress.config.schema import LARGEST_SEED
 from frenchpress.nnet.given import given_names
 from frenchpress.report.grid import choices, put
 

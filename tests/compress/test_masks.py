@@ -6,7 +6,8 @@ import torch
 from hcgs_index import hcgs_index_bits
 
 from frenchpress.common import UserError
-from frenchpress.compress import HcgsOptions, LayerPress, gate_mask, hcgs_mask, parse_fraction
+from frenchpress.common.typed import parse_fraction
+from frenchpress.compress import HcgsOptions, LayerPress, gate_mask, hcgs_mask
 from frenchpress.compress.masks import kept_of
 
 

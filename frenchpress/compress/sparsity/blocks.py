@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from frenchpress.common import UserError, unknown
+from frenchpress.common.typed import parse_fraction
 from frenchpress.compress.codes import Origin
 from frenchpress.compress.masks import Block, Choose, drawn, fill_hierarchy, kept_of, largest
-from frenchpress.compress.options import parse_fraction
 from frenchpress.compress.sparsity.base import BlockMethod, MaskMethod, block_means, check_block, read_block, spread
 
 _GROW = ("gradient", "random")

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from frenchpress.common import UserError
+from frenchpress.common.typed import parse_fraction
 from frenchpress.compress.codes import Origin
 from frenchpress.compress.masks import Block, kept_of
-from frenchpress.compress.options import parse_fraction
 from frenchpress.compress.sparsity.base import (
     OUTSIDE,
     BlockMethod,

@@ -1,4 +1,4 @@
-"""Turn a tree of plain values into the dataclasses of the schema, refusing what does not fit."""
+"""Turn a tree of plain values into the dataclasses of a schema, refusing what does not fit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import typing
 from fractions import Fraction
 from typing import Any, Literal
 
-from frenchpress.common import UserError, nearest
-from frenchpress.compress.options import parse_fraction
-from frenchpress.config.document import Document, KeyPath
-from frenchpress.config.schema import out_of_range
+from frenchpress.common.document import Document, KeyPath
+from frenchpress.common.errors import UserError, nearest
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+
+
+def ranged(default: Any, low: float | None = None, high: float | None = None, above: float | None = None) -> Any:
+    """A dataclass field whose value (or each of its values) lies in [low, high], or above `above`."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "above": above})
 
 
 def fill(kind: type, values: Any, document: Document, path: KeyPath = ()) -> Any:
@@ -140,3 +143,32 @@ def _convert_tuple(arguments: Any, value: Any, document: Document, path: KeyPath
         wanted = "a list of one or more" if variable else f"a list of {len(arguments)}"
         raise _refuse(document, path, f"expected {wanted}, got {_show(value)}")
     return tuple(_convert(arguments[0], item, document, path) for item in value)
+
+
+def out_of_range(spec: dataclasses.Field[Any], value: Any) -> str | None:
+    """What is wrong and would be right where `value` (or one of its values) is out of range, else None."""
+    low, high, above = (spec.metadata.get(name) for name in ("low", "high", "above"))
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, (bool, str)) or not isinstance(number, (int, float)):
+            continue
+        # Written so that nan fails every comparison and is refused too.
+        good = (low is None or number >= low) and (high is None or number <= high)
+        if not (good and (above is None or number > above) and abs(number) != float("inf")):
+            bounds = (("at least", low), ("above", above), ("at most", high))
+            legal = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
+            return f"{number} is out of range; it must be {legal}"
+    return None
+
+
+def parse_fraction(value: Fraction | float | int | str, what: str = "keep") -> Fraction:
+    """Read a kept fraction, `"4/16"`, `0.25`, `1` or a Fraction; UserError unless 0 < value <= 1."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        # A float is read as the decimal that it prints as: 0.1 is one tenth, not its nearest binary fraction.
+        fraction = Fraction(str(value)) if isinstance(value, float) else Fraction(value)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        raise UserError(f"{what}: {value!r} is not a fraction; write 4/16 or 0.25") from None
+    if not 0 < fraction <= 1:
+        raise UserError(f"{what}: {value} is out of range; it must be above 0 and at most 1")
+    return fraction

@@ -1,4 +1,4 @@
-"""Read a `.cfg` (YAML) and all that it extends into one tree that remembers where each value came from."""
+"""Read a YAML file and all that its `base:` extends into one tree that remembers where each value came from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from frenchpress.common import UserError, did_you_mean, read_lines
+from frenchpress.common.errors import UserError, did_you_mean
+from frenchpress.common.files import read_lines
 
 KeyPath = tuple[str, ...]
 
@@ -86,10 +87,10 @@ def _base_of(layer: Document, path: Path) -> Path | None:
         return None
     where = layer.origin(("base",))
     if not isinstance(base, str):
-        raise UserError(f"{where}: base: expected the name of a .cfg file, got {base!r}")
+        raise UserError(f"{where}: base: expected the name of a {path.suffix} file, got {base!r}")
     found = path.parent / base
     if not found.is_file():
-        near = did_you_mean(base, sorted(other.name for other in path.parent.glob("*.cfg")))
+        near = did_you_mean(base, sorted(other.name for other in path.parent.glob(f"*{path.suffix}")))
         raise UserError(f"{where}: base: no file {found}{near}")
     return found
 
