@@ -35,6 +35,7 @@ setup(
         "torch>=2.4,<3",
         "numpy>=1.26,<3",
         "pyyaml>=6,<7",
+        # Reads archives. Who cannot accept its licence installs the extra native-io and uninstalls it.
         "kaldiio>=2.18,<3",
         "kaldi-native-fbank>=1.20,<2",
         # These two carry the same OpenFst and must move together.
@@ -47,6 +48,7 @@ setup(
         # Builds of torch for CUDA bring it. Without a GPU its interpreter runs the kernels in the tests (285 MB).
         "gpu": ["triton>=3.5,<4"],
         "export": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2"],
+        "native-io": ["kaldi-native-io>=1.22,<2"],
         "synth": ["espeakng-loader>=0.2,<1"],
         "test": ["pytest>=8,<10", "ruff>=0.8,<1"],
         "parallel": ["pytest-xdist>=3.6,<4"],

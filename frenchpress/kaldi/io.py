@@ -1,4 +1,4 @@
-"""Archives of matrices and integer vectors (ark, scp, gz). The one module that knows kaldiio."""
+"""Archives of matrices and integer vectors (ark, scp, gz)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from kaldiio import matio
 
 from frenchpress.common import UserError, atomic_path, blaming
 from frenchpress.kaldi.binary import HEADER, BinaryWriter
 from frenchpress.kaldi.scp import open_entry, read_scp
+from frenchpress.kaldi.values import read_value
 
 _INT = np.dtype([("size", "i1"), ("value", "<i4")])
 
@@ -161,31 +161,22 @@ def _open(path: Path) -> BinaryIO:
 
 def _read_key(handle: BinaryIO, path: Path) -> str:
     try:
-        return (matio.read_token(handle) or "").strip()
+        key = bytearray()
+        while (byte := handle.read(1)) not in (b"", b" "):
+            key += byte
+        return key.decode().strip()
     except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
         raise UserError(f"{path}: cut short or not an archive ({error})") from None
 
 
 def _read_matrix(handle: BinaryIO, where: str) -> np.ndarray:
-    # kaldiio would also unpickle or decode audio on other headers; only numbers are let through to it.
-    start = handle.tell()
     try:
-        head = handle.read(3)
-        handle.seek(start)
-        if head[:2] == HEADER:
-            matrix, size = matio.read_matrix_or_vector(handle, return_size=True)
-            if head[2:] in (b"F", b"D") and handle.tell() - start < size:
-                raise ValueError("end of file inside a vector")
-        elif head[:1] in b" \n[" and head:
-            matrix = matio.read_ascii_mat(handle)
-        else:
-            raise ValueError("neither a binary nor a text matrix begins here")
-    except (ValueError, AssertionError, IndexError, EOFError, OSError, zlib.error) as error:
-        reason = str(error) or "file ends inside a matrix"
+        return read_value(handle)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a reader lets out on damaged bytes, a broken gzip among them
+        reason = " ".join(str(error).split()) or "file ends inside a matrix"
         raise UserError(f"{where}: archive is cut short or damaged ({reason})") from None
-    except Exception as error:  # struct.error and what else kaldiio lets out on damaged bytes
-        raise UserError(f"{where}: archive is cut short or damaged ({error})") from None
-    return matrix
 
 
 def _checked(matrix: np.ndarray, where: str) -> np.ndarray:

@@ -1,9 +1,11 @@
+import importlib.util
 import pickle
 
 import numpy as np
 import pytest
 
 from frenchpress.common import UserError
+from frenchpress.kaldi import values
 from frenchpress.kaldi.io import (
     MatrixReader,
     read_int_vectors,
@@ -13,6 +15,14 @@ from frenchpress.kaldi.io import (
     write_matrix,
     write_mats,
 )
+
+
+@pytest.fixture(autouse=True, params=["kaldiio", "kaldi_native_io"])
+def reader(request, monkeypatch):
+    """Everything here holds with either of the packages that read a value."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    monkeypatch.setattr(values, "READERS", {request.param: values.READERS[request.param]})
 
 
 def mats():
@@ -117,6 +127,52 @@ def test_archives_are_never_unpickled(tmp_path):
     (tmp_path / "a.ark").write_bytes(b"u PKL" + pickle.dumps([1.0]))
     with pytest.raises(UserError, match="neither a binary nor a text matrix"):
         list(read_mats(tmp_path / "a.ark"))
+
+
+@pytest.mark.parametrize("start", [b"dd of=HERE |", b"| dd of=HERE ", b"WAVE", b"RIFF", b"\0BXM \4", b"\0B\4\1\0\0\0"])
+def test_what_is_no_matrix_is_never_obeyed(tmp_path, monkeypatch, start):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.ark").write_bytes(b"u " + start + bytes(80))
+    with pytest.raises(UserError, match="a.ark: u: archive is cut short or damaged"):
+        list(read_mats(tmp_path / "a.ark"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ark"]
+
+
+@pytest.mark.parametrize("rows,columns", [(2**30, 2**30), (-3, 4), (5, 4)])
+def test_damaged_sizes_are_one_line(tmp_path, rows, columns):
+    sizes = b"".join(b"\4" + n.to_bytes(4, "little", signed=True) for n in (rows, columns))
+    (tmp_path / "a.ark").write_bytes(b"u \0BFM " + sizes + bytes(64))
+    with pytest.raises(UserError, match="a.ark: u"):
+        list(read_mats(tmp_path / "a.ark"))
+
+
+def compressed(kind):
+    """A compressed matrix [3, 2] of bytes as Kaldi writes it, and what it stands for (Kaldi's compressed-matrix.h)."""
+    low, span = np.float32(-2), np.float32(8)
+    codes = np.array([[0, 255], [100, 7], [192, 64]])
+    start = b"\0B" + kind.encode() + b" " + np.array([low, span], "<f4").tobytes() + np.array([3, 2], "<i4").tobytes()
+    if kind == "CM2":
+        codes = 257 * codes
+        return start + codes.astype("<u2").tobytes(), low + span * codes / 65535
+    if kind == "CM3":
+        return start + codes.astype("u1").tobytes(), low + span * codes / 255
+    points = np.array([[0, 20000, 30000, 65535], [100, 200, 60000, 60001]])
+    knots = low + span * points / 65535
+    values = np.stack([np.interp(codes[:, c], [0, 64, 192, 255], knots[c]) for c in range(2)], 1)
+    return start + points.astype("<u2").tobytes() + codes.T.astype("u1").tobytes(), values
+
+
+@pytest.mark.parametrize("kind", ["CM", "CM2", "CM3"])
+def test_compressed_matrices_as_kaldi_defines_them(tmp_path, kind):
+    data, expected = compressed(kind)
+    (tmp_path / "a.ark").write_bytes(b"u " + data)
+    assert np.allclose(dict(read_mats(tmp_path / "a.ark"))["u"], expected, atol=1e-5)
+
+
+def test_without_a_reader_it_says_what_to_install(ark, monkeypatch):
+    monkeypatch.setattr(values, "READERS", {})
+    with pytest.raises(UserError, match="neither kaldiio nor kaldi-native-io is installed"):
+        list(read_mats(ark))
 
 
 def test_duplicate_ids(ark):
