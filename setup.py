@@ -31,6 +31,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["frenchpress", "frenchpress.*", "timit", "timit.*"]),
     ext_modules=[KERNELS, RUNTIME],
+    entry_points={"console_scripts": ["frenchpress = frenchpress.__main__:installed"]},
     install_requires=[
         "torch>=2.4,<3",
         "numpy>=1.26,<3",
@@ -49,6 +50,8 @@ setup(
         "gpu": ["triton>=3.5,<4"],
         "export": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2"],
         "native-io": ["kaldi-native-io>=1.22,<2"],
+        # Figures of `frenchpress diagnose` and pictures of the demo; without it the reports are text.
+        "plot": ["matplotlib>=3.8,<4"],
         "synth": ["espeakng-loader>=0.2,<1"],
         "test": ["pytest>=8,<10", "ruff>=0.8,<1"],
         "parallel": ["pytest-xdist>=3.6,<4"],

@@ -1,0 +1,60 @@
+"""One way in: every program is in the list or in a script of the recipe, and the list costs no time."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from frenchpress import __main__ as door
+from frenchpress.commands import COMMANDS, GROUPS, listing
+from frenchpress.common import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+ENTRY = 'if __name__ == "__main__":'
+
+
+def module_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def test_every_program_is_a_command_or_called_by_a_script():
+    programs = {module_of(p) for p in (ROOT / "frenchpress").rglob("*.py") if ENTRY in p.read_text()}
+    scripts = "".join(p.read_text() for place in ("steps", "local") for p in (ROOT / place).glob("*.sh"))
+    called = set(re.findall(r"frenchpress(?:\.\w+)+", scripts))
+    assert set(COMMANDS.values()) <= programs
+    assert programs - set(COMMANDS.values()) - called == {"frenchpress.__main__", "frenchpress.graph.bigram"}
+
+
+def test_the_list_fits_a_screen_and_every_module_has_a_main():
+    lines = listing("frenchpress").splitlines()
+    assert len(lines) <= 45 and max(map(len, lines)) <= 90
+    assert sum(map(len, GROUPS.values())) == len(COMMANDS), "a name twice"
+    for module in COMMANDS.values():
+        tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text())
+        assert any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body), module
+
+
+def test_listing_loads_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['frenchpress']; from frenchpress.__main__ import main; main(); "
+        "assert not {'torch', 'numpy', 'tqdm'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "recognise" in done.stdout
+
+
+@pytest.mark.parametrize("before", [["-m", "frenchpress"], [str(Path(sys.executable).parent / "frenchpress")]])
+def test_help_of_a_command_shows_how_it_was_called(before):
+    done = subprocess.run([sys.executable, *before, "show", "--help"], cwd=ROOT, capture_output=True, text=True)
+    called = "python -m frenchpress" if before[0] == "-m" else "frenchpress"
+    assert done.stdout.startswith(f"usage: {called} show "), done.stderr
+
+
+def test_unknown_names_get_the_nearest(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/frenchpress", "recognize", "x"])
+    with pytest.raises(UserError, match="^frenchpress: no command 'recognize'; did you mean recognise"):
+        door.main()
