@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -12,6 +13,8 @@ from frenchpress.common.errors import UserError
 def run_main(main: Callable[[], None]) -> None:
     """Call `main` and exit: 0 when it returns, 1 with one line on bad input or a full disk, 130 on Ctrl-C.
 
+    Whoever reads the output may stop reading (`| head -1`): that ends the program in silence, with 141 as a shell says
+    of a program that this stopped.
     `--help` then calls the program as its users do, `python -m package.module`.
     """
     spec = sys.modules["__main__"].__spec__
@@ -19,6 +22,11 @@ def run_main(main: Callable[[], None]) -> None:
         sys.argv[0] = f"python -m {spec.name.removesuffix('.__main__')}"
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still to be written goes nowhere, or Python would complain about it while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -22,16 +22,21 @@ LOCK_PATIENCE = 10.0
 
 
 def read_lines(path: Path | str) -> list[str]:
-    """Lines of a UTF-8 text file without their newlines; UserError if missing or not UTF-8."""
+    """Lines of a UTF-8 text file without their newlines; UserError if missing or not UTF-8.
+
+    The byte order mark that some editors put before a text is no part of it.
+    """
     path = Path(path)
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").replace("\n\ufeff", "\n").removeprefix("\ufeff").splitlines()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a directory, expected a text file") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
+        utf16 = error.object[:2] in (b"\xff\xfe", b"\xfe\xff")
+        hint = f"; convert it: iconv -f UTF-16 -t UTF-8 {path}" if utf16 else ""
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}){hint}") from None
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:

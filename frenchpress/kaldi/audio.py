@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 
 from frenchpress.common import UserError, blaming
 from frenchpress.kaldi.datadir import DataDir
-from frenchpress.kaldi.scp import is_pipe, resolve, run_pipe
+from frenchpress.kaldi.kinds import LOOK, kind_of
+from frenchpress.kaldi.scp import is_pipe, no_pipe, parse_entry, resolve, run_pipe
+from frenchpress.kaldi.wav import check_format, check_size, from_floats, is_wav, read_header
+
+_FLOATS = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG")
 
 
 def read_audio(entry: str, near: Path, rate: int, where: str, allow_pipes: bool = False) -> np.ndarray:
@@ -37,34 +41,33 @@ def read_audio_file(path: Path | str, rate: int) -> np.ndarray:
 
 
 def _decoded(data: bytes, rate: int, at: str) -> np.ndarray:
-    if not data:
-        raise UserError(f"{at}: empty file, expected audio")
-    promised = _promised_bytes(data)
-    if promised > len(data):
-        raise UserError(f"{at}: truncated audio, {len(data)} bytes where its header promises {promised}")
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as sound:
-            frames, channels, found = sound.frames, sound.channels, sound.samplerate
-            samples = _samples(sound)
-    except soundfile.LibsndfileError as error:
-        raise UserError(f"{at}: truncated, or no WAV, FLAC or SPHERE audio ({_reason(error)})") from None
-    except MemoryError:
-        raise UserError(f"{at}: damaged, its header promises more samples than there is memory for") from None
-    if found != rate:
-        raise UserError(f"{at}: {found} Hz, expected {rate} Hz")
-    if channels != 1:
-        raise UserError(f"{at}: {channels} channels, expected mono")
-    if len(samples) < frames or not len(samples):
-        raise UserError(f"{at}: truncated audio, {len(samples)} samples where its header promises {frames}")
-    return samples[:, 0].astype(np.float32)
+    with blaming(at):
+        if not data:
+            raise UserError("empty file, expected audio")
+        data = _checked(data)
+        try:
+            with soundfile.SoundFile(io.BytesIO(data)) as sound:
+                check_format(sound.samplerate, sound.channels, rate)
+                frames, samples = sound.frames, _samples(sound)
+        except soundfile.LibsndfileError as error:
+            found = kind_of(data[:LOOK])
+            raise UserError(
+                f"truncated, or no WAV, FLAC or SPHERE audio ({found + ' data; ' if found else ''}{_reason(error)})"
+            ) from None
+        except MemoryError:
+            raise UserError("damaged, its header promises more samples than there is memory for") from None
+        if len(samples) < frames:
+            raise UserError(f"truncated audio, {len(samples)} samples where its header promises {frames}")
+        if not len(samples):
+            raise UserError("no samples: it holds a header and no audio")
+        return samples
 
 
 def _samples(sound: soundfile.SoundFile) -> np.ndarray:
-    """All samples [N, channels] as 16-bit integers. libsndfile scales other integers to that, but not floats."""
-    if sound.subtype not in ("FLOAT", "DOUBLE"):
-        return sound.read(dtype="int16", always_2d=True)
-    scaled = np.rint(32768.0 * sound.read(dtype="float64", always_2d=True))
-    return np.nan_to_num(scaled).clip(-32768, 32767).astype(np.int16)
+    """All samples, float32 [N], as 16-bit integers. libsndfile scales other integers to that, but not floats."""
+    if sound.subtype.startswith(_FLOATS):
+        return from_floats(sound.read(dtype="float64"))
+    return sound.read(dtype="int16").astype(np.float32)
 
 
 def file_state(data: DataDir) -> str:
@@ -74,59 +77,69 @@ def file_state(data: DataDir) -> str:
         total.update(f"{utt} {entry}".encode())
         if not is_pipe(entry):
             with blaming(data.where("wav.scp", utt)):
-                state = resolve(entry, data.path).stat()
+                state = resolve(parse_entry(entry).name, data.path).stat()
             total.update(f" {state.st_size} {state.st_mtime_ns}\n".encode())
     return total.hexdigest()
 
 
 def _bytes_of(entry: str, near: Path, where: str, allow_pipes: bool) -> tuple[str, bytes]:
-    try:
+    with blaming(where):
         if is_pipe(entry):
             if not allow_pipes:
-                raise UserError(f"{entry[:60]!r} is a shell command; give a file, or --allow-pipes to run it")
+                raise UserError(no_pipe(entry, allow_pipes))
             return "command", run_pipe(entry).read()
-        path = resolve(entry, near)
-        data = path.read_bytes()
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-    except IsADirectoryError:
-        raise UserError(f"{where}: {entry} is a directory, expected audio") from None
-    return str(path), data
+        found = parse_entry(entry)
+        if found.span:
+            raise UserError(f"{entry}: a range of rows is of matrices; a file `segments` takes parts of recordings")
+        path = resolve(found.name, near)
+        try:
+            with open(path, "rb") as handle:
+                return str(path), _one_of_many(handle, found.offset) if found.offset else handle.read()
+        except IsADirectoryError:
+            raise UserError(f"{entry} is a directory, expected audio") from None
 
 
-def _promised_bytes(data: bytes) -> int:
-    """The size that the header of a WAV or SPHERE file claims; 0 where only decoding can tell."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
-        return _riff_bytes(data)
-    if data[:7] == b"NIST_1A":
-        return _sphere_bytes(data)
-    return 0
+def _one_of_many(handle: BinaryIO, offset: int) -> bytes:
+    """The audio file that begins at `offset` of an archive."""
+    handle.seek(offset)
+    begun = handle.read(12)
+    handle.seek(offset)
+    if not is_wav(begun):
+        return handle.read()  # its own header says where it ends
+    header = read_header(handle)
+    if header.size is None:
+        raise UserError(f"byte {offset}: WAV of unknown size, which cannot stand in an archive")
+    return header.with_samples(handle.read(header.size)) if header.size else b""
 
 
-def _riff_bytes(data: bytes) -> int:
-    # Chunk by chunk to "data": the size in the RIFF header itself is often wrong in the wild.
-    at = 12
-    while at + 8 <= len(data):
-        (size,) = struct.unpack("<I", data[at + 4 : at + 8])
-        if data[at : at + 4] == b"data":
-            streamed = size in (0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFF7)  # written to a pipe, length unknown
-            return 0 if streamed else at + 8 + size
-        at += 8 + size + size % 2
-    return len(data) + 1
+def _checked(data: bytes) -> bytes:
+    """The same file, its sizes put right where the writer did not know them; UserError when less is there."""
+    if is_wav(data):
+        header = read_header(io.BytesIO(data))
+        there = len(data) - header.begin
+        check_size(header, there, 1)
+        return data if header.size is not None else header.with_samples(data[header.begin :])
+    promised = _sphere_bytes(data) if data[:7] == b"NIST_1A" else 0
+    if promised > len(data):
+        raise UserError(f"truncated audio, {len(data)} bytes where its header promises {promised}")
+    return data
 
 
 def _sphere_bytes(data: bytes) -> int:
+    """The size of a SPHERE file by its header; UserError for one that is compressed."""
     try:
         header = int(data[8:16])
         lines = data[:header].decode("latin-1").splitlines()
         fields = {words[0]: words[-1] for line in lines if len(words := line.split()) == 3}
-        if "shorten" in fields.get("sample_coding", ""):
-            return 0
+        coding = fields.get("sample_coding", "pcm")
         values = (int(fields.get(k, d)) for k, d in (("sample_count", 0), ("sample_n_bytes", 2)))
         count, width = values
-        return header + count * width * int(fields.get("channel_count", 1))
+        size = header + count * width * int(fields.get("channel_count", 1))
     except ValueError:
         return len(data) + 1
+    if "embedded" in coding or "shorten" in coding:
+        raise UserError(f"SPHERE compressed as {coding!r}; unpack it: sph2pipe -f wav IN.sph OUT.wav")
+    return size
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from frenchpress.common import UserError, atomic_path, blaming
 from frenchpress.kaldi.binary import HEADER, BinaryWriter
-from frenchpress.kaldi.scp import open_entry, read_scp
+from frenchpress.kaldi.scp import open_entry, parse_entry, read_scp
 from frenchpress.kaldi.values import read_value
 
 _INT = np.dtype([("size", "i1"), ("value", "<i4")])
@@ -28,7 +28,7 @@ class MatrixReader(Mapping[str, np.ndarray]):
     stored in double precision come back as float64.
     """
 
-    def __init__(self, scp: Path | str, allow_pipes: bool = False) -> None:
+    def __init__(self, scp: Path | str, allow_pipes: bool | None = None) -> None:
         self.path = Path(scp)
         self.allow_pipes = allow_pipes
         self.entries = read_scp(scp, allow_pipes)
@@ -39,7 +39,9 @@ class MatrixReader(Mapping[str, np.ndarray]):
         with blaming(f"{self.path}: {key}"):
             handle = open_entry(entry, self.path.parent, self.allow_pipes)
         with handle:
-            return _checked(_read_matrix(handle, where), where)
+            matrix = _read_matrix(handle, where)
+        with blaming(where):
+            return _checked(parse_entry(entry).cut(matrix), where)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
@@ -48,7 +50,7 @@ class MatrixReader(Mapping[str, np.ndarray]):
         return len(self.entries)
 
 
-def read_mats(path: Path | str, allow_pipes: bool = False) -> Iterator[tuple[str, np.ndarray]]:
+def read_mats(path: Path | str, allow_pipes: bool | None = None) -> Iterator[tuple[str, np.ndarray]]:
     """(utterance, float32 [T, D]) in file order, from an `.scp`, an archive, or a gzipped archive."""
     path = Path(path)
     if path.suffix == ".scp":
@@ -240,5 +242,8 @@ def _int_vectors_by_scp(scp: Path) -> dict[str, np.ndarray]:
             count = int.from_bytes(head[3:7], "little", signed=True) if head[:2] == HEADER else None
             handle.seek(start)
             data = handle.read(-1 if count is None else 7 + 5 * max(count, 0))
-        found[key], _ = _int_value(data, 0, f"{scp}: {key} ({os.fspath(entry)})")
+        where = f"{scp}: {key} ({os.fspath(entry)})"
+        vector, _ = _int_value(data, 0, where)
+        with blaming(where):
+            found[key] = parse_entry(entry).cut(vector)
     return found

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from frenchpress.common import UserError, read_lines
 
-_OFFSET = re.compile(r"(.*):(\d+)$")
+_ENTRY = re.compile(r"(?P<name>.*?)(?P<offset>:\d+)?(?P<span>\[[\d:, ]*\])?$")
+_OVER = 3  # rows that a range may end beyond the last one, as Kaldi allows
 
 
 def read_table(path: Path | str) -> dict[str, str]:
@@ -33,16 +38,20 @@ def is_pipe(entry: str) -> bool:
     return entry.endswith("|") or entry.startswith("|")
 
 
-def read_scp(path: Path | str, allow_pipes: bool = False) -> dict[str, str]:
-    """A script file: {utterance: file, file:offset, or command |}. Pipes are refused unless allowed."""
+def no_pipe(entry: str, allow_pipes: bool | None) -> str:
+    """Why a pipe is refused. `allow_pipes`: whether it may run; None where no option of the program allows it."""
+    advice = "only files are read here" if allow_pipes is None else "give a file, or --allow-pipes to run it"
+    return f"is a shell command ({entry[:40]!r}); {advice}"
+
+
+def read_scp(path: Path | str, allow_pipes: bool | None = None) -> dict[str, str]:
+    """A script file: {utterance: what `parse_entry` takes, or command |}. Pipes are refused unless allowed."""
     table = read_table(path)
     for key, entry in table.items():
         if not entry:
             raise UserError(f"{path}: {key} has no file behind it; expected '{key} <file>'")
         if is_pipe(entry) and not allow_pipes:
-            raise UserError(
-                f"{path}: {key} is a shell command ({entry[:40]!r}); give a file, or --allow-pipes to run it"
-            )
+            raise UserError(f"{path}: {key} {no_pipe(entry, allow_pipes)}")
     return table
 
 
@@ -64,21 +73,55 @@ def resolve(entry: str, near: Path) -> Path:
     raise UserError(f"{entry}: no such file in {near}, in a directory above it, or in the current directory")
 
 
-def split_offset(entry: str) -> tuple[str, int]:
-    """`file:offset` -> (file, offset); without an offset 0."""
-    match = _OFFSET.match(entry)
-    return (match[1], int(match[2])) if match else (entry, 0)
+@dataclass(frozen=True)
+class Entry:
+    """A file, the byte in it where to begin, and which rows and columns to take (`[0:99]`, `[:,0:12]`, or nothing)."""
+
+    name: str
+    offset: int = 0
+    span: str = ""
+
+    def cut(self, matrix: np.ndarray) -> np.ndarray:
+        """The rows and columns of a matrix or vector that the entry asks for, the last ones included."""
+        parts = self.span.strip("[]").replace(" ", "").split(",") if self.span else []
+        if len(parts) > matrix.ndim:
+            raise UserError(f"{self.span}: {len(parts)} ranges of an array of {matrix.ndim} dimensions")
+        for axis, part in enumerate(parts):
+            first, last = _range(part, self.span, matrix.shape[axis])
+            matrix = matrix[first : last + 1] if axis == 0 else matrix[:, first : last + 1]
+        return matrix
 
 
-def open_entry(entry: str, near: Path, allow_pipes: bool = False) -> BinaryIO:
-    """Open what an entry names, at its offset. A pipe, if allowed, is run and its output returned."""
+def _range(part: str, span: str, size: int) -> tuple[int, int]:
+    """First and last of `3:7`, or all."""
+    if part in ("", ":"):
+        return 0, size - 1
+    match = re.fullmatch(r"(\d+):(\d+)", part)
+    if match is None:
+        raise UserError(f"{span}: expected a range such as [0:99] or [0:99,0:12]")
+    first, last = int(match[1]), int(match[2])
+    if first > last or first >= size or last >= size + _OVER:
+        raise UserError(f"{span}: {first} to {last} of {size}, which are numbered 0 to {size - 1}")
+    return first, min(last, size - 1)
+
+
+def parse_entry(entry: str) -> Entry:
+    """`file`, `file:offset`, either with `[first:last]` or `[first:last,first:last]` behind it."""
+    match = _ENTRY.match(entry.strip())
+    assert match is not None  # it matches anything
+    return Entry(match["name"], int((match["offset"] or ":0")[1:]), match["span"] or "")
+
+
+def open_entry(entry: str, near: Path, allow_pipes: bool | None = None) -> BinaryIO:
+    """Open what an entry names, at its offset (gzipped: of what is in it). A pipe, if allowed, is run."""
     if is_pipe(entry):
         if not allow_pipes:
-            raise UserError(f"{entry[:60]!r} is a shell command; give a file, or --allow-pipes to run it")
+            raise UserError(no_pipe(entry, allow_pipes))
         return run_pipe(entry)
-    name, offset = split_offset(entry)
-    handle = open(resolve(name, near), "rb")  # noqa: SIM115 - the caller closes it
-    handle.seek(offset)
+    found = parse_entry(entry)
+    path = resolve(found.name, near)
+    handle = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # noqa: SIM115 - the caller closes it
+    handle.seek(found.offset)
     return handle
 
 

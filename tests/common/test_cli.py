@@ -43,3 +43,18 @@ def test_every_program_is_run_like_that():
     for path, text in programs.items():
         assert text.endswith(f"{ENTRY}\n    run_main(main)\n"), path
         assert "prog=" not in text, path
+
+
+def test_a_reader_that_stops_reading_ends_the_program_in_silence():
+    program = (
+        "import sys; from frenchpress.common import run_main\n"
+        "def main():\n    for k in range(100000): print(k, flush=True)\n"
+        "run_main(main)"
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {sys.executable} -c \"$1\" | head -1", "-", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 141)

@@ -7,7 +7,17 @@ import time
 
 import pytest
 
-from frenchpress.common import UserError, atomic_dir, atomic_path, digest, is_done, locked_dir, mark_done
+from frenchpress.common import (
+    UserError,
+    atomic_dir,
+    atomic_path,
+    digest,
+    is_done,
+    locked_dir,
+    mark_done,
+    read_lines,
+    read_yaml,
+)
 
 
 def test_atomic_path_leaves_the_old_file_when_the_writer_fails(tmp_path):
@@ -99,3 +109,14 @@ def test_digest_follows_content_and_upstream_stamps(tmp_path):
     stamped = digest(tmp_path)
     (tmp_path / "feats").write_text("3")
     assert digest(tmp_path) == stamped
+
+
+def test_byte_order_marks_are_no_part_of_a_text(tmp_path):
+    path = tmp_path / "phones"
+    path.write_bytes("\ufeffu1 a b\r\n\ufeffu2 c\n".encode())
+    assert read_lines(path) == ["u1 a b", "u2 c"]
+    path.write_bytes("\ufeffseed: 1\n".encode())
+    assert read_yaml(path) == {"seed": 1}
+    path.write_bytes("u1 a b\n".encode("utf-16"))
+    with pytest.raises(UserError, match="phones: not UTF-8 text.*iconv -f UTF-16"):
+        read_lines(path)

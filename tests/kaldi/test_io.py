@@ -1,4 +1,5 @@
 import importlib.util
+import gzip
 import pickle
 
 import numpy as np
@@ -115,8 +116,10 @@ def test_nan_names_utterance_and_row(tmp_path):
 def test_pipes_are_refused_unless_allowed(ark):
     scp = ark.with_suffix(".scp")
     scp.write_text(f"u0 dd if={ark} bs=1 skip=3 |\n")
-    with pytest.raises(UserError, match="u0 is a shell command.*--allow-pipes"):
+    with pytest.raises(UserError, match="u0 is a shell command.*only files are read here"):
         MatrixReader(scp)
+    with pytest.raises(UserError, match="u0 is a shell command.*--allow-pipes"):
+        MatrixReader(scp, allow_pipes=False)
     assert np.array_equal(MatrixReader(scp, allow_pipes=True)["u0"], mats()["u0"])
     scp.write_text("u0 echo wrong >&2; false |\n")
     with pytest.raises(UserError, match="failed with code 1: wrong"):
@@ -251,3 +254,30 @@ def test_int_vectors_cut_short(tmp_path, name):
 def test_matrices_are_no_int_vectors(ark):
     with pytest.raises(UserError, match="a.ark: u0: .*no int32 vector"):
         read_int_vectors(ark)
+
+
+@pytest.mark.parametrize(
+    ("span", "cut"),
+    [
+        ("[1:3]", np.s_[1:4]),
+        ("[2:2,0:1]", np.s_[2:3, 0:2]),
+        ("[:,1:3]", np.s_[:, 1:4]),
+        ("[0:6]", np.s_[0:5]),  # up to three rows beyond the last, as Kaldi allows
+        ("", np.s_[:]),
+    ],
+)
+def test_ranges_of_rows_and_columns_and_gzip(ark, span, cut):
+    scp, first = ark.with_suffix(".scp"), ark.with_suffix(".scp").read_text().splitlines()[0]
+    packed = ark.with_suffix(".ark.gz")
+    packed.write_bytes(gzip.compress(ark.read_bytes()))
+    scp.write_text(f"{first}{span}\nv {packed}:3{span}\n")
+    reader = MatrixReader(scp)
+    assert np.array_equal(reader["u0"], mats()["u0"][cut]) and np.array_equal(reader["v"], reader["u0"])
+
+
+@pytest.mark.parametrize(("span", "said"), [("[0:9]", "0 to 9 of 5"), ("[3:1]", "3 to 1"), ("[1]", "expected a range")])
+def test_ranges_that_cannot_be(ark, span, said):
+    scp = ark.with_suffix(".scp")
+    scp.write_text(scp.read_text().splitlines()[0] + span)
+    with pytest.raises(UserError, match=rf"u0 .*\{span[:-1]}\]: {said}"):
+        MatrixReader(scp)["u0"]
