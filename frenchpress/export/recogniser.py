@@ -121,6 +121,10 @@ class Recogniser:
             settled += self._look()
         return settled
 
+    def so_far(self) -> list[Segment]:
+        """The best guess at the phones of all frames searched so far; the last ones may still change."""
+        return segments(self._search.path(False), self._front) if self.frames else []
+
     def finish(self) -> list[Segment]:
         """The audio is over: the phones not given out yet. UserError when the audio filled no frame."""
         settled = self.push(np.zeros(0, np.float32))
@@ -162,6 +166,18 @@ class Recogniser:
         new = [Segment(s.phone, max(s.start, self._given), s.end) for s in found if s.end > self._given]
         self._given = new[-1].end if new else self._given
         return new
+
+
+def audio_features(samples: NDArray[np.float32], front: PackedFront, mfcc: MfccConfig) -> NDArray[np.float32]:
+    """Samples [N] in the range of 16-bit integers -> features [T, D] without fMLLR; UserError when they fill no frame.
+
+    The cepstra's mean is a running one, so that a frame depends on nothing that comes after its neighbours.
+    """
+    cepstra, splicer = OnlineMfcc(mfcc), Splicer(front.left, front.right)
+    frames = np.concatenate([cepstra.push(samples), cepstra.finish()])
+    if not len(frames):
+        raise UserError("shorter than one frame")
+    return np.concatenate([splicer.push(RunningMean(front.mean)(frames)), splicer.finish()]) @ front.matrix.T
 
 
 def segments(labels: NDArray[np.int32], front: PackedFront) -> list[Segment]:

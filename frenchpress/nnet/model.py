@@ -101,8 +101,8 @@ class AcousticModel(nn.Module):
         return {"cd": self.head_cd(x), "mono": self.head_mono(x)}
 
     @torch.no_grad()
-    def batch_log_posteriors(self, utterances: list[Tensor]) -> list[Tensor]:
-        """Features float32 [T, D] each -> log posteriors of the tied states [T, num_pdfs] each."""
+    def batch_log_posteriors(self, utterances: list[Tensor], head: str = "cd") -> list[Tensor]:
+        """Features float32 [T, D] each -> log posteriors of tied states, or (`mono`) of phones, [T, classes] each."""
         self.eval()
         lengths = torch.tensor([len(feats) for feats in utterances], device=self.input_mean.device)
         feats = torch.cat(utterances).to(self.input_mean.device)
@@ -110,7 +110,7 @@ class AcousticModel(nn.Module):
         last = first + lengths.unsqueeze(1) - 1
         frames = first + torch.arange(int(lengths.max()), device=first.device)
         inputs = splice(feats, frames.minimum(last), first, last, self.context)
-        logits = self.head_cd(self.hidden(inputs, lengths))
+        logits = {"cd": self.head_cd, "mono": self.head_mono}[head](self.hidden(inputs, lengths))
         return list(logits.log_softmax(-1).split(lengths.tolist()))
 
     def log_posteriors(self, feats: Tensor) -> Tensor:
