@@ -58,8 +58,8 @@ def config_to_dict(config: Any) -> dict[str, Any]:
     Keys that are rarely needed are left out where they say nothing.
     """
     said = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.init}
-    rare = [f.name for f in dataclasses.fields(config) if f.metadata.get("rare")]
-    return {name: _plain(value) for name, value in said.items() if value is not None or name not in rare}
+    rare = {f.name: f.default for f in dataclasses.fields(config) if f.metadata.get("rare")}
+    return {name: _plain(value) for name, value in said.items() if name not in rare or value != rare[name]}
 
 
 def _plain(value: Any) -> Any:

@@ -20,12 +20,19 @@ def rarely() -> Any:
 
 @dataclass(frozen=True)
 class LstmConfig:
-    """The stack of unidirectional LSTM layers. `dropout`: on each layer's output, while training."""
+    """The stack of unidirectional LSTM layers. `dropout`: on each layer's output, while training. `dropout_over`: new
+    zeros for every frame, or the same ones for all frames of a sequence.
+    """
 
     layers: int = ranged(2, low=1, high=16)
     cells: int = ranged(512, low=1, high=16384)
     batch_norm: bool = True
     dropout: float = ranged(0.0, low=0.0, high=0.95)
+    dropout_over: Literal["frame", "sequence"] = field(default="frame", metadata={"rare": True})
+
+    def __post_init__(self) -> None:
+        if self.dropout_over != "frame" and not self.dropout:
+            raise UserError(f"dropout_over: {self.dropout_over} would do nothing: dropout is 0")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from frenchpress.common import UserError
 from frenchpress.compress import ActQuantizer, LayerPress, PressedWeight, act_quantizer_of, refuse_unused_act
 from frenchpress.kernels.recurrence import lstm_recurrence
 from frenchpress.nnet import gpu_lstm, native_lstm
+from frenchpress.nnet.dropout import SequenceDropout
 from frenchpress.nnet.linear import project
 
 GATES = 4
@@ -27,7 +28,8 @@ class QuantLSTMLayer(nn.Module):
     Initialisation: input matrix uniform (Glorot), each gate's recurrent matrix orthogonal, both scaled up by
     1 / sqrt(density) where a mask thins them; biases zero, but `forget_bias` for the forget gate, which lets the
     cell remember from the start (Jozefowicz et al. 2015). `input_limit`: range of the inputs if known (1.0 behind
-    another LSTM layer). `dropout` zeroes outputs in training. `generator` (CPU) draws masks and weights.
+    another LSTM layer). `dropout` zeroes outputs in training, `dropout_over` each frame's own or the same of a whole
+    sequence. `generator` (CPU) draws masks and weights.
     """
 
     def __init__(
@@ -37,12 +39,13 @@ class QuantLSTMLayer(nn.Module):
         press: LayerPress = LayerPress(),  # noqa: B008 (frozen)
         batch_norm: bool = True,
         dropout: float = 0.0,
+        dropout_over: str = "frame",
         input_limit: float | None = None,
         forget_bias: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.inputs, self.cells, self.dropout = inputs, cells, dropout
+        self.inputs, self.cells, self.dropout = inputs, cells, SequenceDropout(dropout, dropout_over)
         rows = GATES * cells
         self.input_matrix, act_in = _part("input", (rows, inputs), press, input_limit, generator)
         self.recurrent_matrix, act_out = _part("recurrent", (rows, cells), press, 1.0, generator)
@@ -84,9 +87,9 @@ class QuantLSTMLayer(nn.Module):
         rows, sizes = _packing(x, lengths)
         packed = x.reshape(-1, self.inputs).index_select(0, rows)
         projections = self.shift(project(self.act_in(packed), self.input_matrix))
-        h = F.dropout(self._recurrence(projections, sizes), self.dropout, self.training)
+        h = self._recurrence(projections, sizes)
         out = h.new_zeros(x.shape[0] * x.shape[1], self.cells).index_copy(0, rows, h)
-        return out.view(x.shape[0], x.shape[1], self.cells)
+        return self.dropout(out.view(x.shape[0], x.shape[1], self.cells))
 
     def _recurrence(self, projections: Tensor, sizes: list[int]) -> Tensor:
         """Outputs [N, cells] from packed projections, by the GPU's kernels where they serve, else by torch."""
@@ -107,7 +110,7 @@ class QuantLSTMLayer(nn.Module):
 
     def extra_repr(self) -> str:
         """Sizes, for printing a model."""
-        return f"{self.inputs}, {self.cells}, dropout={self.dropout}"
+        return f"{self.inputs}, {self.cells}"
 
 
 def _part(

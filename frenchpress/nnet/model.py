@@ -57,6 +57,7 @@ class AcousticModel(nn.Module):
                     presses[name],
                     batch_norm=lstm.batch_norm,
                     dropout=lstm.dropout,
+                    dropout_over=lstm.dropout_over,
                     input_limit=None if i == 0 else limit,
                     generator=_generator(config.seed, i),
                 )

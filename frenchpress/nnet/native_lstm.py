@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from frenchpress.compress.activations import ActQuantizer
@@ -39,8 +38,7 @@ def run(layer: QuantLSTMLayer, x: Tensor, lengths: Tensor) -> Tensor:
     gain, bias, norm = _normalisation(layer, pre, mask)
     tiles, values = packed(layer.recurrent_matrix)
     out = Recurrence.apply(pre, gain, bias, values, tiles, _rounding(layer.act_out), norm)
-    out = out.permute(1, 3, 0, 2).reshape(-1, steps, layer.cells)[:batch] * real
-    return F.dropout(out, layer.dropout, layer.training)
+    return layer.dropout(out.permute(1, 3, 0, 2).reshape(-1, steps, layer.cells)[:batch] * real)
 
 
 def _rounding(quantizer: ActQuantizer) -> Rounding:

@@ -136,6 +136,11 @@ BAD = {
     "no distillation": ("train: {distill: {teacher: a, weight: 0}}", ["train.distill.weight: 0.0 is out of range"]),
     "too much of it": ("train: {distill: {teacher: a, weight: 1.5}}", ["train.distill.weight: 1.5 is out of range"]),
     "cold": ("train: {distill: {teacher: a, temperature: 0}}", ["train.distill.temperature: 0.0 is out of range"]),
+    "dropout": (
+        "model:\n  lstm:\n    dropout_over: sequence",
+        [":3: model.lstm.dropout_over: sequence would do nothing: dropout is 0"],
+    ),
+    "dropout of what": ("model: {lstm: {dropout_over: time}}", ["dropout_over: expected frame or sequence"]),
     "nothing to keep": ("train: {epochs: 0, init: a, keep_epochs: true}", ["train.keep_epochs: would do nothing"]),
     "nobody to teach": ("train: {epochs: 0, init: a, distill: {teacher: a}}", ["train.distill: would do nothing"]),
     "duplicate": ("seed: 1\ntrain: {}\nseed: 2", [":3: duplicate key seed (first on line 1)"]),

@@ -189,6 +189,17 @@ def test_dropout_is_off_in_evaluation():
     assert (layer(x) != 0).all()
 
 
+def test_dropout_over_a_sequence_zeroes_the_same_outputs_in_all_its_frames():
+    layer, generator = make(64, 3, LayerPress(), batch_norm=False, dropout=0.5, dropout_over="sequence")
+    x = torch.randn(3, 9, 3, generator=generator, dtype=torch.float64)
+    y, whole = layer(x), layer.eval()(x)
+    kept = y != 0
+    assert torch.equal(kept, kept[:, :1].expand_as(kept))
+    assert not torch.equal(kept[0], kept[1])
+    assert 0.3 < kept.double().mean() < 0.7
+    torch.testing.assert_close(y[kept], 2 * whole[kept])
+
+
 @pytest.mark.parametrize("lengths", [[0, 2], [3, 1], [2]])
 def test_lengths_that_do_not_fit(lengths):
     layer = QuantLSTMLayer(3, 4)

@@ -55,6 +55,23 @@ def test_equals_torch_path(press, batch_norm, batch, monkeypatch):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("over", ["frame", "sequence"])
+def test_dropout_leaves_the_layer_to_the_kernels(over, monkeypatch):
+    layer = QuantLSTMLayer(5, 34, dropout=0.4, dropout_over=over, generator=torch.Generator().manual_seed(0))
+    x, lengths = torch.randn(8, 9, 5), torch.tensor([9, 3, 1, 9, 8, 7, 9, 2])
+    assert native_lstm.serves(layer, x)
+    results = []
+    for native in (True, False):
+        if not native:
+            monkeypatch.setattr(native_lstm, "serves", lambda layer, x: False)
+        torch.manual_seed(1)
+        results.append(layer(x, lengths))
+    for result in results:
+        assert 0.5 < (result[lengths == 9] != 0).float().mean() < 0.7
+    if over == "sequence":
+        torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+
+
 def test_a_changed_mask_is_followed():
     layer = QuantLSTMLayer(16, 16, LayerPress(hcgs=SHARED), generator=torch.Generator().manual_seed(0))
     x = torch.randn(8, 3, 16)

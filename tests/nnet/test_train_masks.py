@@ -105,7 +105,7 @@ def test_stopped_after_every_few_steps_ends_with_the_same_bytes(monkeypatch, who
 
 
 PRUNED = """
-model: {context: [1, 1], lstm: {cells: 16, dropout: 0.1}}
+model: {context: [1, 1], lstm: {cells: 16, dropout: 0.1, dropout_over: sequence}}
 compress:
   "lstm*": {hcgs: {blocks: [8, 2], keep: [1/2, 1/2]}, prune: {keep: 1/2, after_epoch: 1, every: 3}}
 train: {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 20}, average: 0.9}
