@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Scores one file of hypotheses against a data directory's text.
+# Scores one file of hypotheses against a data directory's text; with --optional, once more without silence.
 #
 #   local/score.sh [options] <data-dir> <hyp-file>
 #   e.g.: local/score.sh --score-map exp/task/score_map.txt exp/task/test exp/lstm512/decode_test/hyp.txt
@@ -22,7 +22,7 @@ for f in "$data/text" "$hyp"; do
 done
 
 . "$(dirname "$0")/../path.sh"
-options=()
+options=(); [ ! -f "$data/utt2spk" ] || options=(--utt2spk "$data/utt2spk")
 [ -z "$score_map" ] || options+=(--score-map "$score_map")
 [ -z "$optional" ] || options+=(--optional "$optional")
 [ -z "$count_as" ] || options+=(--count-as "$count_as")

@@ -8,8 +8,8 @@ A speaker-adapted system decodes twice: with its speaker-independent mixtures fi
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,10 @@ from frenchpress.gmm.phoneset import PhoneSet
 from frenchpress.gmm.stage import data_digest, system_digest
 from frenchpress.gmm.train import silence_free
 from frenchpress.kaldi.io import write_mats
-from frenchpress.score.choose import HypsByWeights, Split, Weights, evaluate
+from frenchpress.score.choose import Split, evaluate
 from frenchpress.score.scoring import Scoring
 from frenchpress.score.transcripts import read_score_map
+from frenchpress.score.weights import Grid, HypsByWeights, Weights
 
 ACOUSTIC_SCALE = 0.1
 LM_WEIGHTS = tuple(float(weight) for weight in range(1, 16))
@@ -44,22 +45,30 @@ class GmmDecoder:
     data: Path
     out: Path
     nj: int = 1
+    seen: dict[str, tuple[Corpus, Frames]] = field(default_factory=dict)
 
-    def search(self, split: Split, scales: Sequence[float]) -> HypsByWeights:
+    def search(self, split: Split, grid: Grid) -> HypsByWeights:
         """Words per utterance at every LM weight (what `evaluate` asks for)."""
+        if split.name not in self.seen:  # a wider grid needs no other transforms
+            self.seen[split.name] = self.features(split)
+        corpus, feats = self.seen[split.name]
+        hyps: dict[Weights, dict[str, list[str]]] = {weights: {} for weights in grid}
+        for scale in grid.acoustic_scale:
+            items = self.loglikes(corpus, feats, self.system.model.gmms)
+            for utt, found in decode_all(self.decoder, items, scale, grid.lm_weight, self.nj):
+                for weight in grid.lm_weight:
+                    hyps[Weights(scale, weight)][utt] = found.by_lm_weight[weight]
+        return hyps
+
+    def features(self, split: Split) -> tuple[Corpus, Frames]:
+        """A set and its features, adapted if the system is speaker-adapted; the transforms are written."""
         corpus = Corpus.load(self.data / split.name)
         feats = self.system.front_end(corpus)
         if self.system.speaker_independent is not None:
             transforms = self.adapt(corpus, feats)
             write_mats(self.out / f"trans_{split.name}", None, sorted(transforms.items()))
             feats = corpus.adapt(feats, transforms)
-        hyps: dict[Weights, dict[str, list[str]]] = {Weights(s, w): {} for s in scales for w in LM_WEIGHTS}
-        for scale in scales:
-            items = self.loglikes(corpus, feats, self.system.model.gmms)
-            for utt, found in decode_all(self.decoder, items, scale, LM_WEIGHTS, self.nj):
-                for weight in LM_WEIGHTS:
-                    hyps[Weights(scale, weight)][utt] = found.by_lm_weight[weight]
-        return hyps
+        return corpus, feats
 
     def adapt(self, corpus: Corpus, feats: Frames) -> Transforms:
         """fMLLR of each speaker: from a first pass with unadapted features, and once more from a second pass."""
@@ -125,7 +134,7 @@ def main() -> None:
     worker = GmmDecoder(system, decoder, phones.silence, args.data, args.out, args.nj)
     dev, test = (Split.load(args.data / name, name) for name in ("dev", "test"))
     scoring = scoring_of(args.lang, phones)
-    text = evaluate(args.out, scoring, dev, test, worker.search, [ACOUSTIC_SCALE], key)
+    text = evaluate(args.out, scoring, dev, test, worker.search, Grid.of([ACOUSTIC_SCALE], LM_WEIGHTS), key)
     print(f"{args.out}/PER is up to date" if text is None else text, end="\n" if text is None else "")
 
 

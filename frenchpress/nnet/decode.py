@@ -7,7 +7,7 @@ are chosen on dev; test is decoded and scored once with them.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +24,9 @@ from frenchpress.nnet.checkpoint import CONFIG, EPOCHS
 from frenchpress.nnet.model import FINAL, load_model
 from frenchpress.nnet.task import Task, TaskSplit
 from frenchpress.nnet.train import choose_device, make_deterministic
-from frenchpress.score.choose import HypsByWeights, Search, Split, Weights, evaluate, evaluate_dev
+from frenchpress.score.choose import Search, Split, evaluate, evaluate_dev
 from frenchpress.score.scoring import Scoring
+from frenchpress.score.weights import Grid, HypsByWeights
 
 LogPosteriors = Callable[[list[Tensor]], list[Tensor]]
 """Features float32 [T, D] of some utterances -> log posteriors of the tied states [T, num_pdfs] each."""
@@ -90,13 +91,18 @@ class Decoding:
         """What hypotheses depend on."""
         return {"model": model_digest, "task": digest(self.task.path), "decode": _plain(self.options)}
 
-    def search(self, log_posteriors: LogPosteriors) -> Search:
-        """Hypotheses of a split at every scale and LM weight, for the posteriors of one model."""
+    @property
+    def grid(self) -> Grid:
+        """The weights to begin with."""
+        return Grid.of(self.options.acoustic_scales, self.options.lm_weights)
 
-        def search(split: Split, scales: Sequence[float]) -> HypsByWeights:
+    def search(self, log_posteriors: LogPosteriors) -> Search:
+        """Hypotheses of a split on all of a grid, for the posteriors of one model."""
+
+        def search(split: Split, grid: Grid) -> HypsByWeights:
             scores = log_likelihoods(self.task.split(split.name), log_posteriors, self.task.pdf_counts)
-            hyps = {Weights(scale, weight): {} for scale in scales for weight in self.options.lm_weights}
-            for utt, found in decode_grid(self.decoder, scores, scales, self.options.lm_weights, self.nj):
+            hyps = {weights: {} for weights in grid}
+            for utt, found in decode_grid(self.decoder, scores, grid.acoustic_scale, grid.lm_weight, self.nj):
                 for weights, words in hyps.items():
                     words[utt] = found[weights.acoustic_scale].by_lm_weight[weights.lm_weight]
             return hyps
@@ -115,7 +121,7 @@ def decode_experiment(
     """Decode and score dev and test into `out`; the text of PER, or None when all was there already."""
     by = Decoding(task, options, nj)
     dev, test, key = by.references("dev"), by.references("test"), by.key(model_digest)
-    return evaluate(out, by.scoring, dev, test, by.search(log_posteriors), options.acoustic_scales, key)
+    return evaluate(out, by.scoring, dev, test, by.search(log_posteriors), by.grid, key)
 
 
 def decode_epochs(out: Path, by: Decoding, device: torch.device) -> Iterator[tuple[int, float]]:
@@ -126,8 +132,7 @@ def decode_epochs(out: Path, by: Decoding, device: torch.device) -> Iterator[tup
     for place in sorted((out / EPOCHS).glob("*"), key=lambda place: int(place.name)):
         with locked_dir(place):
             search, key = by.search(load_model(place, device).batch_log_posteriors), by.key(digest(place / FINAL))
-            scales = by.options.acoustic_scales
-            yield int(place.name), evaluate_dev(place, by.scoring, by.references("dev"), search, scales, key)["per"]
+            yield int(place.name), evaluate_dev(place, by.scoring, by.references("dev"), search, by.grid, key)["per"]
 
 
 def _plain(options: DecodeConfig) -> dict[str, object]:

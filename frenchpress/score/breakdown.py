@@ -23,6 +23,26 @@ def per_speaker(scored: Scored, utt2spk: Mapping[str, str]) -> str:
     return _table(["speaker", "utts", "phones", "PER", "ins", "del", "sub"], lines)
 
 
+_OPS = {CORRECT: "C", SUBSTITUTION: "S", INSERTION: "I", DELETION: "D", OMISSION: "O"}
+
+
+def per_utt(scored: Scored) -> str:
+    """Every utterance aligned, in the form of Kaldi's `wer_per_utt_details.pl`: lines ref, hyp, op and #csid.
+
+    `***` stands where one side has nothing. Beside Kaldi's C, S, I and D, an op is O where an optional phone is left
+    out, which is no error; `#csid` does not count it.
+    """
+    lines = []
+    for utt, ops, ref, hyp in zip(scored.utts, scored.alignments, scored.refs, scored.hyps):
+        pairs = [(said or "***", heard or "***") for said, heard in paired(ops, ref, hyp)]
+        rows = [*zip(*pairs)] or [(), ()]
+        letters = [_OPS[op] for op in ops.tolist()]
+        counts = [str(letters.count(op)) for op in "CSID"]
+        for name, cells in (("ref", rows[0]), ("hyp", rows[1]), ("op", letters), ("#csid", counts)):
+            lines.append(" ".join([utt, name, *cells]) + "\n")
+    return "".join(lines)
+
+
 def per_phone(scored: Scored, top: int = 3) -> str:
     """A line per phone, most errors first: how often it was there, right, and what it was taken for.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from frenchpress.common import UserError
 from frenchpress.score.align import CORRECT, DELETION, INSERTION, OMISSION, SUBSTITUTION
 
 
@@ -52,17 +53,55 @@ def total(table: np.ndarray) -> Counts:
     return Counts(*(int(n) for n in table.sum(axis=0)))
 
 
+MIN_SPEAKERS = 5
+"""With fewer speakers than this a bootstrap over them says nothing; utterances are resampled in their place."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """What a bootstrap resamples, `over` speakers or utterances: the unit [utterances] of each utterance."""
+
+    over: str
+    speakers: int | None
+    unit: np.ndarray
+
+    def sums(self, table: np.ndarray) -> np.ndarray:
+        """Rows of `table` [utterances, ...] added up by unit [units, ...]."""
+        result = np.zeros((int(self.unit.max()) + 1, *table.shape[1:]), table.dtype)
+        np.add.at(result, self.unit, table)
+        return result
+
+
+def units(utts: Sequence[str], utt2spk: Mapping[str, str] | None) -> Units:
+    """Speakers, if there are `MIN_SPEAKERS` or more: what one of them says is alike, so that utterances resampled one
+    by one make an interval too narrow. Else utterances. UserError for an utterance that has no speaker.
+    """
+    if utt2spk is None:
+        return Units("utterances", None, np.arange(len(utts)))
+    for utt in utts:
+        if utt not in utt2spk:
+            raise UserError(f"utt2spk: utterance {utt} has no speaker; add a line for it")
+    names, unit = np.unique([utt2spk[utt] for utt in utts], return_inverse=True)
+    if len(names) < MIN_SPEAKERS:
+        return Units("utterances", len(names), np.arange(len(utts)))
+    return Units("speakers", len(names), unit)
+
+
+def resampled(count: int, samples: int, seed: int) -> np.ndarray:
+    """How often each of `count` units is in each sample with replacement, int64 [samples, count]."""
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1.0 / count), size=samples)
+
+
 def bootstrap_interval(
     table: np.ndarray, level: float = 0.95, samples: int = 10_000, seed: int = 1
 ) -> tuple[float, float]:
-    """Confidence interval of the error rate in percent, by resampling utterances with replacement.
+    """Confidence interval of the error rate in percent, by resampling the rows of a count table with replacement.
 
-    M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation",
-    ICASSP 2004.
+    A row is an utterance, or the sum over a speaker's. M. Bisani and H. Ney, "Bootstrap estimates for confidence
+    intervals in ASR performance evaluation", ICASSP 2004.
     """
     errors, tokens = table[:, 1:].sum(axis=1), table[:, 0]
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(table), np.full(len(table), 1.0 / len(table)), size=samples)
+    drawn = resampled(len(table), samples, seed)
     sampled = drawn @ tokens
     rates = 100.0 * (drawn @ errors)[sampled > 0] / sampled[sampled > 0]
     low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2])

@@ -6,16 +6,18 @@ python -m frenchpress.score.per --ref data/test/text --hyp exp/tri3/decode_test/
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from frenchpress.common import run_main
 from frenchpress.score.align import SCORERS
-from frenchpress.score.scoring import Scoring
-from frenchpress.score.transcripts import read_transcripts
+from frenchpress.score.counts import units
+from frenchpress.score.scoring import Scored, Scoring
+from frenchpress.score.transcripts import read_transcripts, read_utt2spk
 
 
 def main() -> None:
-    """Print the rate in Kaldi's form, its interval, and the size of the set."""
+    """Print the rate in Kaldi's form, its interval, and the size of the set; the same without silence, if optional."""
     parser = argparse.ArgumentParser(description="Phone error rate of a hypothesis file.")
     parser.add_argument("--ref", type=Path, required=True, help="Kaldi text: utterance and reference phones")
     parser.add_argument("--hyp", type=Path, required=True, help="Kaldi text: utterance and recognised phones")
@@ -24,13 +26,25 @@ def main() -> None:
     parser.add_argument(
         "--count-as", choices=sorted(SCORERS), help="default: sclite with --optional tokens, else compute-wer"
     )
+    parser.add_argument("--utt2spk", type=Path, help="speakers, for an interval that resamples them")
     args = parser.parse_args()
     scoring = Scoring.load(args.score_map, args.optional, SCORERS.get(args.count_as))
-    scored = scoring.score(read_transcripts(args.ref), read_transcripts(args.hyp), str(args.ref), str(args.hyp))
-    low, high = scored.interval
-    print(scored.counts.line())
+    utt2spk = None if args.utt2spk is None else read_utt2spk(args.utt2spk)
+    refs, hyps = read_transcripts(args.ref), read_transcripts(args.hyp)
+    print_rate("", scoring, scoring.score(refs, hyps, str(args.ref), str(args.hyp)), utt2spk)
+    silent = scoring.without_silence()
+    if silent not in (None, scoring):
+        print_rate("without silence: ", silent, silent.score(refs, hyps, str(args.ref), str(args.hyp)), utt2spk)
+
+
+def print_rate(name: str, scoring: Scoring, scored: Scored, utt2spk: Mapping[str, str] | None) -> None:
+    """Two lines on a scored set."""
+    by = units(scored.utts, utt2spk)
+    low, high = scored.interval(by)
+    speakers = "" if by.speakers is None else f"{by.speakers} speakers, "
+    print(f"{name}{scored.counts.line()}")
     print(
-        f"95 % interval [{low:.2f}, {high:.2f}], {len(scored.utts)} utterances, "
+        f"95 % interval [{low:.2f}, {high:.2f}] over {by.over}, {speakers}{len(scored.utts)} utterances, "
         f"{scored.counts.tokens} phones, counted as {scoring.used_costs.name}"
     )
 

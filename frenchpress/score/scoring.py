@@ -10,7 +10,7 @@ import numpy as np
 
 from frenchpress.common import UserError
 from frenchpress.score.align import COMPUTE_WER, SCLITE, Costs, align
-from frenchpress.score.counts import Counts, bootstrap_interval, count_table, total
+from frenchpress.score.counts import Counts, Units, bootstrap_interval, count_table, total
 from frenchpress.score.transcripts import (
     Transcripts,
     check_same_utterances,
@@ -35,10 +35,9 @@ class Scored:
         """Errors over the whole set."""
         return total(self.table)
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % confidence interval of the error rate, in percent."""
-        return bootstrap_interval(self.table)
+    def interval(self, by: Units) -> tuple[float, float]:
+        """95 % confidence interval of the error rate, in percent, by resampling speakers or utterances."""
+        return bootstrap_interval(by.sums(self.table))
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,14 @@ class Scoring:
     """How transcripts are compared.
 
     Kaldi scores plain references with compute-wer, and references with optional tokens (TIMIT, where every
-    silence is optional) with sclite; `costs` None does the same.
+    silence is optional) with sclite; `costs` None does the same. `left_out`: scored phones that are taken out of both
+    sides.
     """
 
     score_map: Mapping[str, str | None] | None = None
     optional: frozenset[str] = frozenset()
     costs: Costs | None = None
+    left_out: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, score_map: Path | None, optional: Path | None, costs: Costs | None = None) -> Scoring:
@@ -67,6 +68,16 @@ class Scoring:
         """The way of counting in force."""
         return self.costs or (SCLITE if self.optional else COMPUTE_WER)
 
+    def without_silence(self) -> Scoring | None:
+        """The same with silence taken out of both sides, as some published figures have it; counted as this counts.
+
+        Silence is what may be omitted. Where nothing may, it is not scored anyhow if some phone is not; else it is not
+        known which phone it is: None.
+        """
+        if not self.optional:
+            return self if self.score_map and None in self.score_map.values() else None
+        return Scoring(self.score_map, frozenset(), self.used_costs, self.optional)
+
     def score(
         self,
         refs: Transcripts,
@@ -79,9 +90,12 @@ class Scoring:
         ref_map = mapped(refs, self.score_map, ref_source)
         hyp_map = mapped(hyps, self.score_map, hyp_source)
         utts = sorted(refs)
-        ref_list, hyp_list = [ref_map[u] for u in utts], [hyp_map[u] for u in utts]
+        ref_list, hyp_list = ([self._kept(side[u]) for u in utts] for side in (ref_map, hyp_map))
         alignments = align(ref_list, hyp_list, self.optional, self.used_costs)
         table = count_table(alignments)
         if not table[:, 0].any():
             raise UserError(f"{ref_source}: not one scored phone in {len(utts)} utterances")
         return Scored(utts, ref_list, hyp_list, alignments, table)
+
+    def _kept(self, tokens: list[str]) -> list[str]:
+        return [token for token in tokens if token not in self.left_out]

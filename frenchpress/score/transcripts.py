@@ -30,6 +30,17 @@ def write_transcripts(path: Path, transcripts: Mapping[str, list[str]]) -> None:
     path.write_text("".join(" ".join([u, *transcripts[u]]) + "\n" for u in sorted(transcripts)), "utf-8")
 
 
+def read_utt2spk(path: Path | str) -> dict[str, str]:
+    """Lines `utterance speaker`; UserError, with the line, for others."""
+    result = {}
+    for number, line in enumerate(read_lines(path), 1):
+        fields = line.split()
+        if len(fields) != 2:
+            raise UserError(f"{path}:{number}: expected an utterance and its speaker, found '{line}'")
+        result[fields[0]] = fields[1]
+    return result
+
+
 def read_score_map(path: Path | str) -> dict[str, str | None]:
     """Lines `phone scored-as`, or `phone` alone for one that is not scored (None)."""
     result: dict[str, str | None] = {}
