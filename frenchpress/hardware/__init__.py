@@ -1,0 +1,1 @@
+"""What a packed model costs on a described chip, and a simulator that proves it. Knows no corpus and no training."""
