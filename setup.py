@@ -52,6 +52,8 @@ setup(
         "native-io": ["kaldi-native-io>=1.22,<2"],
         # Figures of `frenchpress diagnose` and pictures of the demo; without it the reports are text.
         "plot": ["matplotlib>=3.8,<4"],
+        # docs/ as a site (mkdocs.yml).
+        "docs": ["mkdocs>=1.6,<2"],
         "synth": ["espeakng-loader>=0.2,<1"],
         "test": ["pytest>=8,<10", "ruff>=0.8,<1"],
         "parallel": ["pytest-xdist>=3.6,<4"],
