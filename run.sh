@@ -28,7 +28,9 @@
 #   --first-silence W   optional silence when the GMMs begin: coin, at any place, as Kaldi does, or ends, of utterances,
 #                       which can give better systems, see docs/real_speech.md (coin)
 #   --reference FILE    YAML of reference PERs (system: [dev, test]) to print beside the GMM rows
-#   --allow-pipes       let wav.scp entries be shell pipes, and run them
+#   --allow-pipes       let entries of wav.scp and feats.scp be shell pipes, and run them
+#   --silence "A B"     of kaldi-data: phones that are silence, in place of the usual names (sil, sp, pau, <sil>, ...)
+#   --score-map FILE    of kaldi-data and --kaldi-s5: two columns, phone and what it is scored as (DIR/phones.map)
 # Of a study, in place of stages:
 #   --recipe DIR        the study (recipes/published_points, recipes/bits, ...); results go to EXP/<its name>
 #   --task DIR          features, targets and graph (EXP/task)
@@ -56,6 +58,8 @@ gauss=
 first_silence=coin
 reference=
 allow_pipes=false
+silence=
+score_map=
 recipe=
 task=
 only=
@@ -75,7 +79,7 @@ done
 [ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop-stage $stop_stage: nothing would be run"
 [ -n "$nj" ] || { nj=$(nproc); [ "$nj" -le 16 ] || nj=16; }
 if [ -n "$recipe" ]; then
-  [ "$stage $stop_stage $conf" = "0 6 $fp_default_conf" ] && [ -z "$corpus_dir$kaldi_s5$leaves$gauss$reference" ] ||
+  [ "$stage $stop_stage $conf" = "0 6 $fp_default_conf" ] && [ -z "$corpus_dir$kaldi_s5$leaves$gauss$reference$silence$score_map" ] ||
     die "--recipe runs a study on what stages 0 to 3 have made, and no stage; leave out options of stages"
 fi
 [[ $first_silence =~ ^(coin|ends)$ ]] || die "--first-silence is '$first_silence', expected coin or ends"
@@ -90,6 +94,10 @@ case $corpus-$synth_size in
   synth-*) die "--synth-size is '$synth_size', expected tiny, small or timit" ;;
   *) die "--corpus is '$corpus', expected synth, timit or kaldi-data" ;;
 esac
+for n in leaves gauss; do
+  [[ ${!n} =~ ^[1-9][0-9]{0,5}$ ]] || die "--$n is '${!n}', expected a number from 1 to 999999"
+done
+[ "$gauss" -ge "$leaves" ] || die "--gauss is $gauss, expected at least one per leaf: --leaves is $leaves"
 if [ -n "$recipe" ]; then
   [ -f "$recipe/study.yaml" ] || die "--recipe: $recipe/study.yaml: no such file; there are $(dirname recipes/*/study.yaml | xargs)"
   exec steps/run_study.sh --nj "$nj" --seeds "$seeds" --only "$only" --epochs "$epochs" --set "$set" --jobs "${jobs:-1}" \
@@ -102,6 +110,12 @@ fi
 [ "$stage" -lt 4 ] || [ "$stage" = 6 ] || [ -f "$exp/task/meta.yaml" ] ||
   die "--exp: $exp/task: no task; run stages 0 to 3 first, or name the --exp of a run that has"
 [ "$stage" -lt 6 ] || [ -d "$exp" ] || die "--exp: $exp: no such directory"
+[ -z "$silence" ] || [ "$corpus" = kaldi-data ] || die "--silence is of --corpus kaldi-data; $corpus has its own phones"
+if [ -n "$score_map" ]; then
+  [ "$corpus" = kaldi-data ] || [ -n "$kaldi_s5" ] ||
+    die "--score-map is of --corpus kaldi-data and of --kaldi-s5; $corpus has its own"
+  [ -f "$score_map" ] || die "--score-map: $score_map: no such file"
+fi
 [ -z "$kaldi_s5" ] || [ -d "$kaldi_s5" ] || die "--kaldi-s5: $kaldi_s5: no such directory"
 
 . ./path.sh
@@ -123,8 +137,10 @@ if [ -z "$kaldi_s5" ]; then
     case $corpus in
       synth) local/synth_data_prep.sh --size "$synth_size" --nj "$nj" "$data" ;;
       timit) local/timit_data_prep.sh "$corpus_dir" "$data" ;;
-      kaldi-data) local/kaldi_data_prep.sh --nj "$nj" --allow-pipes "$allow_pipes" "$corpus_dir" "$data" ;;
+      kaldi-data) local/kaldi_data_prep.sh --nj "$nj" --allow-pipes "$allow_pipes" --silence "$silence" \
+        --score-map "$score_map" "$corpus_dir" "$data" ;;
     esac
+    steps/summary.sh --leaves "$leaves" --gauss "$gauss" "$data"
     steps/prepare_lang.sh "$data"
   fi
   if run_stage 1; then
@@ -143,7 +159,7 @@ if [ -z "$kaldi_s5" ]; then
   fi
 elif run_stage 3; then
   say 3 "features, alignments and graph of $kaldi_s5"
-  steps/make_task.sh --kaldi-s5 "$kaldi_s5" "$data" "$exp"
+  steps/make_task.sh --kaldi-s5 "$kaldi_s5" --allow-pipes "$allow_pipes" --score-map "$score_map" "$data" "$exp"
 fi
 
 for c in $conf; do

@@ -9,6 +9,7 @@
 #   --lang DIR               its lang directory (data/lang_test_bg)
 #   --score-map FILE         what each phone is scored as, two columns; a phone alone is not scored
 #   --optional-tokens FILE   scored tokens whose omission is no error, one per line
+#   --allow-pipes            run entries of feats.scp that are shell pipes
 # Writes <exp-dir>/task.
 set -euo pipefail
 
@@ -31,6 +32,7 @@ else
   options=(--feats "$data/fmllr-tri3" --ali-prefix "$exp/tri3_ali" --graph "$exp/tri3/graph")
   lang=${lang:-$data/lang}
 fi
+[ "$allow_pipes" = false ] || options+=(--allow-pipes)
 [ -z "$lang" ] || options+=(--lang "$lang")
 [ -z "$score_map" ] || options+=(--score-map "$score_map")
 [ -z "$optional_tokens" ] || options+=(--optional-tokens "$optional_tokens")

@@ -28,6 +28,7 @@ for f in "$data/train/feats.scp" "$data/lang/L.fst" "$data/dict/sil_prob"; do
 done
 
 steps=$(dirname "$0")
+"$steps/summary.sh" --leaves "$leaves" --gauss "$gauss" "$data" > /dev/null
 begin=$SECONDS
 common=(--nj "$nj" --sil-prob "$(cat "$data/dict/sil_prob")")
 sizes=(--leaves "$leaves" --gauss "$gauss")

@@ -30,6 +30,7 @@ def data_files(utterances: Sequence[Utterance]) -> Files:
     return {
         "wav.scp": _lines(f"{utterance.id} {utterance.wav}" for utterance in utterances),
         "utt2spk": _lines(f"{utterance.id} {utterance.speaker}" for utterance in utterances),
+        "utt2dur": _lines(f"{utterance.id} {utterance.samples / RATE:.3f}" for utterance in utterances),
         "spk2utt": _lines(f"{speaker} {' '.join(ids)}" for speaker, ids in speakers),
         "text": _lines(f"{utterance.id} {' '.join(transcript(utterance))}" for utterance in utterances),
     }

@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +18,14 @@ from frenchpress.common import UserError, atomic_dir, atomic_path, digest, is_do
 from frenchpress.feats.cmvn import cmvn_stats
 from frenchpress.feats.mfcc import mfcc
 from frenchpress.feats.options import MfccConfig, load_config
-from frenchpress.kaldi.audio import file_state, read_audio
+from frenchpress.kaldi.audio import file_state
 from frenchpress.kaldi.datadir import DataDir
 from frenchpress.kaldi.io import write_mats
-from frenchpress.kaldi.parallel import ordered_map
+from frenchpress.kaldi.recordings import Utterance, over_utterances
 
 SUBDIR = "mfcc"
 _TABLES = ("feats.scp", "cmvn.scp")
-
-
-@dataclass(frozen=True)
-class _Job:
-    utt: str
-    entry: str
-    near: Path
-    where: str
-    conf: MfccConfig
-    allow_pipes: bool
+_INPUTS = ("wav.scp", "utt2spk", "segments")
 
 
 def make_mfcc(data_dir: Path, conf: MfccConfig, nj: int = 1, allow_pipes: bool = False) -> bool:
@@ -46,7 +38,7 @@ def make_mfcc(data_dir: Path, conf: MfccConfig, nj: int = 1, allow_pipes: bool =
     key = {
         "stage": "mfcc",
         "options": asdict(conf),
-        "inputs": digest(data_dir / "wav.scp", data_dir / "utt2spk"),
+        "inputs": digest(*(path for name in _INPUTS if (path := data_dir / name).exists())),
         "audio": file_state(data),
     }
     with locked_dir(data_dir):
@@ -62,30 +54,27 @@ def make_mfcc(data_dir: Path, conf: MfccConfig, nj: int = 1, allow_pipes: bool =
 
 
 def _write(data: DataDir, conf: MfccConfig, nj: int, allow_pipes: bool, work: Path, place: Path) -> None:
-    jobs = [
-        _Job(utt, entry, data.path, data.where("wav.scp", utt), conf, allow_pipes) for utt, entry in data.wav.items()
-    ]
-    by_speaker: dict[str, list[np.ndarray]] = {}
+    by_speaker: dict[str, dict[str, np.ndarray]] = {}
+    rate = int(conf.sample_frequency)
 
     def features() -> Iterator[tuple[str, np.ndarray]]:
-        for job, matrix in zip(jobs, ordered_map(_compute, jobs, nj)):
-            by_speaker.setdefault(data.utt2spk[job.utt], []).append(cmvn_stats([matrix]))
-            yield job.utt, matrix
+        for utt, matrix in over_utterances(partial(_compute, conf=conf), data, rate, nj, allow_pipes):
+            if isinstance(matrix, UserError):
+                raise matrix
+            by_speaker.setdefault(data.utt2spk[utt], {})[utt] = cmvn_stats([matrix])
+            yield utt, matrix
 
     write_mats(work / "feats.ark", work / "feats.scp", features(), place / "feats.ark")
-    stats = ((speaker, np.sum(by_speaker[speaker], axis=0)) for speaker in data.spk2utt)
+    lines = sorted((work / "feats.scp").read_text().splitlines(), key=lambda line: line.split()[0].encode())
+    (work / "feats.scp").write_text("".join(line + "\n" for line in lines))  # recordings may have another order
+    stats = ((s, np.sum([by_speaker[s][utt] for utt in utts], axis=0)) for s, utts in data.spk2utt.items())
     write_mats(work / "cmvn.ark", work / "cmvn.scp", stats, place / "cmvn.ark")
 
 
-def _compute(job: _Job) -> np.ndarray:
-    rate = int(job.conf.sample_frequency)
-    samples = read_audio(job.entry, job.near, rate, job.where, job.allow_pipes)
-    try:
-        matrix = mfcc(samples, rate, job.conf, job.utt)
-    except UserError as error:
-        raise UserError(f"{job.where}: {error}") from None
+def _compute(utterance: Utterance, samples: np.ndarray, _: int, conf: MfccConfig) -> np.ndarray:
+    matrix = mfcc(samples, int(conf.sample_frequency), conf, utterance.id)
     if not np.isfinite(matrix).all():
-        raise UserError(f"{job.where}: NaN or infinity in its features; is the audio sound?")
+        raise UserError("NaN or infinity in its features; is the audio sound?")
     return matrix
 
 

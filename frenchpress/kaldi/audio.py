@@ -19,7 +19,7 @@ from frenchpress.kaldi.wav import check_format, check_size, from_floats, is_wav,
 _FLOATS = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG")
 
 
-def read_audio(entry: str, near: Path, rate: int, where: str, allow_pipes: bool = False) -> np.ndarray:
+def read_audio(entry: str, near: Path, rate: int, where: str, allow_pipes: bool | None = False) -> np.ndarray:
     """Samples of a wav.scp entry in the range of 16-bit integers, float32 [N].
 
     `near` is the directory that relative names start from, `where` begins every error ("wav.scp:7: utt").
@@ -82,7 +82,7 @@ def file_state(data: DataDir) -> str:
     return total.hexdigest()
 
 
-def _bytes_of(entry: str, near: Path, where: str, allow_pipes: bool) -> tuple[str, bytes]:
+def _bytes_of(entry: str, near: Path, where: str, allow_pipes: bool | None) -> tuple[str, bytes]:
     with blaming(where):
         if is_pipe(entry):
             if not allow_pipes:

@@ -1,20 +1,22 @@
-"""Kaldi data directories: wav.scp, utt2spk, spk2utt, text, and what must hold between them."""
+"""Kaldi data directories: wav.scp, segments, utt2spk, spk2utt, text, and what must hold between them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from frenchpress.common import UserError, read_lines
 from frenchpress.kaldi.scp import read_scp, read_table
+from frenchpress.kaldi.segments import Segment, read_segments
 
 
 @dataclass
 class DataDir:
     """The tables of one directory, each sorted by utterance as strings of bytes (C locale).
 
-    `wav`: utterance -> file (or command |) as written; `utt2spk`; `text`: utterance -> tokens. `wav`
-    or `text` is empty when the directory has no such file. `text_name` is the file of the transcripts.
+    `wav`: utterance -> file (or command |) as written; `utt2spk`; `text`: utterance -> tokens. With `segments`,
+    utterances are parts of recordings, and `wav` is by recording. A table is empty when the directory has no such file.
+    `text_name` is the file of the transcripts; `seconds`: utterance -> how long it is, where that was measured.
     """
 
     path: Path
@@ -22,10 +24,12 @@ class DataDir:
     wav: dict[str, str] = field(default_factory=dict)
     text: dict[str, list[str]] = field(default_factory=dict)
     text_name: str = "text"
+    segments: dict[str, Segment] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     _lines: dict[str, dict[str, int]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def load(cls, path: Path | str, allow_pipes: bool = False) -> DataDir:
+    def load(cls, path: Path | str, allow_pipes: bool | None = None) -> DataDir:
         """Read a directory; utt2spk must be there, wav.scp and text may be. Does not open any audio."""
         path = Path(path)
         if not path.is_dir():
@@ -33,7 +37,8 @@ class DataDir:
         utt2spk = read_table(path / "utt2spk")
         wav = read_scp(path / "wav.scp", allow_pipes) if (path / "wav.scp").exists() else {}
         text = read_table(path / "text") if (path / "text").exists() else {}
-        return cls(path, utt2spk, wav, {utt: line.split() for utt, line in text.items()}).sorted()
+        segments = read_segments(path / "segments") if (path / "segments").exists() else {}
+        return cls(path, utt2spk, wav, {utt: t.split() for utt, t in text.items()}, segments=segments).sorted()
 
     def where(self, name: str, utt: str) -> str:
         """`path/name:line: utt`, for messages."""
@@ -59,7 +64,8 @@ class DataDir:
 
     def sorted(self) -> DataDir:
         """The same with all tables in order."""
-        return DataDir(self.path, in_order(self.utt2spk), in_order(self.wav), in_order(self.text), self.text_name)
+        tables = ("utt2spk", "wav", "text", "segments", "seconds")
+        return replace(self, **{name: in_order(getattr(self, name)) for name in tables})
 
     def problems(self) -> list[str]:
         """What is wrong between the tables, one line each naming file and utterance; empty if nothing."""
@@ -69,7 +75,15 @@ class DataDir:
         for utt, speaker in self.utt2spk.items():
             if len(speaker.split()) != 1:
                 found.append(f"{self.where('utt2spk', utt)} has {speaker!r}; expected one speaker")
-        found += self._missing(self.wav, "wav.scp", "audio") if self.wav else []
+        if self.segments:
+            found += self._missing(self.segments, "segments", "segment")
+            found += [
+                f"{self.where('segments', utt)}: recording {part.recording} is not in wav.scp"
+                for utt, part in self.segments.items()
+                if part.recording not in self.wav
+            ]
+        elif self.wav:
+            found += self._missing(self.wav, "wav.scp", "audio")
         found += self._missing(self.text, self.text_name, "transcript") if self.text else []
         found += [f"{self.where(self.text_name, utt)}: empty transcript" for utt, t in self.text.items() if not t]
         return found
@@ -85,6 +99,10 @@ class DataDir:
         _write(path / "spk2utt", {speaker: " ".join(utts) for speaker, utts in data.spk2utt.items()})
         if data.wav:
             _write(path / "wav.scp", data.wav)
+        if data.segments:
+            _write(path / "segments", {utt: str(part) for utt, part in data.segments.items()})
+        if data.seconds:
+            _write(path / "utt2dur", {utt: f"{length:.3f}" for utt, length in data.seconds.items()})
         if data.text:
             _write(path / "text", {utt: " ".join(tokens) for utt, tokens in data.text.items()})
 

@@ -1,7 +1,8 @@
 """A corpus that is laid out as Kaldi likes it, to data directories and a dictionary.
 
-DIR/{train,dev,test}/ hold wav.scp, utt2spk and either `phones` (phones of each utterance; | between words is
-dropped) or `text` (words) with a lexicon (DIR/lexicon.txt or DIR/dict/lexicon.txt: word phone phone ...).
+DIR/{train,dev,test}/ hold wav.scp, utt2spk, perhaps segments, and either `phones` (phones of each utterance; | between
+words is dropped) or `text` (words) with a lexicon (DIR/lexicon.txt, DIR/dict/lexicon.txt; lexiconp.txt). DIR/phones.map
+may say what each phone is scored as. docs/own_speech.md has all of it with examples.
 
     python -m frenchpress.kaldi.prepare --corpus-dir DIR --out data --nj 4
 """
@@ -9,66 +10,84 @@ dropped) or `text` (words) with a lexicon (DIR/lexicon.txt or DIR/dict/lexicon.t
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from frenchpress.common import UserError, atomic_dir, digest, is_done, locked_dir, mark_done, read_lines, run_main
 from frenchpress.kaldi.audio import file_state
 from frenchpress.kaldi.datadir import DataDir, in_order
-from frenchpress.kaldi.scp import is_pipe, read_scp, read_table, resolve
-from frenchpress.kaldi.validate import RATE, check, report
+from frenchpress.kaldi.lexicon import find_lexicon
+from frenchpress.kaldi.scp import is_pipe, parse_entry, read_scp, read_table, resolve
+from frenchpress.kaldi.segments import Segment, read_segments
+from frenchpress.kaldi.silence import SILENCE, SilenceNames, is_noise
+from frenchpress.kaldi.transcripts import Transcripts, read_transcripts, transcript_file
+from frenchpress.kaldi.validate import RATE, check
 
 SPLITS = ("train", "dev", "test")
-SILENCE = "SIL"
 SILENCE_PROBABILITY = 0.1
-WORD_MARK = "|"
+_TABLES = ("wav.scp", "utt2spk", "segments")
 
 
-def prepare(corpus: Path, out: Path, nj: int = 1, rate: int = RATE, allow_pipes: bool = False) -> bool:
-    """Write out/{train,dev,test,dict}; False when they are there already. Nothing is written from a bad corpus."""
-    if not corpus.is_dir() or not any(corpus.iterdir()):
-        wrong = "empty" if corpus.is_dir() else "no such directory"
-        raise UserError(f"{corpus}: {wrong}, expected a corpus with train/, dev/ and test/ in it")
-    lexicon = read_lexicon(corpus)
-    splits = {name: read_split(corpus, name, lexicon, allow_pipes) for name in SPLITS}
+def prepare(
+    corpus: Path,
+    out: Path,
+    nj: int = 1,
+    rate: int = RATE,
+    allow_pipes: bool = False,
+    silence: tuple[str, ...] = (),
+    score_map: Path | None = None,
+) -> bool:
+    """Write out/{train,dev,test,dict}; False when they are there already. Nothing is written from a bad corpus.
+
+    `silence`: names of silence, in place of the usual ones; `score_map`: in place of the corpus' own phones.map.
+    """
+    _check_places(corpus, out)
+    splits = {name: read_split(corpus, name, allow_pipes) for name in SPLITS}
+    found = read_transcripts(corpus, SPLITS, SilenceNames(silence))
+    for name, data in splits.items():
+        splits[name] = replace(data, text=in_order(found.phones[name]), text_name=transcript_file(data.path).name)
+    scored = _scored(splits, score_map or corpus / "phones.map", given=score_map is not None, notes=found.notes)
     key = {
-        "stage": "kaldi-data",
+        "stage": "kaldi-data with durations",
         "rate": rate,
         "tables": [digest(*_tables(corpus, name)) for name in SPLITS],
-        "lexicon": sorted(map(list, (lexicon or {}).items())),
+        "lexicon": digest(*filter(None, [find_lexicon(corpus)])) if found.words else None,
+        "silence": list(silence),
         "audio": [file_state(data) for data in splits.values()],
     }
+    keys = {name: key for name in SPLITS} | {"dict": key | {"scored": scored}}
+    for note in found.notes:
+        print(note)
     with locked_dir(out):
-        missing = [name for name in (*SPLITS, "dict") if not is_done(out / name, key)]
+        missing = [name for name in keys if not is_done(out / name, keys[name])]
         if not missing:
             return False
-        check(list(splits.values()), rate, nj, allow_pipes)
+        samples = check(list(splits.values()), rate, nj, allow_pipes, stored=False)
+        for data, lengths in zip(splits.values(), samples):
+            data.seconds.update({utt: count / rate for utt, count in lengths.items()})
         for name in missing:
             with atomic_dir(out / name) as work:
                 if name == "dict":
-                    _write_dict(splits["train"], work)
+                    _write_dict(scored, found.silence_inside, work)
                 else:
                     _placed(splits[name], corpus).write(work)
-                mark_done(work, key)
+                    _write_words(found, name, work)
+                mark_done(work, keys[name])
     return True
 
 
-def read_lexicon(corpus: Path) -> dict[str, list[str]] | None:
-    """Word -> phones (the first pronunciation where there are several); None without a lexicon."""
-    path = next((p for p in (corpus / "lexicon.txt", corpus / "dict/lexicon.txt") if p.is_file()), None)
-    if path is None:
-        return None
-    lexicon: dict[str, list[str]] = {}
-    for number, line in enumerate(read_lines(path), 1):
-        fields = line.split()
-        if len(fields) == 1:
-            raise UserError(f"{path}:{number}: {fields[0]} has no phones; expected '<word> <phone> <phone> ...'")
-        if fields:
-            lexicon.setdefault(fields[0], fields[1:])
-    return lexicon
+def _check_places(corpus: Path, out: Path) -> None:
+    if not corpus.is_dir() or not any(corpus.iterdir()):
+        wrong = "empty" if corpus.is_dir() else "no such directory"
+        raise UserError(f"{corpus}: {wrong}, expected a corpus with train/, dev/ and test/ in it")
+    if corpus.resolve() == out.resolve():
+        raise UserError(
+            f"{out}: is the corpus itself, which is left as it is; prepare it in another directory (--data)"
+        )
 
 
-def read_split(corpus: Path, name: str, lexicon: dict[str, list[str]] | None, allow_pipes: bool = False) -> DataDir:
-    """One split as it lies in the corpus, its transcripts in phones."""
+def read_split(corpus: Path, name: str, allow_pipes: bool | None = None) -> DataDir:
+    """One split as it lies in the corpus, without its transcripts."""
     place = corpus / name
     if not place.is_dir():
         raise UserError(f"{place}: no such directory, expected train/, dev/ and test/ in {corpus}")
@@ -77,36 +96,27 @@ def read_split(corpus: Path, name: str, lexicon: dict[str, list[str]] | None, al
             raise UserError(f"{place / file}: no such file; {place} needs wav.scp, utt2spk, and phones or text")
         if not read_lines(place / file):
             raise UserError(f"{place / file}: empty, expected a line per utterance")
-    text = in_order(_transcripts(place, lexicon))
-    wav, utt2spk = read_scp(place / "wav.scp", allow_pipes), read_table(place / "utt2spk")
-    data = DataDir(place, in_order(utt2spk), in_order(wav), text, _transcript_file(place).name)
-    if not text:
-        raise UserError(f"{_transcript_file(place)}: empty, expected a line per utterance")
-    return data
+    data = DataDir(place, read_table(place / "utt2spk"), read_scp(place / "wav.scp", allow_pipes))
+    if (place / "segments").exists():
+        data.segments = _all_segments(data, read_segments(place / "segments"))
+        used = {part.recording for part in data.segments.values()}
+        if unused := [name for name in data.wav if name not in used]:
+            print(f"{place}/wav.scp: {len(unused)} recordings that no segment is in are left out: {unused[0]} ...")
+            data.wav = {name: entry for name, entry in data.wav.items() if name in used}
+    return data.sorted()
 
 
-def _transcript_file(place: Path) -> Path:
-    return place / ("phones" if (place / "phones").exists() else "text")
-
-
-def _transcripts(place: Path, lexicon: dict[str, list[str]] | None) -> dict[str, list[str]]:
-    path = _transcript_file(place)
-    if not path.exists():
-        raise UserError(f"{path}: no such file; give {place}/phones, or text (words) with {place.parent}/lexicon.txt")
-    table = {utt: line.split() for utt, line in read_table(path).items()}
-    if path.name == "phones":
-        return {utt: [p for p in phones if p != WORD_MARK] for utt, phones in table.items()}
-    if lexicon is None:
-        raise UserError(f"{path}: words, but no lexicon; give {place}/phones, or {place.parent}/lexicon.txt")
-    lines = {words[0]: n for n, line in enumerate(read_lines(path), 1) if (words := line.split())}
-    unknown = [(utt, w) for utt, words in table.items() for w in words if w not in lexicon]
-    report([f"{path}:{lines[utt]}: {utt}: word {word!r} is not in the lexicon" for utt, word in unknown])
-    return {utt: [p for word in words for p in lexicon[word]] for utt, words in table.items()}
+def _all_segments(data: DataDir, segments: dict[str, Segment]) -> dict[str, Segment]:
+    """With those utterances that have a recording of their own name and no line in `segments`."""
+    whole = [utt for utt in data.utt2spk if utt not in segments and utt in data.wav]
+    if whole:
+        print(f"{data.path}/segments: {len(whole)} utterances are not in it and are whole recordings: {whole[0]} ...")
+    return segments | {utt: Segment(utt) for utt in whole}
 
 
 def _tables(corpus: Path, name: str) -> list[Path]:
     place = corpus / name
-    return [place / "wav.scp", place / "utt2spk", _transcript_file(place)]
+    return [path for file in _TABLES if (path := place / file).exists()] + [transcript_file(place)]
 
 
 def _placed(data: DataDir, corpus: Path) -> DataDir:
@@ -116,25 +126,66 @@ def _placed(data: DataDir, corpus: Path) -> DataDir:
         if is_pipe(entry) or Path(entry).is_absolute():
             wav[utt] = entry
         else:
-            base = next((b for b in (data.path, corpus) if (b / entry).exists()), None)
-            wav[utt] = str(base / entry if base else resolve(entry, data.path))
-    return DataDir(data.path, data.utt2spk, wav, data.text)
+            name = parse_entry(entry).name
+            base = next((b for b in (data.path, corpus) if (b / name).exists()), None)
+            wav[utt] = str(base / name if base else resolve(name, data.path)) + entry.strip()[len(name) :]
+    return replace(data, wav=wav)
 
 
-def _write_dict(train: DataDir, work: Path) -> None:
-    heard = sorted({phone for phones in train.text.values() for phone in phones}, key=str.encode)
+def _scored(splits: dict[str, DataDir], path: Path, given: bool, notes: list[str]) -> dict[str, str]:
+    """What each phone of the training set is scored as, "" for not at all: itself where no map says otherwise."""
+    heard = {phone for phones in splits["train"].text.values() for phone in phones} | {SILENCE}
+    scored = {phone: "" if phone == SILENCE or is_noise(phone) else phone for phone in sorted(heard, key=str.encode)}
+    if not given and not path.exists():
+        return scored
+    table = read_table(path)
+    for phone, target in table.items():
+        if len(target.split()) > 1:
+            raise UserError(f"{path}: {phone} maps to {target!r}, expected one phone, or none to leave it out")
+    known = {phone: target for phone, target in table.items() if phone in scored}
+    if not known:
+        raise UserError(
+            f"{path}: none of its {len(table)} phones is one of the corpus: {' '.join(list(scored)[:10])} ..."
+        )
+    scored |= known
+    others = [phone for phone in scored if phone not in known and phone != SILENCE]
+    notes.append(
+        f"score map: {path}: {len(scored)} phones are scored as {len({s for s in scored.values() if s})}"
+        + (f"; not in it, and scored as they are: {' '.join(others)}" if others else "")
+        + (f"; {len(table) - len(known)} of its phones do not occur" if len(known) < len(table) else "")
+    )
+    return scored
+
+
+def _write_dict(scored: dict[str, str], silence_inside: bool, work: Path) -> None:
     # A corpus that transcribes its silences needs no optional ones.
-    probability = 0 if SILENCE in heard else SILENCE_PROBABILITY
-    phones = [phone for phone in heard if phone != SILENCE]
+    probability = 0 if silence_inside else SILENCE_PROBABILITY
     files = {
-        "nonsilence_phones.txt": phones,
+        "nonsilence_phones.txt": [phone for phone in scored if phone != SILENCE],
         "silence_phones.txt": [SILENCE],
         "optional_silence.txt": [SILENCE],
         "sil_prob": [str(probability)],
-        "score_map.txt": [SILENCE, *(f"{phone} {phone}" for phone in phones)],
+        "score_map.txt": sorted((f"{phone} {target}".strip() for phone, target in scored.items()), key=_silence_first),
     }
     for name, lines in files.items():
         (work / name).write_text("".join(f"{line}\n" for line in lines))
+
+
+def _silence_first(line: str) -> tuple[bool, bytes]:
+    return line.split()[0] != SILENCE, line.encode()
+
+
+def _write_words(found: Transcripts, split: str, work: Path) -> None:
+    """`words` and `lexiconp.txt`, where alignment has pronunciations to choose from."""
+    if split in found.chosen:
+        table = in_order(found.words[split])
+        (work / "words").write_text("".join(f"{utt} {' '.join(words)}\n" for utt, words in table.items()))
+        lines = [
+            f"{word} {given.probability!r} {' '.join(given.phones)}\n"
+            for word, several in in_order(found.pronunciations).items()
+            for given in several
+        ]
+        (work / "lexiconp.txt").write_text("".join(lines))
 
 
 def main() -> None:
@@ -145,8 +196,11 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=RATE, help="sampling rate in Hz that all audio must have")
     parser.add_argument("--nj", type=int, default=1, help="processes")
     parser.add_argument("--allow-pipes", action="store_true", help="run wav.scp entries that are shell commands")
+    parser.add_argument("--silence", default="", metavar='"A B"', help="phones that are silence (sil, sp, pau, ...)")
+    parser.add_argument("--score-map", type=Path, help="what phones are scored as, two columns (DIR/phones.map)")
     args = parser.parse_args()
-    made = prepare(args.corpus_dir, args.out, args.nj, args.rate, args.allow_pipes)
+    silence = tuple(args.silence.split())
+    made = prepare(args.corpus_dir, args.out, args.nj, args.rate, args.allow_pipes, silence, args.score_map)
     print(f"{args.out}: train, dev, test and dict {'written' if made else 'are up to date'}")
 
 

@@ -10,42 +10,44 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from frenchpress.common import UserError, run_main
-from frenchpress.kaldi.audio import read_audio
 from frenchpress.kaldi.datadir import DataDir, raise_problems
 from frenchpress.kaldi.io import MatrixReader
-from frenchpress.kaldi.parallel import ordered_map
+from frenchpress.kaldi.recordings import Utterance, over_utterances
 
 RATE = 16000
 FRAMES_PER_PHONE = 3  # a state each: what the shortest phone takes
 _WINDOW, _SHIFT = 0.025, 0.010
 
 
-@dataclass(frozen=True)
-class _Job:
-    entry: str
-    near: Path
-    rate: int
-    where: str
-    allow_pipes: bool
-
-
 def audio_problems(
     data: DataDir, rate: int = RATE, nj: int = 1, allow_pipes: bool = False
 ) -> tuple[list[str], dict[str, int]]:
-    """Decode every audio file: what is wrong (a line each), and the samples of each sound utterance."""
-    utts = list(data.wav)
-    jobs = [_Job(data.wav[utt], data.path, rate, data.where("wav.scp", utt), allow_pipes) for utt in utts]
-    problems, samples = [], {}
-    for utt, result in zip(utts, ordered_map(_count_samples, jobs, nj)):
-        if isinstance(result, str):
-            problems.append(result)
-        else:
-            samples[utt] = result
-    return problems, samples
+    """Decode every audio file: what is wrong (a line each), and the samples of each sound utterance.
+
+    What segments are shorter than they say, since their recordings end before, is printed.
+    """
+    problems, samples, over = [], {}, {}
+    for utt, result in over_utterances(partial(_measure, rate=rate), data, rate, nj, allow_pipes):
+        if isinstance(result, UserError):
+            problems.append(str(result))
+            continue
+        samples[utt], overshoot = result
+        if overshoot > 0:
+            over[utt] = overshoot
+    if over:
+        print(f"{data.path}/segments: {len(over)} end after their recordings, by up to {max(over.values()):.2f} s: cut")
+    return list(dict.fromkeys(problems)), samples
+
+
+def _measure(utterance: Utterance, samples: np.ndarray, whole: int, rate: int) -> tuple[int, float]:
+    """Samples, and by how many seconds its recording of `whole` samples is too short for it."""
+    return len(samples), utterance.part.overshoot(whole, rate) if utterance.part else 0.0
 
 
 def length_problems(data: DataDir, samples: dict[str, int], rate: int = RATE) -> list[str]:
@@ -57,7 +59,8 @@ def length_problems(data: DataDir, samples: dict[str, int], rate: int = RATE) ->
         needed = FRAMES_PER_PHONE * max(1, len(data.text.get(utt, ())))
         if frames < needed:
             found.append(
-                f"{data.where('wav.scp', utt)}: {frames} frames are too short for the transcript of "
+                f"{data.where('segments' if data.segments else 'wav.scp', utt)}: {frames} frames are too short for "
+                "the transcript of "
                 f"{len(data.text.get(utt, ()))} phones, which needs {needed}"
             )
     return found
@@ -118,21 +121,26 @@ def check(
     nj: int = 1,
     allow_pipes: bool = False,
     phones: Collection[str] | None = None,
-) -> None:
+    stored: bool = True,
+) -> list[dict[str, int]]:
     """Check all splits, the training set first; UserError after printing every problem but one to stderr.
 
-    `phones`: the phones there may be; by default those of the first split's transcripts.
+    `phones`: the phones there may be; by default those of the first split's transcripts. `stored`: check features that
+    are there, too. Returns the samples of each utterance, by split.
     """
     problems = split_problems(splits)
     source = "the dictionary" if phones is not None else f"{splits[0].path}/{splits[0].text_name}"
     known = phones if phones is not None else {p for text in splits[0].text.values() for p in text}
+    lengths = []
     for data in splits:
         problems += data.problems() + phone_problems(data, known, source)
         broken, samples = audio_problems(data, rate, nj, allow_pipes)
-        problems += broken + length_problems(data, samples, rate) + feature_problems(data)
+        problems += broken + length_problems(data, samples, rate) + (feature_problems(data) if stored else [])
+        lengths.append(samples)
     for line in shared_speakers(splits):
         print(f"warning: {line}", file=sys.stderr)
     report(problems)
+    return lengths
 
 
 def report(problems: list[str]) -> None:
@@ -140,13 +148,6 @@ def report(problems: list[str]) -> None:
     for line in problems[1:21]:
         print(f"error: {line}", file=sys.stderr)
     raise_problems(problems)
-
-
-def _count_samples(job: _Job) -> int | str:
-    try:
-        return len(read_audio(job.entry, job.near, job.rate, job.where, job.allow_pipes))
-    except UserError as error:
-        return str(error)
 
 
 def main() -> None:

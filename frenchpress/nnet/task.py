@@ -168,6 +168,7 @@ def main() -> None:
     parser.add_argument("--lang", type=Path, help="directory of phones.txt (with --kaldi-s5: data/lang_test_bg)")
     parser.add_argument("--score-map", type=Path, help="two columns: phone, scored as (alone: not scored)")
     parser.add_argument("--optional-tokens", type=Path, help="scored tokens whose omission is free, one per line")
+    parser.add_argument("--allow-pipes", action="store_true", help="run entries of feats.scp that are shell commands")
     parser.add_argument("--out", type=Path, required=True, help="the task directory to write")
     args = parser.parse_args()
     if args.kaldi_s5:
@@ -179,7 +180,7 @@ def main() -> None:
     for name in ("score_map", "optional_tokens"):
         if path := getattr(args, name):
             sources = replace(sources, **{name: path})
-    made = build(sources, args.out)
+    made = build(sources, args.out, args.allow_pipes)
     print(f"{args.out}: task {'written' if made else 'is up to date'}")
 
 

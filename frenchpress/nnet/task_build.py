@@ -19,26 +19,29 @@ from frenchpress.kaldi.transition import TransitionModel
 from frenchpress.nnet.task_sources import SPLITS, Sources, read_phones, read_scoring
 
 
-def build(sources: Sources, out: Path) -> bool:
-    """Write a task directory (see the module `task`); False when it is there already."""
+def build(sources: Sources, out: Path, allow_pipes: bool = False) -> bool:
+    """Write a task directory (see the module `task`); False when it is there already.
+
+    `allow_pipes`: entries of feats.scp may be shell commands, which are run.
+    """
     key = {"stage": "task", "inputs": digest(*sources.files())}
     with locked_dir(out.parent):
         if is_done(out, key):
             return False
         with atomic_dir(out) as work:
-            _write(sources, work)
+            _write(sources, work, allow_pipes)
             mark_done(work, key)
     return True
 
 
-def _write(sources: Sources, work: Path) -> None:
+def _write(sources: Sources, work: Path, allow_pipes: bool) -> None:
     phones = read_phones(sources.lang)
     model = _model(sources)
     if model.num_phones != len(phones):
         raise UserError(f"{sources.lang}/phones.txt: {len(phones)} phones, but the model has {model.num_phones}")
     counts, dims = np.zeros(model.num_pdfs, np.int64), set()
     for split in SPLITS:
-        pdfs, dim = _write_split(sources, split, model, work / split)
+        pdfs, dim = _write_split(sources, split, model, work / split, allow_pipes)
         dims.add(dim)
         if split == "train":
             counts = np.bincount(np.concatenate(pdfs), minlength=model.num_pdfs)
@@ -70,10 +73,12 @@ def _model(sources: Sources) -> TransitionModel:
     return first
 
 
-def _write_split(sources: Sources, split: str, model: TransitionModel, work: Path) -> tuple[list[np.ndarray], int]:
+def _write_split(
+    sources: Sources, split: str, model: TransitionModel, work: Path, allow_pipes: bool
+) -> tuple[list[np.ndarray], int]:
     """Write one split; returns its tied states per utterance and the dimension of its features."""
     work.mkdir()
-    feats = MatrixReader(sources.feats[split] / "feats.scp")
+    feats = MatrixReader(sources.feats[split] / "feats.scp", allow_pipes)
     tids = _alignments(sources.ali[split], model)
     utts = _chosen(split, feats, tids)
     _write_tables(sources, split, utts, work)

@@ -52,7 +52,7 @@ def test_a_reader_that_stops_reading_ends_the_program_in_silence():
         "run_main(main)"
     )
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {sys.executable} -c \"$1\" | head -1", "-", program],
+        ["bash", "-c", f'set -o pipefail; {sys.executable} -c "$1" | head -1', "-", program],
         cwd=ROOT,
         capture_output=True,
         text=True,

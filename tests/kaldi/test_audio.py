@@ -15,7 +15,9 @@ SAMPLES = (12000 * np.sin(np.arange(800) / 7)).astype(np.int16)
 PCM_GUID = b"\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"
 
 
-def wav(samples=SAMPLES, riff=None, size=None, code=1, bits=16, rate=16000, channels=1, before=b"", name=b"RIFF", sub=1):
+def wav(
+    samples=SAMPLES, riff=None, size=None, code=1, bits=16, rate=16000, channels=1, before=b"", name=b"RIFF", sub=1
+):
     """A WAV file with any sizes; `before`: chunks before the samples; code 0xFFFE: extensible, of format `sub`."""
     data = np.asarray(samples).tobytes()
     form = struct.pack("<HHIIHH", code, channels, rate, rate * channels * bits // 8, channels * bits // 8, bits)
@@ -117,7 +119,8 @@ def test_audio_in_an_archive(tmp_path):
 
 
 def test_compressed_sphere_names_the_tool_that_unpacks_it(tmp_path):
-    fields = "channel_count -i 1\nsample_count -i 800\nsample_n_bytes -i 2\nsample_coding -s27 pcm,embedded-shorten-v2.00\n"
+    fields = "channel_count -i 1\nsample_count -i 800\nsample_n_bytes -i 2\n"
+    fields += "sample_coding -s27 pcm,embedded-shorten-v2.00\n"
     header = f"NIST_1A\n   1024\n{fields}end_head\n".encode().ljust(1024)
     (tmp_path / "a.sph").write_bytes(header + b"ajkg" + bytes(500))
     with pytest.raises(UserError, match="a.sph: SPHERE compressed as 'pcm,embedded-shorten-v2.00'.*sph2pipe"):

@@ -1,5 +1,5 @@
-import importlib.util
 import gzip
+import importlib.util
 import pickle
 
 import numpy as np

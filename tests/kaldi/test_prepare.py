@@ -8,9 +8,15 @@ import pytest
 import soundfile
 
 from frenchpress.common import UserError
+from frenchpress.feats.make_mfcc import make_mfcc
+from frenchpress.feats.mfcc import mfcc
+from frenchpress.feats.options import MfccConfig
+from frenchpress.kaldi.audio import read_audio_file
 from frenchpress.kaldi.datadir import DataDir
-from frenchpress.kaldi.io import write_mats
+from frenchpress.kaldi.io import MatrixReader, write_mats
+from frenchpress.kaldi.lexicon import read_lexicon
 from frenchpress.kaldi.prepare import prepare
+from frenchpress.kaldi.summary import check_sizes, describe
 from frenchpress.kaldi.validate import check
 
 SPLITS = ("train", "dev", "test")
@@ -100,7 +106,11 @@ def test_word_without_pronunciation(corpus, tmp_path):
     (corpus / "lexicon.txt").write_text("ba b a\nab\n")
     refuses(corpus, tmp_path, "lexicon.txt:2: ab has no phones")
     (corpus / "lexicon.txt").write_text("ba b a\n")
-    refuses(corpus, tmp_path, r"train/text:1: train-a: word 'ab' is not in the lexicon \(and 1 more")
+    refuses(
+        corpus,
+        tmp_path,
+        r"train/text:1: train-a: word 'ab' \(6 times\) is not in the lexicon.*; add it to .*lexicon.txt",
+    )
 
 
 def test_missing_corpus(tmp_path):
@@ -263,3 +273,170 @@ def test_real_corpus_gives_kaldis_tables(mboshi, kaldi_mboshi, tmp_path, capsys)
         for name in ("text", "utt2spk", "spk2utt"):
             assert (tmp_path / "data" / split / name).read_text() == (kaldi_mboshi / "data" / split / name).read_text()
     assert "3 speakers are in both" in capsys.readouterr().err
+
+
+def with_segments(corpus, lines):
+    (corpus / "train/segments").write_text(lines)
+    for name, rest in (("utt2spk", "s"), ("phones", "b a")):
+        (corpus / "train" / name).write_text("".join(f"{line.split()[0]} {rest}\n" for line in lines.splitlines()))
+
+
+def test_segments_are_cut_as_kaldi_does(corpus, tmp_path, capsys):
+    """By the second, to the end with -1 and up to half a second beyond it; one recording for several utterances."""
+    with_segments(corpus, "s1 train-a 0.1 0.3\ns2 train-b 0 -1\ns3 train-a 0.25 0.75\n")
+    assert prepare(corpus, tmp_path / "data", nj=2)
+    place = tmp_path / "data/train"
+    assert (place / "segments").read_text() == "s1 train-a 0.1 0.3\ns2 train-b 0.0 -1\ns3 train-a 0.25 0.75\n"
+    assert (place / "utt2dur").read_text() == "s1 0.200\ns2 0.500\ns3 0.250\n"
+    assert "1 end after their recordings, by up to 0.25 s: cut" in capsys.readouterr().out
+    assert make_mfcc(place, MfccConfig(dither=0.0), nj=2)
+    reader, whole = MatrixReader(place / "feats.scp"), read_audio_file(corpus / "audio/train-a.flac", 16000)
+    assert list(reader) == ["s1", "s2", "s3"]
+    assert np.array_equal(reader["s1"], mfcc(whole[1600:4800], 16000, MfccConfig(dither=0.0)))
+    assert len(reader["s2"]) == 48 and len(reader["s3"]) == 23
+    assert MatrixReader(place / "cmvn.scp")["s"][0, -1] == 48 + 18 + 23
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("s1 train-a 0.1 0.1", "segments: s1: from 0.1 to 0.1 s, expected a start before the end"),
+        ("s1 train-a 0.1 -2", "from 0.1 to -2 s"),
+        ("s1 train-a 0.1", "expected '<recording> <start> <end>'"),
+        ("s1 train-a 0.1 0.4 1", "of one channel"),
+        ("s1 train-x 0 -1", "segments:1: s1: recording train-x is not in wav.scp"),
+        ("s1 train-a 0.5 -1", "segments:1: s1: segment .* which has 0.50 s"),
+        ("s1 train-a 0.1 1.1", "not in its recording, which has 0.50 s"),
+        ("s1 train-a 0.1 0.12", "segments:1: s1: 0 frames are too short"),
+    ],
+)
+def test_segments_that_cannot_be(corpus, tmp_path, line, message):
+    with_segments(corpus, line + "\ns2 train-b 0 -1\n")
+    refuses(corpus, tmp_path, message)
+
+
+def test_utterances_that_segments_leaves_out_are_whole_or_named(corpus, tmp_path, capsys):
+    (corpus / "dev/segments").write_text("dev-a dev-a 0.1 0.4\n")
+    assert prepare(corpus, tmp_path / "data")
+    assert (tmp_path / "data/dev/utt2dur").read_text() == "dev-a 0.300\ndev-b 0.500\n"
+    assert "dev/segments: 1 utterances are not in it and are whole recordings: dev-b" in capsys.readouterr().out
+    with_segments(corpus, "s1 train-a 0 -1\n")
+    (corpus / "train/utt2spk").write_text("s1 s\ns2 s\n")
+    with pytest.raises(UserError, match="train/utt2spk:2: s2 has no segment in segments"):
+        prepare(corpus, tmp_path / "data")
+
+
+def test_files_that_no_stage_needs_stop_nothing(corpus, tmp_path):
+    for split in SPLITS:
+        (corpus / split / "feats.scp").write_text(f"{split}-a mfcc/raw.1.ark:14\n")
+        (corpus / split / "cmvn.scp").write_text("nonsense\n\x00")
+        (corpus / split / "spk2utt").write_text("x y\n")
+    (corpus / "lexicon.txt").write_text("word\n")
+    assert prepare(corpus, tmp_path / "data")
+    assert not (tmp_path / "data/dev/feats.scp").exists()
+
+
+def test_the_corpus_itself_is_not_written_into(corpus):
+    with pytest.raises(UserError, match="is the corpus itself"):
+        prepare(corpus, corpus)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("lexicon.txt", "ba b a\nba a\nab a b\n"),
+        ("lexicon.txt", "\ufeffba b a\nba a\nab a b\n"),
+        ("dict/lexiconp.txt", "ba 0.4 a\nba 1.0 b a\nab 1 a b\n"),
+        ("lexicon.txt", "ba\t0.5\t0.13\t1.0\t1.02\ta\nba\t0.99\t0.13\t1\t1.02\tb a\nab\ta b\n"),
+        ("lexicon.txt", "ba 0.5 a\nba 0.9 b a\nab a b\n"),
+        ("lexiconp_silprob.txt", "ba 0.5 0.1 1.2 0.8 a\nba 0.9 0.1 1.2 0.8 b a\nab 1 1 1 1 a b\n"),
+    ],
+)
+def test_lexica_of_kaldi_and_of_mfa(corpus, tmp_path, capsys, name, lines):
+    words_in_place_of_phones(corpus)
+    (corpus / name).parent.mkdir(exist_ok=True)
+    (corpus / name).write_text(lines)
+    assert prepare(corpus, tmp_path / "data")
+    assert (tmp_path / "data/dict/nonsilence_phones.txt").read_text() == "a\nb\n"
+    assert DataDir.load(tmp_path / "data/dev").text["dev-b"] == ["b", "a", "a", "b"]
+    assert (tmp_path / "data/train/words").read_text() == "train-a ba ab\ntrain-b ba ab\n"
+    kept = [line.split() for line in (tmp_path / "data/train/lexiconp.txt").read_text().splitlines()]
+    assert [(word, phones) for word, _, *phones in kept] == [("ab", ["a", "b"]), ("ba", ["b", "a"]), ("ba", ["a"])]
+    assert "1 of the 2 words used have several pronunciations" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "message"),
+    [
+        ("lexiconp.txt", "ab a b", "lexiconp.txt:2: ab: 0 numbers before the phones"),
+        ("lexiconp.txt", "ab 1.5 a b", "ab has probability 1.5, expected above 0 and at most 1"),
+        ("lexicon.txt", "ab 0.5 0.5 a b", "2 numbers before the phones"),
+        ("lexicon.txt", "ab 0.5", "lexicon.txt:2: ab has no phones"),
+    ],
+)
+def test_lexica_that_are_none(corpus, tmp_path, name, line, message):
+    words_in_place_of_phones(corpus)
+    (corpus / name).write_text(f"ba 0.5 b a\n{line}\n")
+    refuses(corpus, tmp_path, message)
+
+
+def test_numbers_may_be_names_of_phones(tmp_path):
+    (tmp_path / "lexicon.txt").write_text("ba 1 2\nab 21 1 7\n")
+    found = read_lexicon(tmp_path / "lexicon.txt")
+    assert found.phones("ab") == ("21", "1", "7") and found.numbers == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("sil", {}), ("<SIL>", {}), ("sp", {}), ("pause7", {"silence": ("pause7",)})]
+)
+def test_silence_at_the_ends_is_left_out_and_inside_it_is_transcribed(corpus, tmp_path, capsys, name, options):
+    for split in SPLITS:
+        (corpus / split / "phones").write_text("".join(f"{split}-{n} {name} b a {name}\n" for n in "ab"))
+    assert prepare(corpus, tmp_path / "data", **options)
+    assert f"silence: {name} (12 times) at the ends of utterances only: left out" in capsys.readouterr().out
+    assert DataDir.load(tmp_path / "data/dev").text["dev-a"] == ["b", "a"]
+    assert (tmp_path / "data/dict/sil_prob").read_text() == "0.1\n"
+    (corpus / "train/phones").write_text("".join(f"train-{n} {name} b {name} a\n" for n in "ab"))
+    assert prepare(corpus, tmp_path / "data", **options)
+    assert DataDir.load(tmp_path / "data/train").text["train-a"] == ["SIL", "b", "SIL", "a"]
+    assert (tmp_path / "data/dict/sil_prob").read_text() == "0\n"
+    assert (tmp_path / "data/dict/score_map.txt").read_text() == "SIL\na a\nb b\n"
+
+
+def test_pauses_at_the_ends_of_pronunciations_and_noise(corpus, tmp_path, capsys):
+    words_in_place_of_phones(corpus)
+    (corpus / "dev/text").write_text("dev-a ba <unk>\ndev-b ba\n")
+    (corpus / "train/text").write_text("train-a ab ba\ntrain-b ab <unk>\n")
+    (corpus / "lexicon.txt").write_text("ba b a sp\nba b a sil\nab a b sp\n<unk> SPN\n")
+    assert prepare(corpus, tmp_path / "data")
+    assert DataDir.load(tmp_path / "data/dev").text["dev-a"] == ["b", "a", "SPN"]
+    assert "SPN\n" in (tmp_path / "data/dict/score_map.txt").read_text()
+    said = capsys.readouterr().out
+    assert "pronunciations of 2 words left out" in said and "noise: SPN (2 times)" in said
+    assert not (tmp_path / "data/train/words").exists()
+
+
+def test_score_map(corpus, tmp_path, capsys):
+    (corpus / "phones.map").write_text("a V\nx V\n")
+    assert prepare(corpus, tmp_path / "data")
+    assert (tmp_path / "data/dict/score_map.txt").read_text() == "SIL\na V\nb b\n"
+    assert "not in it, and scored as they are: b; 1 of its phones do not occur" in capsys.readouterr().out
+    (tmp_path / "own.map").write_text("a\nb V\n")
+    assert prepare(corpus, tmp_path / "data", score_map=tmp_path / "own.map")
+    assert (tmp_path / "data/dict/score_map.txt").read_text() == "SIL\na\nb V\n"
+    (tmp_path / "own.map").write_text("a V W\n")
+    with pytest.raises(UserError, match="own.map: a maps to 'V W', expected one phone"):
+        prepare(corpus, tmp_path / "data", score_map=tmp_path / "own.map")
+
+
+def test_summary_and_what_sizes_can_be(corpus, tmp_path):
+    for split in SPLITS:
+        (corpus / split / "phones").write_text("".join(f"{split}-{n} AA0 AA1 AA2 b\n" for n in "ab"))
+    prepare(corpus, tmp_path / "data")
+    lines = describe(tmp_path / "data")
+    assert lines[0] == f"{tmp_path}/data/train: 2 utterances of 2 speakers, 0.0 min"
+    assert f"{tmp_path}/data/dict: 4 phones: AA0 AA1 AA2 b" in lines
+    assert "3 phones end in a digit" in lines[-1]
+    check_sizes(tmp_path / "data", 5, 5)
+    with pytest.raises(UserError, match="--leaves is 4, but .* 4 phones and SIL.*expected 5 or more"):
+        check_sizes(tmp_path / "data", 4, 10)
