@@ -10,9 +10,10 @@ from frenchpress.config.load import (
     layer_presses,
     load_config,
 )
-from frenchpress.config.schema import Config, DecodeConfig, LstmConfig, ModelConfig, TrainConfig
+from frenchpress.config.schema import AugmentConfig, Config, DecodeConfig, LstmConfig, ModelConfig, TrainConfig
 
 __all__ = [
+    "AugmentConfig",
     "Config",
     "DecodeConfig",
     "LstmConfig",

@@ -13,9 +13,9 @@ from frenchpress.compress.options import LayerPress
 LARGEST_SEED = 2**63 - 1
 
 
-def rarely() -> Any:
-    """A field that is left out of a configuration written down while nothing is said in it."""
-    return field(default=None, metadata={"rare": True})
+def rarely(low: float | None = None, high: float | None = None, above: float | None = None) -> Any:
+    """A field that is left out of a configuration written down while nothing is said in it; bounds as in `ranged`."""
+    return field(default=None, metadata={"rare": True, "low": low, "high": high, "above": above})
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,30 @@ class Halving:
 
 
 @dataclass(frozen=True)
+class Cosine:
+    """Rates fall along half a cosine, to `final` times the first ones at the end of training, in place of halving."""
+
+    final: float = ranged(0.01, low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """SpecAugment: what is hidden of each piece at each step. `time_masks`: so many stretches of frames for each
+    100 frames, on average, each of 0 to `time_width` frames. `feature_masks`: so many ranges of 0 to
+    `feature_width` features, over the whole piece. Hidden values are the mean over train.
+    """
+
+    time_masks: float = ranged(1.0, low=0.0, high=100.0)
+    time_width: int = ranged(12, low=1, high=1000)
+    feature_masks: int = ranged(1, low=0, high=100)
+    feature_width: int = ranged(8, low=1, high=1000)
+
+    def __post_init__(self) -> None:
+        if not self.time_masks and not self.feature_masks:
+            raise UserError("time_masks and feature_masks are both 0, which hides nothing; use augment: null")
+
+
+@dataclass(frozen=True)
 class DistillConfig:
     """Learning from another model (Hinton et al. 2015). `teacher`: directory of its experiment, seen from that which
     this run is written beside, `lstm512`; `{seed}` in it is this run's. `weight`: share of the teacher in the loss.
@@ -104,6 +128,8 @@ class TrainConfig:
     of the experiment, because the order of additions, and so the last bits of a result, depends on it.
     `init`: the experiment whose weights are the first ones, named as a teacher is; with it `epochs` may be 0.
     `keep_epochs`: the model after each epoch, once as thin as asked for, is kept and decoded on dev.
+    `warmup`: epochs in which rates rise linearly. `cosine`: how they fall, in place of `halving`. `augment`: what is
+    hidden of the features. `weight_decay`: at each step the matrices' weights shrink by this times the rate.
     """
 
     epochs: int = ranged(8, low=0)
@@ -123,15 +149,21 @@ class TrainConfig:
     init: str | None = rarely()
     distill: DistillConfig | None = rarely()
     keep_epochs: bool | None = rarely()
+    warmup: float | None = rarely(low=0.0)
+    cosine: Cosine | None = rarely()
+    augment: AugmentConfig | None = rarely()
+    weight_decay: float | None = rarely(low=0.0, high=100.0)
 
     def __post_init__(self) -> None:
         if not self.epochs and self.init is None:
             raise UserError(
                 "epochs: 0 trains nothing; it must be at least 1, unless `init` names a model to start from"
             )
-        for name in ("distill", "keep_epochs"):
+        for name in ("distill", "keep_epochs", "warmup", "cosine", "augment", "weight_decay"):
             if not self.epochs and getattr(self, name):
                 raise UserError(f"{name}: would do nothing: epochs: 0 trains nothing")
+        if self.epochs and (self.warmup or 0.0) >= self.epochs:
+            raise UserError(f"warmup: {self.warmup:g} epochs of {self.epochs} leave none at the full rate")
         if self.init == "":
             raise UserError("init: expected the directory of a trained experiment beside this one, such as lstm512")
 

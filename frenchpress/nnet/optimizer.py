@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from frenchpress.compress import learned_ranges
+from frenchpress.compress import PressedWeight, learned_ranges
 from frenchpress.config import TrainConfig
 from frenchpress.kernels import native
 from frenchpress.nnet.model import AcousticModel
@@ -29,6 +29,18 @@ def parameter_groups(model: AcousticModel, config: TrainConfig) -> list[dict[str
         if learned:
             ranges.append({"params": learned, "lr": rate * RANGE_RATE})
     return weights + ranges
+
+
+@torch.no_grad()
+def decay_weights(model: AcousticModel, optimizer: torch.optim.Optimizer, decay: float) -> None:
+    """Shrink the matrices' weights by `decay` times their rate (decoupled weight decay, Loshchilov & Hutter 2019,
+    arXiv 1711.05101, alg. 2); norms, biases, step sizes and ranges are left alone.
+    """
+    matrices = {id(m.weight) for m in model.modules() if isinstance(m, PressedWeight)}
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            if id(p) in matrices:
+                p.mul_(1.0 - decay * group["lr"])
 
 
 class CompiledRMSprop(torch.optim.RMSprop):

@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from frenchpress.common import UserError, digest, locked_dir, mark_done, run_main
@@ -30,14 +29,17 @@ from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.compress.size import size_report
 from frenchpress.config import Config, config_to_dict, load_config
 from frenchpress.nnet import checkpoint
+from frenchpress.nnet.augment import hide
 from frenchpress.nnet.average import AveragedModel
 from frenchpress.nnet.check import build_model
-from frenchpress.nnet.data import Batch, Frames, epoch_order, in_order
+from frenchpress.nnet.data import Batch, Frames, epoch_order
 from frenchpress.nnet.distill import Teacher
 from frenchpress.nnet.given import given_digests, make_teacher, use_given
 from frenchpress.nnet.kernel_line import kernel_line
+from frenchpress.nnet.losses import evaluate, losses
 from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, load_model, read_weights
-from frenchpress.nnet.optimizer import make_optimizer, parameter_groups
+from frenchpress.nnet.optimizer import decay_weights, make_optimizer, parameter_groups
+from frenchpress.nnet.rates import next_halved, rate_at
 from frenchpress.nnet.task import Task
 
 
@@ -128,13 +130,18 @@ def train_epoch(run: Run) -> None:
     config, progress, model = run.config.train, run.progress, run.model
     pieces = run.train.pieces(config.sequence_length.at(progress.epoch))
     batches = epoch_order(pieces, config.batch, run.config.seed, progress.epoch)
-    for group, first in zip(run.optimizer.param_groups, parameter_groups(model, config)):
-        group["lr"] = first["lr"] * progress.rate
+    first = [group["lr"] for group in parameter_groups(model, config)]
     model.train()
     bar = tqdm(total=len(batches), initial=progress.step, desc=f"epoch {progress.epoch + 1}", disable=None)
     saved = started = time.monotonic()
     for rows in batches[progress.step :]:
         batch = run.train.batch(rows, model.context)
+        if config.augment is not None:
+            at = (run.config.seed, progress.epoch, progress.step)
+            hide(batch, model.context, model.input_mean, config.augment, at)
+        rate = rate_at(config, progress.epoch, progress.step / len(batches), progress.rate)
+        for group, lr in zip(run.optimizer.param_groups, first):
+            group["lr"] = lr * rate
         run.masks.before_step(progress.epoch, progress.step, len(batches))
         step(run, batch)
         now = time.monotonic()
@@ -163,6 +170,8 @@ def step(run: Run, batch: Batch) -> None:
     run.masks.after_backward()
     if config.clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+    if config.weight_decay:
+        decay_weights(model, run.optimizer, config.weight_decay)
     run.optimizer.step()
     if run.average is not None:
         run.average.update(model)
@@ -170,34 +179,6 @@ def step(run: Run, batch: Batch) -> None:
     progress.frames += batch.frames
     progress.loss_cd += loss_cd.item() * batch.frames
     progress.loss_mono += loss_mono.item() * batch.frames
-
-
-def losses(
-    logits: dict[str, Tensor], batch: Batch, l2: float, teacher: Teacher | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Total, tied-state and monophone loss per frame, float32 []; in the total the two are mixed with what `teacher`
-    says, and `l2` times the mean square of the tied-state logits is added, which keeps their scale in bounds.
-    """
-    cd = cross_entropy(logits["cd"], batch.cd)
-    mono = cross_entropy(logits["mono"], batch.mono)
-    total = cd + mono if teacher is None else teacher.mix(cd + mono, logits, batch)
-    if l2:
-        total = total + l2 * logits["cd"].square().mean()
-    return total, cd, mono
-
-
-@torch.no_grad()
-def evaluate(model: AcousticModel, frames: Frames, batch: int = 32) -> tuple[float, float, float]:
-    """Loss per frame (both heads), frame error of tied states and of monophones, over whole utterances."""
-    model.eval()
-    loss = wrong_cd = wrong_mono = 0.0
-    for rows in in_order(frames.pieces(int(frames.lengths.max())), batch):
-        part = frames.batch(rows, model.context)
-        logits = model(part.inputs, part.lengths)
-        loss += losses(logits, part, 0.0)[0].item() * part.frames
-        wrong_cd += (logits["cd"].argmax(-1) != part.cd).sum().item()
-        wrong_mono += (logits["mono"].argmax(-1) != part.mono).sum().item()
-    return loss / len(frames), wrong_cd / len(frames), wrong_mono / len(frames)
 
 
 def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> None:
@@ -213,7 +194,7 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
             "dev_loss": dev_loss,
             "dev_frame_error_cd": error_cd,
             "dev_frame_error_mono": error_mono,
-            "lr_lstm": config.lr.lstm * progress.rate,
+            "lr_lstm": run.optimizer.param_groups[0]["lr"],
             "seconds": round(progress.seconds, 2),
             "frames_per_second": round(progress.frames / max(progress.seconds, 1e-9), 1),
             **({} if density is None else {"density": density}),
@@ -229,7 +210,7 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
     gain = (progress.error - error_cd) / progress.error if comparable else 1.0
     run.progress = Progress(
         epoch=progress.epoch + 1,
-        rate=progress.rate * (config.halving.factor if gain < config.halving.threshold else 1.0),
+        rate=next_halved(config, progress.rate, gain),
         error=error_cd,
         best=min(progress.best, error_cd) if settled else progress.best,
         history=progress.history,

@@ -2,9 +2,12 @@ import copy
 
 import pytest
 import torch
+from made_cfg import write_cfg
 
+from frenchpress.config import load_config
 from frenchpress.kernels.native import library
-from frenchpress.nnet.optimizer import CompiledRMSprop
+from frenchpress.nnet.model import AcousticModel, Sizes
+from frenchpress.nnet.optimizer import CompiledRMSprop, decay_weights, make_optimizer
 
 
 @pytest.mark.skipif(library() is None, reason="the compiled kernels were not built")
@@ -32,3 +35,17 @@ def test_compiled_steps_and_state_are_those_of_torch():
         for a, b in zip(*models):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
     assert torch.equal(models[0][2], first[2])
+
+
+def test_decay_shrinks_the_matrices_alone_by_their_rates(tmp_path):
+    config = load_config(write_cfg(tmp_path, "model: {lstm: {cells: 8}}\ntrain: {lr: {lstm: 0.1, head_cd: 0.2}}\n"))
+    model = AcousticModel(config, Sizes(4, 6, 3))
+    before = copy.deepcopy(model.state_dict())
+    decay_weights(model, make_optimizer(model, config.train), 0.5)
+    shrunk = {"lstm0.input_matrix": 0.95, "lstm1.recurrent_matrix": 0.95, "head_cd.matrix": 0.9}
+    for name, now in model.state_dict().items():
+        factor = next((f for part, f in shrunk.items() if part in name), None)
+        if factor is not None:
+            assert torch.allclose(now, before[name] * factor)
+        elif not name.endswith("matrix.weight"):
+            assert torch.equal(now, before[name])

@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = """
 model: {context: [1, 1], lstm: {cells: 16, dropout: 0.2}}
 compress: {default: {weight_bits: 8, act_bits: 16, hcgs: {blocks: [8, 2], keep: [1/2, 1/2]}}}
-train: {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 20}, average: 0.9}
+train:
+  {epochs: 3, batch: 4, threads: 1, device: cpu, sequence_length: {start: 20}, average: 0.9, warmup: 0.5,
+  augment: {time_masks: 2, time_width: 4}, weight_decay: 0.01}
 """
 
 
