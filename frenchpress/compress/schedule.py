@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from frenchpress.common import UserError
+from frenchpress.compress.criteria import CRITERIA
 from frenchpress.compress.penalty import group_lasso
 from frenchpress.compress.sparsity import DynamicMask, MaskPlan
 from frenchpress.compress.units import Units, is_cell_plan
@@ -17,19 +18,21 @@ from frenchpress.compress.weight import PressedWeight
 
 
 class MaskSchedule:
-    """The masks of `model` that have a time. Everything follows from model, seed, epoch and step: nothing to store.
+    """The masks of `model` that have a time. What their criteria have seen is to be stored; everything else follows
+    from model, seed, epoch and step.
 
     The trainer calls `before_step` before each forward pass and `after_backward` before each update of the weights.
     """
 
     def __init__(self, model: nn.Module, seed: int = 0, units: Sequence[Units] = ()) -> None:
-        """`units` of `model` that are removed as such."""
+        """`units` of `model` that are removed as such; its weights are where training starts."""
         self.seed, self._units = seed, units
         found = [(name, m) for name, m in model.named_modules() if isinstance(m, PressedWeight)]
         timed = [(i, name, m) for i, (name, m) in enumerate(found) if m.plan is not None and m.plan.timing is not None]
         # The place among all matrices, so that what is done to one leaves what another draws alone.
         self._places, self._names, self._timed = ([entry[k] for entry in timed] for k in range(3))
         self._matrices = [matrix for _, matrix in found]
+        self._criteria = {id(m): CRITERIA[m.plan.score](m.weight) for m in self._timed}
         self._where = (0, 0, 1)
 
     @property
@@ -38,6 +41,17 @@ class MaskSchedule:
         if not self._timed:
             return None
         return sum(m.density * m.weight.numel() for m in self._matrices) / sum(m.weight.numel() for m in self._matrices)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint needs: what the criteria have seen, by matrix."""
+        states = {name: self._criteria[id(m)].state for name, m in zip(self._names, self._timed)}
+        return {name: state for name, state in states.items() if state is not None}
+
+    def load_state_dict(self, states: Mapping[str, Tensor]) -> None:
+        """Go on from what a checkpoint has."""
+        for name, matrix in zip(self._names, self._timed):
+            if name in states:
+                self._criteria[id(matrix)].state = states[name].to(matrix.weight.device)
 
     def check(self, epochs: int) -> None:
         """UserError where a mask would not be as asked for during the last one of `epochs`."""
@@ -58,13 +72,17 @@ class MaskSchedule:
                 self._choose(index, matrix, self._progress(matrix.plan))
         for unit in self._units:
             if unit.plan.timing.due(epoch, step):
-                unit.choose(self._progress(unit.plan))
+                unit.choose(self._progress(unit.plan), self._score)
 
     def after_backward(self) -> None:
-        """Drop and regrow where the gradients were looked at."""
+        """Show the criteria the gradients; drop and regrow where those of removed weights were looked at."""
+        for matrix in self._timed:
+            criterion = self._criteria[id(matrix)]
+            if criterion.observes and self._where[0] < matrix.plan.timing.last:
+                criterion.observe(matrix.weight, matrix.weight.grad, matrix.full_mask())
         for index, matrix in self._due():
             if matrix.probing:
-                _regrow(matrix, self._progress(matrix.plan), self._generator(index))
+                _regrow(matrix, self._score(matrix), self._progress(matrix.plan), self._generator(index))
                 matrix.probing = False
 
     def settled(self, epoch: int) -> bool:
@@ -90,12 +108,16 @@ class MaskSchedule:
             if not matrix.plan.method.regrows:
                 self._choose(index, matrix, 1.0)
         for unit in self._units:
-            unit.choose(1.0)
+            unit.choose(1.0, self._score)
 
     def _choose(self, index: int, matrix: PressedWeight, progress: float) -> None:
         if not is_cell_plan(matrix.plan):
             generator = self._generator(index)
-            matrix.mask.copy_(matrix.plan.choose(matrix.weight, matrix.gates, generator, progress, matrix.within))
+            score = self._score(matrix)
+            matrix.mask.copy_(matrix.plan.choose(score, matrix.gates, generator, progress, matrix.within))
+
+    def _score(self, matrix: PressedWeight) -> Tensor:
+        return self._criteria[id(matrix)].score(matrix.weight)
 
     def _due(self) -> Iterator[tuple[int, PressedWeight]]:
         epoch, step, _ = self._where
@@ -111,12 +133,12 @@ class MaskSchedule:
 
 
 @torch.no_grad()
-def _regrow(matrix: PressedWeight, progress: float, generator: torch.Generator) -> None:
+def _regrow(matrix: PressedWeight, score: Tensor, progress: float, generator: torch.Generator) -> None:
     """One update of a dynamic mask, from the gradient of all weights; only kept weights have one afterwards."""
     plan, gradient, old = matrix.plan, matrix.weight.grad, matrix.full_mask()
     share = 0.5 * (1.0 + math.cos(math.pi * progress))
     masks = matrix.mask.cpu().split(matrix.shape[0] // matrix.gates)
-    scores = zip(masks, plan.split(matrix.weight, matrix.gates), plan.split(gradient, matrix.gates))
+    scores = zip(masks, plan.split(score, matrix.gates), plan.split(gradient, matrix.gates))
     matrix.mask.copy_(torch.cat([plan.method.step(*parts, share, generator) for parts in scores]))
     both = matrix.full_mask() & old
     # What is removed and what is new stands at zero.

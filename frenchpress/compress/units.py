@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from frenchpress.common import UserError
 from frenchpress.compress.masks import kept_of
@@ -26,10 +27,13 @@ class Units:
     users: tuple[PressedWeight, ...]
 
     @torch.no_grad()
-    def choose(self, progress: float) -> None:
-        """Set the masks to the units whose incoming weights have the largest mean magnitude, over all makers."""
+    def choose(self, progress: float, score_of: Callable[[PressedWeight], Tensor]) -> None:
+        """Set the masks to the units whose incoming weights are worth most on average, over all makers.
+
+        `score_of`: what each weight of a matrix is worth, [out, in].
+        """
         method = self.plan.method if progress >= 1 else self.plan.method.at(self.plan.density_at(progress))
-        scores = [self.plan.split(m.weight, m.gates)[0] for m in self.makers]
+        scores = [self.plan.split(score_of(m), m.gates)[0] for m in self.makers]
         score = torch.cat(scores, dim=1).mean(1)
         kept = keep_largest(score, kept_of(len(score), method.keep)).to(self.makers[0].mask.device)
         # A mask of these is always some rows times some columns.

@@ -69,14 +69,11 @@ class Run:
     optimizer: torch.optim.Optimizer
     train: Frames
     dev: Frames
+    masks: MaskSchedule
     checkpoint_seconds: float
     progress: Progress = field(default_factory=Progress)
     average: AveragedModel | None = None
     teacher: Teacher | None = None
-    masks: MaskSchedule = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.masks = MaskSchedule(self.model, self.config.seed, self.model.units)
 
     @property
     def result(self) -> AcousticModel:
@@ -226,6 +223,7 @@ def save(run: Run) -> None:
         "model": run.model.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "average": None if run.average is None else run.average.state_dict(),
+        "masks": run.masks.state_dict(),
         "progress": asdict(run.progress),
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -244,6 +242,7 @@ def restore(run: Run) -> None:
     run.optimizer.load_state_dict(saved["optimizer"])
     if run.average is not None:
         run.average.load_state_dict(saved["average"])
+    run.masks.load_state_dict(saved.get("masks", {}))  # an older state of the program kept none
     run.progress = Progress(**saved["progress"])
     torch.set_rng_state(saved["random"])
     if saved["random_cuda"] and torch.cuda.is_available():
@@ -352,6 +351,7 @@ def main() -> None:
     device = choose_device(config.train.device)
     task = Task.load(arguments.task)
     model = build_model(arguments.config, config, Sizes(task.feat_dim, task.num_pdfs, task.num_phones)).to(device)
+    masks = MaskSchedule(model, config.seed, model.units)  # before another model's weights take the place of the first
     identity, given = digest(arguments.task), given_digests(config, arguments.out)
     teacher = use_given(config, arguments.out, model, identity)
     with locked_dir(arguments.out) as out:
@@ -363,7 +363,8 @@ def main() -> None:
         splits = [read_frames(task, name, device) for name in ("train", "dev")]
         if config.train.init is None:
             model.normalise_inputs(splits[0])
-        run = Run(config, out, model, make_optimizer(model, config.train), *splits, arguments.checkpoint_seconds)
+        optimizer = make_optimizer(model, config.train)
+        run = Run(config, out, model, optimizer, *splits, masks, arguments.checkpoint_seconds)
         if teacher is not None:
             run.teacher = make_teacher(config, out, teacher, run.train, identity)
         if config.train.average and config.train.epochs:

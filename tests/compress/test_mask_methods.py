@@ -166,6 +166,29 @@ def pressed(method, shape=(148, 50), gates=4, seed=0, **more):
     return matrix
 
 
+@pytest.mark.parametrize("shape", [(440, 40), (1928, 16)])
+def test_balanced_columns_keep_as_many_of_every_stretch_of_rows(shape):
+    said = {"method": "bank", "bank": 32, "along": "column", "keep": "2/32", "after_epoch": 0}
+    score = torch.rand(shape, generator=seeded(1))
+    mask = read_plan(said, MASKS).method.make(shape, None, score)
+    for stretch, values in zip(mask.split(32), score.split(32)):
+        kept = max(1, math.floor(len(stretch) / 16 + 0.5))
+        assert (stretch.sum(0) == kept).all()
+        least = values.masked_fill(~stretch, 2.0).amin(0)
+        assert (values.masked_fill(stretch, -1.0).amax(0) <= least).all()
+
+
+def test_targeted_dropout_keeps_what_is_worth_most_and_removes_more_and_more_of_the_rest():
+    said = {"method": "bank", "bank": 32, "keep": "2/32", "start_epoch": 0, "end_epoch": 2, "targeted": True}
+    plan, score = read_plan(said, MASKS), torch.rand(64, 96, generator=seeded(1))
+    last = plan.choose(score, 1, seeded(2))
+    for progress in (0.0, 0.3, 0.9):
+        mask = plan.choose(score, 1, seeded(2), progress)
+        assert mask[last].all()
+        assert float(mask[~last].float().mean()) == pytest.approx(1 - progress, abs=0.02)
+    assert torch.equal(plan.choose(score, 1, seeded(2), 1.0), last) and int(last.sum()) == 64 * 6
+
+
 def test_every_method_is_tested():
     assert set(METHODS) == set(MASKS)
 
@@ -245,6 +268,11 @@ def test_gradual_densities_follow_the_cube(method):
         ({"method": "magnitude", "keep": 0.5, "after_epoch": 1, "every": "batch"}, "no interval"),
         ({"method": "magnitude", "keep": 0.5, "after_epoch": 0, "lasso": 1e-4}, "before the first step"),
         ({"method": "magnitude", "keep": 0.5, "after_epoch": 1, "lasso": -1.0}, "at least 0"),
+        ({"method": "bank", "bank": 8, "along": "x", "keep": 0.5, "after_epoch": 1}, "along: unknown 'x'"),
+        ({"method": "magnitude", "keep": 0.5, "after_epoch": 1, "score": "size"}, "score: unknown 'size'"),
+        ({"method": "magnitude", "keep": 0.5, "after_epoch": 0, "score": "taylor"}, "chooses before the first step"),
+        ({"method": "magnitude", "keep": 0.5, "after_epoch": 1, "targeted": True}, "targeted: acts between"),
+        ({"method": "hcgs", "blocks": [8], "keep": [0.5], "score": "taylor"}, "score: nothing is chosen"),
         ({"method": "hcgs", "blocks": [8], "keep": [0.5], "after_epoch": 1}, "drawn before training"),
         ({"method": "hcgs", "blocks": [8], "keep": [0.5], "lasso": 0.1}, "there is none"),
         ({"method": "hcgs", "blocks": [8, 2], "keep": [0.5]}, "one each per level"),

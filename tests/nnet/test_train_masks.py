@@ -26,7 +26,10 @@ compress:
     mask: {method: guided, blocks: [8, 2], keep: [1/2, 1/2], start_epoch: 1, end_epoch: 2, every: 2, lasso: 1e-3}
     recurrent: {mask: {method: dynamic, block: 4, keep: 1/2, drop: 0.5, start_epoch: 0, end_epoch: 2, every: 3}}
   lstm1: {weight_bits: 8, act_bits: 16, mask: {method: magnitude, keep: 1/4, after_epoch: 1, every: 1}}
-  "head_*": {weight_bits: 6, act_bits: 8, mask: {method: bank, bank: 8, keep: 1/4, after_epoch: 2}}
+  head_cd:
+    weight_bits: 6
+    act_bits: 8
+    mask: {method: bank, bank: 8, keep: 1/4, start_epoch: 0, end_epoch: 2, every: 2, score: taylor, targeted: true}
   head_mono:
     weight_bits: 4
     act_bits: 8

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, unknown
 from frenchpress.common.typed import parse_fraction
 from frenchpress.compress.codes import Origin
 from frenchpress.compress.masks import Block, kept_of
@@ -155,27 +155,32 @@ class ColumnMask(_OneFraction):
 @dataclass(frozen=True, kw_only=True)
 class BankMask(_OneFraction):
     """Bank-balanced sparsity (BBS; Cao et al., FPGA 2019): each row is cut into banks of `bank` weights, each of which
-    keeps its `keep` largest.
+    keeps its `keep` largest. `along: column` cuts columns (column-balanced: Gao et al. 2022, arXiv 2108.02297, alg. 1).
     """
 
     bank: int
+    along: str = "row"
     share_gates: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.bank < 2:
             raise UserError(f"bank: {self.bank} is no bank; use 2 weights or more")
+        if self.along not in ("row", "column"):
+            raise UserError(f"along: {unknown(self.along, ('row', 'column'))}")
 
     def check(self, shape: tuple[int, int]) -> None:
         """A bank must fit in."""
-        check_block((1, self.bank), shape, "bank")
+        check_block((1, self.bank) if self.along == "row" else (self.bank, 1), shape, "bank")
 
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
     ) -> Tensor:
-        """Every bank keeps the same number, the last one of a row, if shorter, its own share."""
+        """Every bank keeps the same number, the last one of a row or column, if shorter, its own share."""
         assert score is not None
         self.check(shape)
+        if self.along == "column":
+            return replace(self, along="row").make((shape[1], shape[0]), generator, score.t()).t().contiguous()
         banks, rest = cut(score, (1, self.bank), fill=-1.0), shape[1] % self.bank
         kept = keep_largest(banks, kept_of(self.bank, self.keep))
         if rest:
