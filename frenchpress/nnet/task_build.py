@@ -16,7 +16,8 @@ from frenchpress.kaldi.gmm import read_model
 from frenchpress.kaldi.io import MatrixReader, read_int_vectors, write_int_vectors, write_mats
 from frenchpress.kaldi.scp import read_table
 from frenchpress.kaldi.transition import TransitionModel
-from frenchpress.nnet.task_sources import SPLITS, Sources, read_phones, read_scoring
+from frenchpress.nnet.task_scoring import check_references, read_scoring
+from frenchpress.nnet.task_sources import SPLITS, Sources, read_phones
 
 
 def build(sources: Sources, out: Path, allow_pipes: bool = False) -> bool:
@@ -39,16 +40,18 @@ def _write(sources: Sources, work: Path, allow_pipes: bool) -> None:
     model = _model(sources)
     if model.num_phones != len(phones):
         raise UserError(f"{sources.lang}/phones.txt: {len(phones)} phones, but the model has {model.num_phones}")
+    table = _write_scoring(sources, phones, work)  # before the work of hours: it may say that there is nothing to score
     counts, dims = np.zeros(model.num_pdfs, np.int64), set()
     for split in SPLITS:
         pdfs, dim = _write_split(sources, split, model, work / split, allow_pipes)
         dims.add(dim)
         if split == "train":
             counts = np.bincount(np.concatenate(pdfs), minlength=model.num_pdfs)
+        else:
+            check_references(sources.text[split], table, read_table(work / split / "text"))
     if len(dims) > 1:
         raise UserError(f"{sources.name}: features have {sorted(dims)} dimensions in the three sets, expected one")
     _write_graph(sources, model, work / "graph")
-    _write_scoring(sources, phones, work)
     meta = {
         "num_pdfs": model.num_pdfs,
         "num_phones": len(phones),
@@ -155,8 +158,10 @@ def _write_graph(sources: Sources, model: TransitionModel, work: Path) -> None:
     shutil.copyfile(sources.graph / "words.txt", work / "words.txt")
 
 
-def _write_scoring(sources: Sources, phones: list[str], work: Path) -> None:
+def _write_scoring(sources: Sources, phones: list[str], work: Path) -> dict[str, str]:
+    """Write what is scored as what, and return it."""
     table, optional = read_scoring(sources, phones)
     lines = "".join(f"{phone} {scored}".rstrip() + "\n" for phone, scored in in_order(table).items())
     (work / "score_map.txt").write_text(lines)
     (work / "optional_tokens").write_text("".join(f"{token}\n" for token in optional))
+    return table

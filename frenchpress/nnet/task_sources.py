@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from frenchpress.common import UserError, read_lines
+from frenchpress.common import UserError
 from frenchpress.kaldi.scp import read_table
 
 SPLITS = ("train", "dev", "test")
-_DISAMBIG = re.compile(r"#\d+$")
-_TIMIT_MAP = "phones.60-48-39.map"
+DISAMBIG = re.compile(r"#\d+$")
+TIMIT_MAP = "phones.60-48-39.map"
 
 
 @dataclass(frozen=True)
@@ -69,55 +69,17 @@ def kaldi_sources(s5: Path, lang: Path | None = None) -> Sources:
         ali={split: _alignment(split, names[split]) for split in SPLITS},
         graph=_graph(s5 / "exp/tri3/graph"),
         lang=_directory(found, "phones.txt"),
-        score_map=_first(found / "score_map.txt", s5 / "conf" / _TIMIT_MAP),
+        score_map=_first(found / "score_map.txt", s5 / "conf" / TIMIT_MAP),
     )
 
 
 def read_phones(lang: Path) -> list[str]:
     """Phone names in the order of their ids, 1 first; epsilon and disambiguation symbols left out."""
     table = {int(number): phone for phone, number in read_table(lang / "phones.txt").items()}
-    phones = [p for _, p in sorted(table.items()) if p != "<eps>" and not _DISAMBIG.match(p)]
+    phones = [p for _, p in sorted(table.items()) if p != "<eps>" and not DISAMBIG.match(p)]
     if [table.get(i + 1) for i in range(len(phones))] != phones:
         raise UserError(f"{lang}/phones.txt: phones are not numbered 1 to {len(phones)}")
     return phones
-
-
-def read_scoring(sources: Sources, phones: list[str]) -> tuple[dict[str, str], list[str]]:
-    """What each phone is scored as ("" = not at all), and the scored tokens whose omission is free.
-
-    Without a map every phone is scored as itself but silence, which is not scored. Silence that a map does score
-    may be left out without an error.
-    """
-    silence = [phone for line in read_lines(sources.lang / "phones/silence.txt") for phone in line.split()]
-    table = _score_map(sources.score_map, phones)
-    if table is None:
-        table = {phone: "" if phone in silence else phone for phone in phones}
-    for word in _extra_words(sources, phones):
-        table.setdefault(word, "")
-    if sources.optional_tokens:
-        return table, [line.strip() for line in read_lines(sources.optional_tokens) if line.strip()]
-    return table, sorted({table[phone] for phone in silence if table.get(phone)})
-
-
-def _score_map(path: Path | None, phones: list[str]) -> dict[str, str] | None:
-    if path is None:
-        return None
-    if path.name == _TIMIT_MAP:
-        rows = [line.split() for line in read_lines(path)]
-        table = {row[1]: row[2] for row in rows if len(row) == 3}
-        # The file lies in every TIMIT directory; it counts only if the phones are its 48.
-        return table if set(phones) <= set(table) else None
-    table = read_table(path)
-    missing = [phone for phone in phones if phone not in table]
-    if missing:
-        raise UserError(f"{path}: no line for phone {missing[0]}; expected '{missing[0]} <scored as>'")
-    return table
-
-
-def _extra_words(sources: Sources, phones: list[str]) -> list[str]:
-    """Words of the graph that are no phones (an out-of-vocabulary word): never part of a score."""
-    words = read_table(sources.graph / "words.txt")
-    return [w for w in words if w not in phones and w not in ("<eps>", "<s>", "</s>") and not _DISAMBIG.match(w)]
 
 
 def _alignment(split: str, names: list[str]) -> Path | None:

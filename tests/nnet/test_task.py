@@ -16,7 +16,8 @@ from frenchpress.kaldi.transition import TransitionModel
 from frenchpress.kaldi.tree import Constant, ContextTree, Table
 from frenchpress.nnet.task import Task
 from frenchpress.nnet.task_build import build
-from frenchpress.nnet.task_sources import SPLITS, kaldi_sources, own_sources, read_scoring
+from frenchpress.nnet.task_scoring import plain_names, read_scoring
+from frenchpress.nnet.task_sources import SPLITS, kaldi_sources, own_sources
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +213,41 @@ def test_score_map_must_know_every_phone(small):
     (small / "lang/score_map.txt").write_text("SIL\n")
     with pytest.raises(UserError, match="no line for phone a"):
         read_scoring(sources_of(small), ["SIL", "a"])
+
+
+def test_positions_in_the_word_are_not_scored(small):
+    """The graph's words may be plain phones, or phones with their positions."""
+    phones = ["SIL", "SIL_B", "a_B", "a_E", "b_S"]
+    (small / "lang/phones/silence.txt").write_text("SIL\nSIL_B\n")
+    (small / "graph/words.txt").write_text("<eps> 0\nSIL 1\na 2\nb_S 3\n<UNK> 4\n#0 5\n")
+    table, optional = read_scoring(sources_of(small), phones)
+    scored = {"a_B": "a", "a_E": "a", "b_S": "b", "a": "a", "b": "b"}
+    assert table == {"SIL": "", "SIL_B": "", **scored, "<UNK>": ""} and optional == []
+    (small / "lang/score_map.txt").write_text("SIL\na V\nb_S W\n")
+    table, _ = read_scoring(sources_of(small), phones)
+    assert (table["a_E"], table["b_S"], table["b"], table["a"]) == ("V", "W", "W", "V")
+    assert plain_names(["SIL", "a_B", "c"], ["SIL"]) == {"SIL": "SIL", "a_B": "a_B", "c": "c"}
+
+
+def test_graphs_and_references_of_words_are_refused_before_training(small):
+    words = (small / "graph/words.txt").read_text()
+    (small / "graph/words.txt").write_text(words + "hello 7\nworld 8\n")
+    with pytest.raises(UserError, match="words.txt: 2 of 5 words are no phones .*: hello world; .*--score-map FILE"):
+        build(sources_of(small), small / "task")
+    (small / "graph/words.txt").write_text(words)
+    (small / "feats/dev/text").write_text("dev1 SIL a\ndev2 hello\n")
+    with pytest.raises(UserError, match="feats/dev/text: dev2: 'hello' is no phone; .*--score-map FILE"):
+        build(sources_of(small), small / "task")
+
+
+def test_pipes_in_features_name_an_option_that_is_there(small):
+    scp = small / "feats/dev/feats.scp"
+    scp.write_text("".join(f"{line.split()[0]} cat {line.split()[1].replace(':5', '')} |\n" for line in scp.open()))
+    with pytest.raises(UserError, match="dev1 is a shell command .*--allow-pipes"):
+        build(sources_of(small), small / "task")
+    ark = small / "feats/dev/feats.ark"
+    scp.write_text(f"dev1 tail -c +6 {ark} |\ndev2 tail -c +6 {ark} |\n")
+    assert build(sources_of(small), small / "task", allow_pipes=True)
 
 
 def test_load_says_what_is_missing(tmp_path):
