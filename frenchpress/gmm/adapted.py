@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchpress.common.progress import progress
 from frenchpress.gmm.corpus import Corpus, Frames
 from frenchpress.gmm.em import PdfFrames, accumulate, update
 from frenchpress.gmm.fmllr import compose_affine, estimate_speakers
@@ -86,7 +87,7 @@ def speaker_transforms(
     """
     utterances = (
         (corpus.speakers[k], feats[rows], pdfs[rows], (pdfs[rows] >= 0).astype(float))
-        for k, rows in enumerate(map(corpus.rows, range(len(corpus.utts))))
+        for k, rows in enumerate(progress(map(corpus.rows, range(len(corpus.utts))), "fMLLR"))
     )
     judge = posterior_gmms.to_am() if posterior_gmms is not None else None
     found = estimate_speakers(utterances, gmms.to_am(), judge)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError, digest, read_lines, run_main
+from frenchpress.common.progress import progress
 from frenchpress.decode.search import Decoder, decode_all
 from frenchpress.gmm.adapted import Transforms, compose_transforms, speaker_transforms
 from frenchpress.gmm.corpus import Corpus, Frames, read_symbols
@@ -55,7 +56,8 @@ class GmmDecoder:
         hyps: dict[Weights, dict[str, list[str]]] = {weights: {} for weights in grid}
         for scale in grid.acoustic_scale:
             items = self.loglikes(corpus, feats, self.system.model.gmms)
-            for utt, found in decode_all(self.decoder, items, scale, grid.lm_weight, self.nj):
+            decoded = decode_all(self.decoder, items, scale, grid.lm_weight, self.nj)
+            for utt, found in progress(decoded, f"decoding {split.name}", len(corpus.utts)):
                 for weight in grid.lm_weight:
                     hyps[Weights(scale, weight)][utt] = found.by_lm_weight[weight]
         return hyps
@@ -85,7 +87,8 @@ class GmmDecoder:
         tids = np.zeros(len(feats), np.int32)
         rows = dict(zip(corpus.utts, map(corpus.rows, range(len(corpus.utts)))))
         items = self.loglikes(corpus, feats, gmms)
-        for utt, found in decode_all(self.decoder, items, ACOUSTIC_SCALE, nj=self.nj):
+        decoded = decode_all(self.decoder, items, ACOUSTIC_SCALE, nj=self.nj)
+        for utt, found in progress(decoded, "decoding for fMLLR", len(corpus.utts)):
             tids[rows[utt]] = found.alignment
         return silence_free(self.system.model.transitions, tids, self.silence)
 

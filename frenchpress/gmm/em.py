@@ -7,7 +7,7 @@ Woodland, "Tree-based state tying for high accuracy acoustic modelling", HLT 199
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from frenchpress.common.progress import progress
 from frenchpress.gmm.gmms import Array, GmmSet
 
 MIN_VARIANCE = 1e-3
@@ -86,14 +87,19 @@ def accumulate(
             squares[rows] += (posts @ (y * y)).numpy()
             loglikes[pdf] += float(total.sum())
 
-    run_threads(work, np.argsort(-frames.counts, kind="stable").tolist(), threads)
+    largest_first = np.argsort(-frames.counts, kind="stable").tolist()
+    run_threads(work, largest_first, threads, "statistics of the Gaussians", frames.counts[largest_first].tolist())
     return EmStats(occupancy, sums, squares, float(loglikes.sum()), float(frames.counts.sum()))
 
 
-def run_threads(work: Callable[[int], None], items: list[int], threads: int) -> None:
-    """Call `work` on every item in `threads` threads, each of which computes with one core."""
+def run_threads(work: Callable[[int], None], items: list[int], threads: int, what: str, sizes: Sequence[float]) -> None:
+    """Call `work` on every item in `threads` threads, each of which computes with one core.
+
+    `what` this is, and the `sizes` of the items, are for those who wait.
+    """
     with ThreadPoolExecutor(max(threads, 1), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for _ in pool.map(work, items):
+        done = zip(pool.map(work, items), sizes)
+        for _ in progress(done, what, sum(sizes), size=lambda item: item[1]):
             pass
 
 

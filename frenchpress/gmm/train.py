@@ -159,7 +159,7 @@ def reestimate(
     gmms = mix_up(gmms, frames.counts, schedule.num_gauss(iteration), schedule.power, seed=iteration)
     per_frame = stats.loglike / max(stats.frames, 1.0)
     print(
-        f"  iteration {iteration:2d}: {gmms.num_gauss} Gaussians, "
+        f"  iteration {iteration:2d} of {schedule.iterations - 1}: {gmms.num_gauss} Gaussians, "
         f"log-likelihood per frame {per_frame:.4f} over {stats.frames:.0f} frames",
         flush=True,
     )

@@ -196,7 +196,8 @@ def align(
         for k, path in zip(members, paths):
             found[k] = path
 
-    run_threads(work, list(range(len(batches))), threads)
+    frames = [sum(lengths[k] for k in members) for members in batches]
+    run_threads(work, list(range(len(batches))), threads, "alignment", frames)
     return found
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from frenchpress.common import UserError
+from frenchpress.common.progress import progress
 from frenchpress.kaldi.audio import read_audio
 from frenchpress.kaldi.datadir import DataDir
 from frenchpress.kaldi.parallel import ordered_map
@@ -67,7 +68,8 @@ def over_utterances(
     """
     work = partial(_results, function, rate, allow_pipes)
     jobs = recordings(data)
-    for found in ordered_map(work, jobs, nj, 1 if data.segments else _AT_ONCE):
+    results = ordered_map(work, jobs, nj, 1 if data.segments else _AT_ONCE)
+    for found in progress(results, f"audio of {data.path}", len(jobs)):
         yield from found
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frenchpress.common import UserError, digest, locked_dir, read_yaml, run_main
+from frenchpress.common.progress import progress
 from frenchpress.config import Config, DecodeConfig, config_from_dict
 from frenchpress.decode.search import Decoder, decode_grid
 from frenchpress.nnet.checkpoint import CONFIG, EPOCHS
@@ -100,9 +101,11 @@ class Decoding:
         """Hypotheses of a split on all of a grid, for the posteriors of one model."""
 
         def search(split: Split, grid: Grid) -> HypsByWeights:
-            scores = log_likelihoods(self.task.split(split.name), log_posteriors, self.task.pdf_counts)
+            part = self.task.split(split.name)
+            scores = log_likelihoods(part, log_posteriors, self.task.pdf_counts)
             hyps = {weights: {} for weights in grid}
-            for utt, found in decode_grid(self.decoder, scores, grid.acoustic_scale, grid.lm_weight, self.nj):
+            decoded = decode_grid(self.decoder, scores, grid.acoustic_scale, grid.lm_weight, self.nj)
+            for utt, found in progress(decoded, f"decoding {split.name}", len(part)):
                 for weights, words in hyps.items():
                     words[utt] = found[weights.acoustic_scale].by_lm_weight[weights.lm_weight]
             return hyps

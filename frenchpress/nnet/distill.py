@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
-from tqdm import tqdm
 
 from frenchpress.common import atomic_dir, is_done, locked_dir, mark_done
+from frenchpress.common.progress import progress
 from frenchpress.nnet.data import Batch, Frames, in_order
 from frenchpress.nnet.model import AcousticModel
 
@@ -67,7 +67,7 @@ def _ask(model: AcousticModel, frames: Frames, place: Path) -> None:
     model.eval()
     said: dict[str, np.ndarray] = {}
     pieces = frames.pieces(int(frames.lengths.max()))
-    for rows in tqdm(list(in_order(pieces, _TOGETHER)), desc="asking the teacher", disable=None):
+    for rows in progress(in_order(pieces, _TOGETHER), "posteriors of the teacher"):
         batch = frames.batch(rows, model.context)
         for head, logits in model(batch.inputs, batch.lengths).items():
             if head not in said:

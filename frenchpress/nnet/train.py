@@ -21,9 +21,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from frenchpress.common import UserError, digest, locked_dir, mark_done, run_main
+from frenchpress.common.progress import Meter, left
 from frenchpress.compress import ActQuantizer
 from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.compress.size import size_report
@@ -129,7 +129,8 @@ def train_epoch(run: Run) -> None:
     batches = epoch_order(pieces, config.batch, run.config.seed, progress.epoch)
     first = [group["lr"] for group in parameter_groups(model, config)]
     model.train()
-    bar = tqdm(total=len(batches), initial=progress.step, desc=f"epoch {progress.epoch + 1}", disable=None)
+    number, last = progress.epoch + 1, config.epochs
+    bar = Meter(f"epoch {number} of {last}", len(batches), progress.step, then=last - number)
     saved = started = time.monotonic()
     for rows in batches[progress.step :]:
         batch = run.train.batch(rows, model.context)
@@ -258,7 +259,7 @@ def write_logs(run: Run) -> None:
     checkpoint.write_bytes(run.out / "metrics.jsonl", records.encode())
     lines = [kernel_line(run.model.lstm, run.model.input_mean.device), *map(epoch_line, history)]
     checkpoint.write_bytes(run.out / "train.log", "".join(line + "\n" for line in lines).encode())
-    print(lines[-1], flush=True)
+    print(lines[-1] + left(sum(e["seconds"] for e in history), len(history), run.config.train.epochs), flush=True)
 
 
 def epoch_line(entry: dict[str, float]) -> str:

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import yaml
-from tqdm import tqdm
 
 from frenchpress.common import UserError, atomic_dir, atomic_path, is_done, locked_dir, mark_done
+from frenchpress.common.progress import progress
 from timit.audio import RATE, write_sphere
 from timit.reader import MARKER, Segment
 from timit.synth import effects, espeak
@@ -78,7 +78,7 @@ def _run(todo: list[_Job], jobs: int) -> None:
     ignore = (signal.SIGINT, signal.SIG_IGN)
     with context.Pool(jobs, signal.signal, ignore, maxtasksperchild=1) as pool:
         finished = pool.imap_unordered(_make_speaker, todo)
-        for job in tqdm(todo, "synthesising", unit="speaker", mininterval=1.0):
+        for job in progress(todo, "synthesising, speakers"):
             try:
                 finished.next(_PATIENCE)
             except multiprocessing.TimeoutError:
