@@ -9,6 +9,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "decode-packed": ("frenchpress.export.decode_packed", "PER of a packed model on dev and test"),
     },
     "Understand a trained model": {
+        "diagnose": ("frenchpress.report.diagnose.__main__", "what may be wrong with it, and what to try"),
         "sensitivity": ("frenchpress.report.sensitivity", "which of its matrices needs its weights most"),
         "codes": ("frenchpress.report.codes", "what the index of its kept weights costs in every code"),
         "table": ("frenchpress.report.table", "all results of a directory in one table, RESULTS.md"),
