@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ from frenchpress.feats.cmvn import apply_cmvn
 from frenchpress.feats.deltas import add_deltas
 from frenchpress.feats.splice import splice
 from frenchpress.gmm.fmllr import apply_affine
+from frenchpress.gmm.nets import Choices
 from frenchpress.kaldi.datadir import DataDir
 from frenchpress.kaldi.io import MatrixReader
+from frenchpress.kaldi.lexicon import read_lexicon
+from frenchpress.kaldi.scp import read_table
 
 Frames = NDArray[np.float32]
 
@@ -24,7 +28,8 @@ Frames = NDArray[np.float32]
 class Corpus:
     """Utterances in order; those of utterance k are frames offsets[k] to offsets[k + 1] of `feats` [F, D].
 
-    `phones` are transcripts as phone ids (empty lists where there is no text); `speakers` one per utterance.
+    `phones` are transcripts as phone ids (empty lists where there is no text); `speakers` one per utterance; `words`,
+    where some have several pronunciations: of each word the phone ids and log-probabilities of all.
     """
 
     utts: list[str]
@@ -32,6 +37,7 @@ class Corpus:
     phones: list[list[int]]
     offsets: NDArray[np.int64]
     feats: Frames
+    words: list[list[Choices]] = field(default_factory=list)
 
     @classmethod
     def load(cls, data: Path | str, symbols: dict[str, int] | None = None) -> Corpus:
@@ -53,7 +59,8 @@ class Corpus:
         phones = _phone_ids(data / "text", utts, tables.text, symbols) if symbols else [[] for _ in utts]
         offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
         feats = np.concatenate(parts).astype(np.float32)
-        return cls(utts, [tables.utt2spk[utt] for utt in utts], phones, offsets.astype(np.int64), feats)
+        words = _words(data, utts, symbols) if symbols and (data / "words").exists() else []
+        return cls(utts, [tables.utt2spk[utt] for utt in utts], phones, offsets.astype(np.int64), feats, words)
 
     @property
     def lengths(self) -> list[int]:
@@ -106,3 +113,23 @@ def _phone_ids(path: Path, utts: list[str], text: dict[str, list[str]], symbols:
             raise UserError(f"{path}: {utt}: unknown phone {unknown[0]!r}; lang/phones.txt lists the known ones")
         found.append([symbols[token] for token in tokens])
     return found
+
+
+def _words(data: Path, utts: list[str], symbols: dict[str, int]) -> list[list[Choices]]:
+    """The pronunciations of all words of all utterances, from `words` and `lexiconp.txt` of a data directory."""
+    lexicon = read_lexicon(data / "lexiconp.txt").words
+    choices = {
+        word: [
+            ([_id(phone, symbols, data / "lexiconp.txt") for phone in p.phones], math.log(p.probability)) for p in found
+        ]
+        for word, found in lexicon.items()
+    }
+    table = read_table(data / "words")
+    return [[choices[word] for word in table[utt].split()] for utt in utts]
+
+
+def _id(phone: str, symbols: dict[str, int], path: Path) -> int:
+    number = symbols.get(phone, 0)
+    if number <= 0:
+        raise UserError(f"{path}: unknown phone {phone!r}; lang/phones.txt lists the known ones")
+    return number

@@ -2,12 +2,15 @@
 
 Before, between and after the phones of a transcript there may be optional silence. With a tree that asks for
 neighbours each phone stands in the network once per pair of neighbours it can have (phone or silence on each side).
+A word with several pronunciations has them side by side, as in Kaldi's training graphs.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,7 @@ from frenchpress.kaldi.topology import HmmTopology
 from frenchpress.kaldi.transition import TransitionModel
 from frenchpress.kaldi.tree import ContextTree
 
+_PAUSE = -1  # optional silence, as what stands beside a phone
 NEVER = np.float32(-1e20)  # the log-probability of what cannot be; finite, so that sums of it stay numbers
 
 
@@ -25,7 +29,8 @@ class AlignNet:
     """The S states of one utterance.
 
     forward, loop [S]: transition-ids of leaving (also counted for the first frame of a visit) and of staying.
-    previous int32 [S, 2], entry float32 [S, 2]: the at most two states that lead here, with log-probabilities.
+    previous int32 [S, W], entry float32 [S, W]: the states that lead here, with log-probabilities; W is 2, or more
+    where words have several pronunciations.
     start, final float32 [S]: log-probability of beginning and of ending here.
     """
 
@@ -76,67 +81,103 @@ def check_topology(topo: HmmTopology) -> None:
                 )
 
 
-def build_net(phones: Sequence[int], states: HmmStates, silence: int, sil_prob: float) -> AlignNet:
-    """The network of a transcript; `sil_prob` 0 means that silence stands only where the transcript has it."""
-    return _Builder(phones, states, silence, sil_prob).net()
+Choices = Sequence[tuple[Sequence[int], float]]
+"""The pronunciations of a word: phones, and the log-probability of each."""
+
+
+def build_net(transcript: Sequence[int | Choices], states: HmmStates, silence: int, sil_prob: float) -> AlignNet:
+    """The network of a transcript, which has phones, or words with the pronunciations that they may have.
+
+    `sil_prob` 0 means that silence stands only where the transcript has it.
+    """
+    return _Builder(_arcs(transcript), states, silence, sil_prob).net()
+
+
+def _arcs(transcript: Sequence[int | Choices]) -> list[tuple[int, int, int, float]]:
+    """(from, to, phone, log-probability) between junctions, which are numbered so that all arcs lead upwards."""
+    arcs: list[tuple[int, int, int, float]] = []
+    here, free = 0, 1
+    for word in transcript:
+        last = []
+        for phones, log_prob in [((word,), 0.0)] if isinstance(word, (int, np.integer)) else word:
+            at = here
+            for phone in phones[:-1]:
+                arcs.append((at, free, int(phone), log_prob))
+                at, free, log_prob = free, free + 1, 0.0
+            last.append((at, int(phones[-1]), log_prob))
+        arcs += [(at, free, phone, log_prob) for at, phone, log_prob in last]
+        here, free = free, free + 1
+    return arcs
 
 
 class _Builder:
-    """Adds phones one after the other, each as a block of states per pair of neighbours."""
+    """Adds phones junction by junction, each as a block of states per pair of neighbours.
 
-    def __init__(self, phones: Sequence[int], states: HmmStates, silence: int, sil_prob: float) -> None:
-        if not len(phones):
+    `_phones[v, p, n]`: last states of the phones p that end at junction v and are followed by n; `_pauses[v, p, n]`:
+    those of optional silence at v between p and n. Without context all phones count as one, 0.
+    """
+
+    def __init__(
+        self, arcs: list[tuple[int, int, int, float]], states: HmmStates, silence: int, sil_prob: float
+    ) -> None:
+        if not arcs:
             raise UserError("empty transcript: an utterance needs at least one phone")
-        self._states = states
+        if states.tree.N not in (1, 3):
+            raise UserError(f"tree: context of {states.tree.N} phones; training handles 1 and 3")
+        self._states, self._triphone = states, states.tree.N == 3
         self._silence = silence
-        self._sil = np.log(sil_prob) if sil_prob > 0 else None
-        self._direct = np.log1p(-sil_prob)
+        self._pause = [_PAUSE] if sil_prob > 0 else []
+        self._sil, self._direct = np.log(sil_prob) if sil_prob > 0 else 0.0, np.log1p(-sil_prob)
         self._tids: list[NDArray[np.int32]] = []
         self._entries: list[list[tuple[int, float]]] = []  # per block of states: (state before it, log-probability)
         self._starts: list[float] = []
         self._firsts: list[int] = []
         self._size = 0
-        self._triphone = states.tree.N == 3
-        if states.tree.N not in (1, 3):
-            raise UserError(f"tree: context of {states.tree.N} phones; training handles 1 and 3")
-        self._phones = [0, *map(int, phones), 0]
+        self._leaving: defaultdict[int, list[tuple[int, int, int, float]]] = defaultdict(list)
+        self._phones: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
+        self._pauses: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
+        self._last = max(arc[1] for arc in arcs)
+        before, after = defaultdict(dict), defaultdict(dict)
+        for arc in arcs:
+            self._leaving[arc[0]].append(arc)
+            after[arc[0]][self._key(arc[2])] = before[arc[1]][self._key(arc[2])] = None
+        self._before = [list(before[v]) or [0] for v in range(self._last + 1)]
+        self._after = [list(after[v]) or [0] for v in range(self._last + 1)]
+
+    def _key(self, phone: int) -> int:
+        return phone if self._triphone else 0
 
     def net(self) -> AlignNet:
-        into_silence: list[tuple[int, float]] = []
-        into_phone: list[tuple[int, float]] = []
-        last = len(self._phones) - 2
-        for place in range(1, last + 1):
-            begin = place == 1
-            silence = self._optional_silence(place - 1, into_silence, begin)
-            into_phone, into_silence = self._phone(place, into_phone, silence, begin)
-        silence = self._optional_silence(last, into_silence, False)
-        ends = [(state, self._direct) for state, _ in into_phone] + [(state, 0.0) for state in silence]
+        for place in range(self._last + 1):
+            for left, right in product(self._before[place], self._after[place]) if self._pause else ():
+                entries = [(state, self._sil) for state in self._phones[place, left, _PAUSE]]
+                end = self._block((left, self._silence, right), entries, NEVER if place else self._sil)
+                self._pauses[place, left, right].append(end)
+            for arc in self._leaving[place]:
+                self._add(*arc)
+        ends = [(s, self._direct) for left in self._before[self._last] for s in self._phones[self._last, left, 0]]
+        ends += [(s, 0.0) for left in self._before[self._last] for s in self._pauses[self._last, left, 0]]
         return self._finish(ends)
 
-    def _optional_silence(self, place: int, before: list[tuple[int, float]], begin: bool) -> list[int]:
-        """Silence between the phones at `place` and the next: its last state, or nothing."""
-        if self._sil is None:
-            return []
-        window = (self._phones[place], self._silence, self._phones[place + 1])
-        return [self._block(window, before, self._sil if begin else NEVER)]
-
-    def _phone(
-        self, place: int, before: list[tuple[int, float]], silence: list[int], begin: bool
-    ) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
-        """All variants of the phone; what leads on into the next phone, and into silence after this one."""
-        left, phone, right = self._phones[place - 1 : place + 2]
-        start = self._direct if begin else NEVER
-        from_silence = [(state, 0.0) for state in silence]
+    def _add(self, here: int, there: int, phone: int, log_prob: float) -> None:
+        """All variants of a phone between two junctions."""
+        direct = self._direct + log_prob
+        start = NEVER if here else direct
+        key = self._key(phone)
+        paused = [(s, log_prob) for left in self._before[here] for s in self._pauses[here, left, key]]
         if not self._triphone:
-            end = self._block((left, phone, right), before + from_silence, start)
-            return [(end, self._direct)], [(end, self._sil or 0.0)]
-        into: tuple[list, list] = ([], [])
-        ways = [(left, before, start)] + ([(self._silence, from_silence, NEVER)] if silence else [])
-        for side, next_phone in enumerate([right] + ([self._silence] if self._sil is not None else [])):
-            for left_phone, entries, begins in ways:
-                end = self._block((left_phone, phone, next_phone), entries, begins)
-                into[side].append((end, self._sil if side else self._direct))
-        return into
+            end = self._block((0, phone, 0), [(s, direct) for s in self._phones[here, 0, 0]] + paused, start)
+            for right in (0, *self._pause):
+                self._phones[there, 0, right].append(end)
+            return
+        for right in [*self._after[there], *self._pause]:
+            next_phone = self._silence if right == _PAUSE else right
+            for left in self._before[here]:
+                entries = [(s, direct) for s in self._phones[here, left, phone]]
+                self._phones[there, phone, right].append(self._block((left, phone, next_phone), entries, start))
+            if self._pause:
+                end = self._block((self._silence, phone, next_phone), paused, NEVER)
+                self._phones[there, phone, right].append(end)
 
     def _block(self, window: tuple[int, int, int], entries: list[tuple[int, float]], start: float) -> int:
         """The states of one phone in context; returns the last one's number."""
@@ -150,10 +191,12 @@ class _Builder:
 
     def _finish(self, ends: list[tuple[int, float]]) -> AlignNet:
         tids = np.concatenate(self._tids)
-        size = len(tids)
+        size, ways = len(tids), max(2, *map(len, self._entries))
         # Inside a phone the one way in is from the state before.
-        previous = np.stack([np.arange(size) - 1, np.arange(size)], 1).astype(np.int32)
-        entry = np.tile(np.array([0, NEVER], np.float32), (size, 1))
+        previous = np.repeat(np.arange(size, dtype=np.int32)[:, None], ways, 1)
+        previous[:, 0] -= 1
+        entry = np.full((size, ways), NEVER, np.float32)
+        entry[:, 0] = 0
         start, final = np.full((2, size), NEVER, np.float32)
         for first, entries, begin in zip(self._firsts, self._entries, self._starts):
             previous[first], entry[first], start[first] = first, NEVER, begin

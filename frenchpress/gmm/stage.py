@@ -11,7 +11,7 @@ from frenchpress.common import UserError, digest, is_done, locked_dir, mark_done
 
 def data_digest(data: Path) -> str:
     """Of features and tables of a data directory."""
-    names = ("feats.scp", "cmvn.scp", "utt2spk", "text", "mfcc/.done")
+    names = ("feats.scp", "cmvn.scp", "utt2spk", "text", "mfcc/.done", "words", "lexiconp.txt")
     for name in names[:3]:
         if not (data / name).exists():
             raise UserError(f"{data}/{name}: no such file; make the features first")

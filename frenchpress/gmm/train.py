@@ -56,8 +56,8 @@ class Aligner:
         if self._states is None or self._states.tree is not model.tree:
             states = HmmStates(model.transitions, model.tree)
             self._nets = [
-                build_net(phones, states, self.silence, self.sil_prob) if phones else None
-                for phones in self.corpus.phones
+                build_net(said, states, self.silence, self.sil_prob) if said else None
+                for said in self.corpus.words or self.corpus.phones
             ]
             self._states = states
         return self._nets

@@ -29,7 +29,8 @@ class _Batch:
     """States of B utterances in rows of S, padded, n = B * S in all; the longest utterance first.
 
     Most states are entered from the state before them, at `inner` [n]. The E others, at flat index `doors` [E] in
-    order, have two ways in: from states `ways` [2, E] at `toll` [2, E].
+    order, have W ways in: from states `ways` [W, E] at `toll` [W, E]. W is 2, or more where words have several
+    pronunciations.
     """
 
     lengths: NDArray[np.int64]  # [B] frames
@@ -64,7 +65,7 @@ def best_paths(
 
 def _gather(nets: list[AlignNet], lengths: list[int], log_probs: NDArray[np.float32]) -> _Batch:
     width = max(map(len, nets))
-    rows = len(nets)
+    rows, most = len(nets), max(net.previous.shape[1] for net in nets)
     inner, stay, start, final = np.full((4, rows, width), NEVER, np.float32)
     doors, ways, toll = [], [], []
     for row, net in enumerate(nets):
@@ -73,8 +74,9 @@ def _gather(nets: list[AlignNet], lengths: list[int], log_probs: NDArray[np.floa
         leave = log_probs[net.forward]
         door = np.flatnonzero((net.previous[:, 0] != np.arange(size) - 1) | (net.entry[:, 1] > NEVER))
         doors.append(door + row * width)
-        ways.append(net.previous[door].T + row * width)
-        toll.append((net.entry[door] + leave[door, None]).T)
+        missing = ((0, most - net.previous.shape[1]), (0, 0))
+        ways.append(np.pad(net.previous[door].T, missing) + row * width)
+        toll.append(np.pad((net.entry[door] + leave[door, None]).T, missing, constant_values=NEVER))
         inner[row, :size] = net.entry[:, 0] + leave
         inner[row, door] = NEVER
         stay[row, :size] = log_probs[net.loop]
@@ -106,7 +108,8 @@ class _Search:
             heard[: len(matrix), row, : matrix.shape[1]] = matrix
         self._heard = heard.reshape(self.frames, -1)
         self._enters = np.zeros((self.frames, rows * width), bool)
-        self._second = np.zeros((self.frames, len(batch.doors)), bool)
+        # Whether each further way is better than all before it.
+        self._better = np.zeros((len(batch.ways) - 1, self.frames, len(batch.doors)), bool)
         self._way, self._stay = np.full((2, rows * width), NEVER, np.float32)
         self._scores = (batch.start + heard[0]).reshape(-1)
         # Utterances still going on at each time, and how many states and doors they have.
@@ -129,13 +132,15 @@ class _Search:
     def _step(self, t: int, n: int, doors: int) -> None:
         """Frame t for the first n states."""
         batch, scores, way, stay = self.batch, self._scores[:n], self._way[:n], self._stay[:n]
-        one, two = (scores.take(batch.ways[k, :doors]) for k in (0, 1))
-        one += batch.toll[0, :doors]
-        two += batch.toll[1, :doors]
-        np.greater(two, one, out=self._second[t, :doors])
-        np.maximum(one, two, out=one)
+        best = scores.take(batch.ways[0, :doors])
+        best += batch.toll[0, :doors]
+        for ways, toll, better in zip(batch.ways[1:], batch.toll[1:], self._better):
+            other = scores.take(ways[:doors])
+            other += toll[:doors]
+            np.greater(other, best, out=better[t, :doors])
+            np.maximum(best, other, out=best)
         np.add(scores[:-1], batch.inner[1:n], out=way[1:])
-        way[batch.doors[:doors]] = one
+        way[batch.doors[:doors]] = best
         np.add(scores, batch.stay[:n], out=stay)
         np.greater(way, stay, out=self._enters[t, :n])
         np.maximum(way, stay, out=scores)
@@ -156,7 +161,10 @@ class _Search:
             states[t, :n] = here - first[:n]
             entered[t, :n] = enters = self._enters[t, here] | (t == 0)
             door = door_of[here]
-            through = self.batch.ways[self._second[t, door].astype(np.int64), door]
+            chosen = np.zeros(n, np.int64)
+            for k, better in enumerate(self._better, 1):
+                chosen[better[t, door]] = k
+            through = self.batch.ways[chosen, door]
             state[:n] = np.where(enters, np.where(door >= 0, through, here - 1), here)
         return states, entered
 

@@ -62,6 +62,7 @@ def read_transcripts(corpus: Path, splits: Iterable[str], silence: SilenceNames)
     if lexicon is not None:
         _spell(found, lexicon, {name: tables[name][0] for name in found.words}, silence)
     _fold_silence(found, silence)
+    _drop_unheard(found)
     return found
 
 
@@ -138,6 +139,20 @@ def _lexicon_notes(found: Transcripts, lexicon: Lexicon, pauses: int) -> list[st
     if pauses:
         notes.append(f"lexicon: silence at the ends of the pronunciations of {pauses} words left out: it is optional")
     return notes
+
+
+def _drop_unheard(found: Transcripts) -> None:
+    """Leave out further pronunciations with phones that no transcript of the training set has: they have no model."""
+    if "train" not in found.words:
+        return
+    heard = {phone for phones in found.phones["train"].values() for phone in phones}
+    dropped = 0
+    for word, (first, *others) in found.pronunciations.items():
+        kept = [given for given in others if heard.issuperset(given.phones)]
+        dropped += len(others) - len(kept)
+        found.pronunciations[word] = [first, *kept]
+    if dropped:
+        found.notes.append(f"lexicon: {dropped} further pronunciations left out: a phone of theirs is not in train")
 
 
 def _fold_silence(found: Transcripts, silence: SilenceNames) -> None:

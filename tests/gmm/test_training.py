@@ -55,6 +55,17 @@ def call(monkeypatch, module, *arguments):
     module.main()
 
 
+def test_alignment_chooses_the_pronunciation_that_was_spoken():
+    """A word of phone a, b or c, the first of which its transcript has: training finds what was said."""
+    data, truth = corpus(60)
+    said = data.phones
+    data.words = [[[([2], 0.0), ([3], 0.0)] if p == 3 else [([p], 0.0)] for p in phones] for phones in said]
+    data.phones = [[2 if p == 3 and k % 3 == 0 else p for p in phones] for k, phones in enumerate(said)]
+    system, tids = train_monophone(TOPO, SETS, Aligner(data, 1, 0.1), total_gauss=60, iterations=20)
+    found = system.model.transitions.tid2phone[tids]
+    assert (found == truth).mean() > 0.9
+
+
 def test_monophones_find_the_phones():
     data, truth = corpus(60)
     aligner = Aligner(data, 1, 0.1, threads=2)

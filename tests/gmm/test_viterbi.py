@@ -71,6 +71,47 @@ def test_best_path_equals_brute_force(make, sil_prob):
         assert found[0].tolist() == [int(t) for t in path]
 
 
+@pytest.mark.parametrize("make", [mono, triphones])
+@pytest.mark.parametrize("sil_prob", [0.0, SIL_PROB])
+def test_the_best_of_several_pronunciations_equals_brute_force(make, sil_prob):
+    tree, transitions = make()
+    rng = np.random.default_rng(3)
+    log_probs = scaled_log_probs(transitions, 1.0)
+    states = HmmStates(transitions, tree)
+    words = [[([2, 4], -0.1), ([3], -0.7), ([2, 3], -1.2), ([4, 4], -0.2)], [([4], 0.0), ([3], -0.3)]]
+    words = words[:1] if sil_prob else words
+    net = build_net(words, states, 1, sil_prob)
+    won = set()
+    for _ in range(12):
+        scores = rng.normal(size=(10, transitions.num_pdfs)).astype(np.float32) * 3
+        path, score = best_paths([net], [scores[:, transitions.tid2pdf[net.forward]]], log_probs)[0]
+        tried = []
+        for said in itertools.product(*words):
+            phones, prior = [p for w, _ in said for p in w], sum(log_prob for _, log_prob in said)
+            best, tids = brute_force(phones, states, scores, log_probs, transitions.tid2pdf, sil_prob)
+            tried.append((best + prior, tuple(phones), tids))
+        best, phones, tids = max(tried, key=lambda one: one[0])
+        assert score == pytest.approx(best, abs=1e-3) and path.tolist() == [int(t) for t in tids]
+        won.add(phones)
+    assert len(won) > 1
+
+
+def test_nets_with_and_without_choices_share_a_batch():
+    tree, transitions = triphones()
+    states, log_probs = HmmStates(transitions, tree), scaled_log_probs(transitions)
+    plain = build_net([2, 4, 3], states, 1, 0.1)
+    one_each = build_net([[([2, 4], 0.0)], [([3], 0.0)]], states, 1, 0.1)
+    for name in ("forward", "loop", "previous", "entry", "start", "final"):
+        assert np.array_equal(getattr(plain, name), getattr(one_each, name)), name
+    several = build_net([[([2], 0.0), ([3], 0.0), ([4], 0.0), ([3, 4], 0.0)], 3], states, 1, 0.1)
+    assert several.previous.shape[1] > 2
+    rng = np.random.default_rng(4)
+    heard = [rng.normal(size=(20, len(net))).astype(np.float32) for net in (plain, several)]
+    together = best_paths([plain, several], heard, log_probs)
+    for net, matrix, found in zip((plain, several), heard, together):
+        assert best_paths([net], [matrix], log_probs)[0][0].tolist() == found[0].tolist()
+
+
 def test_too_few_frames_give_no_path():
     tree, transitions = mono()
     net = build_net([2, 3], HmmStates(transitions, tree), 1, 0.1)
