@@ -9,7 +9,7 @@
 #   ./run.sh --recipe recipes/bits --results exp/bits   a study, on what stages 0 to 3 have prepared
 #
 # Stages: 0 data directories, validated   1 MFCC and CMVN   2 GMM: mono, tri1, tri2 (LDA+MLLT), tri3 (SAT)
-#         3 fMLLR features, alignments, graph   4 training, per .cfg   5 decoding and scoring   6 exp/RESULTS.md
+#         3 features, alignments, graph   4 training, per .cfg   5 decoding and scoring   6 exp/RESULTS.md
 # Stopped at any moment, the same command goes on where it was.
 #
 #   --stage N           first stage to run (0)
@@ -23,6 +23,8 @@
 #   --data DIR          prepared data (data)
 #   --exp DIR           results (exp)
 #   --kaldi-s5 DIR      an existing Kaldi s5 directory in place of stages 0-3
+#   --features KIND     fmllr, adapted to each speaker, or for unknown speakers lda or fbank (fmllr); see docs/recognise.md.
+#                       Tasks and models of the others go to EXP/lda, EXP/fbank
 #   --leaves N          tied states of tri1-tri3 (by corpus: timit 2500, kaldi-data 1200, synth tiny 150, small 700)
 #   --gauss N           Gaussians of tri1-tri3 (by corpus: timit 15000, kaldi-data 8000, synth tiny 600, small 4000)
 #   --first-silence W   optional silence when the GMMs begin: coin, at any place, as Kaldi does, or ends, of utterances,
@@ -53,6 +55,7 @@ seeds=
 data=data
 exp=exp
 kaldi_s5=
+features=fmllr
 leaves=
 gauss=
 first_silence=coin
@@ -79,9 +82,13 @@ done
 [ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop-stage $stop_stage: nothing would be run"
 [ -n "$nj" ] || { nj=$(nproc); [ "$nj" -le 16 ] || nj=16; }
 if [ -n "$recipe" ]; then
-  [ "$stage $stop_stage $conf" = "0 6 $fp_default_conf" ] && [ -z "$corpus_dir$kaldi_s5$leaves$gauss$reference$silence$score_map" ] ||
+  [ "$stage $stop_stage $conf" = "0 6 $fp_default_conf" ] && [ -z "$corpus_dir$kaldi_s5$leaves$gauss$reference$silence$score_map" ] &&
+    [ "$features" = fmllr ] ||
     die "--recipe runs a study on what stages 0 to 3 have made, and no stage; leave out options of stages"
 fi
+[[ $features =~ ^(fmllr|lda|fbank)$ ]] || die "--features is '$features', expected fmllr, lda or fbank"
+[ "$features" = fmllr ] || [ -z "$kaldi_s5" ] ||
+  die "--features $features is made from audio; with --kaldi-s5 there are the fMLLR features of that directory"
 [[ $first_silence =~ ^(coin|ends)$ ]] || die "--first-silence is '$first_silence', expected coin or ends"
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number of processes"
 [[ $seeds =~ ^[0-9\ ]*$ ]] || die "--seeds is '$seeds', expected numbers, such as \"1 2 3\""
@@ -107,9 +114,11 @@ for n in task only epochs set jobs results; do [ -z "${!n}" ] || die "--$n is of
 if [ "$corpus" != synth ] && [ -z "$corpus_dir" ] && [ -z "$kaldi_s5" ] && [ "$stage" = 0 ]; then
   die "--corpus $corpus needs --corpus-dir DIR"
 fi
-[ "$stage" -lt 4 ] || [ "$stage" = 6 ] || [ -f "$exp/task/meta.yaml" ] ||
-  die "--exp: $exp/task: no task; run stages 0 to 3 first, or name the --exp of a run that has"
-[ "$stage" -lt 6 ] || [ -d "$exp" ] || die "--exp: $exp: no such directory"
+out=$exp
+[ "$features" = fmllr ] || out=$exp/$features
+[ "$stage" -lt 4 ] || [ "$stage" = 6 ] || [ -f "$out/task/meta.yaml" ] ||
+  die "--exp: $out/task: no task; run stages 0 to 3 first, or name the --exp of a run that has"
+[ "$stage" -lt 6 ] || [ -d "$out" ] || die "--exp: $out: no such directory"
 [ -z "$silence" ] || [ "$corpus" = kaldi-data ] || die "--silence is of --corpus kaldi-data; $corpus has its own phones"
 if [ -n "$score_map" ]; then
   [ "$corpus" = kaldi-data ] || [ -n "$kaldi_s5" ] ||
@@ -124,7 +133,7 @@ fp_lock "$exp"
 
 # What a .cfg says wrongly is better said now than after an hour of preparation.
 given=()
-[ "$stage" -gt 4 ] || given=(--exp "$exp" --seeds $seeds)
+[ "$stage" -gt 4 ] || given=(--exp "$out" --seeds $seeds)
 [ "$stop_stage" -lt 4 ] || python -m frenchpress.nnet.check $conf "${given[@]}" > /dev/null
 
 begin=$SECONDS
@@ -153,9 +162,11 @@ if [ -z "$kaldi_s5" ]; then
       --first-silence "$first_silence" "$data" "$exp"
   fi
   if run_stage 3; then
-    say 3 "fMLLR features, alignments and graph"
+    say 3 "features ($features), alignments and graph"
     steps/align_fmllr.sh --nj "$nj" "$data" "$exp"
-    steps/make_task.sh "$data" "$exp"
+    [ "$features" = fmllr ] ||
+      steps/unadapted_feats.sh --nj "$nj" --allow-pipes "$allow_pipes" "$features" "$data" "$exp"
+    steps/make_task.sh --features "$features" "$data" "$exp" "$out"
   fi
 elif run_stage 3; then
   say 3 "features, alignments and graph of $kaldi_s5"
@@ -167,17 +178,17 @@ for c in $conf; do
     name=$(basename "$c" .cfg)
     [ "$seed" = default ] || name=${name}_seed$seed
     if run_stage 4; then
-      say 4 "training $exp/$name"
-      steps/train_am.sh --seed "$seed" "$c" "$exp/task" "$exp/$name"
+      say 4 "training $out/$name"
+      steps/train_am.sh --seed "$seed" "$c" "$out/task" "$out/$name"
     fi
     if run_stage 5; then
-      say 5 "decoding $exp/$name"
-      steps/decode.sh --nj "$nj" "$exp/task" "$exp/$name"
+      say 5 "decoding $out/$name"
+      steps/decode.sh --nj "$nj" "$out/task" "$out/$name"
     fi
   done
 done
 
 if run_stage 6; then
   say 6 "table"
-  steps/report.sh --reference "$reference" "$exp"
+  steps/report.sh --reference "$reference" "$out"
 fi

@@ -28,7 +28,8 @@ Floats = NDArray[np.float64]
 class Adapter:
     """The transform in force, and the statistics that the next one is made of.
 
-    A `transform` [D, D + 1] that is given stays; `fixed` keeps the identity, as a front end without speech does.
+    A `transform` [D, D + 1] that is given stays; `fixed` keeps the identity, and so does a front end without
+    phones of speech.
     """
 
     def __init__(self, front: PackedFront, transform: Floats | None = None, fixed: bool = False) -> None:
@@ -51,9 +52,11 @@ class Adapter:
         The transform is estimated when there is enough more speech than last time. `over`: the utterance is, and
         counts from now on.
         """
+        if self._fixed:
+            return
         speech = self._speech[phones]
         heard = self._heard + int(speech.sum())
-        if self._fixed or not (over or heard >= self._next):
+        if not (over or heard >= self._next):
             return
         stats = deepcopy(self._stats)
         feats, precision = feats[speech], self._precision[phones[speech]]

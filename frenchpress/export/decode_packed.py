@@ -17,6 +17,7 @@ from torch import Tensor
 
 from frenchpress.common import UserError, digest, run_main
 from frenchpress.export.pack import PACKED
+from frenchpress.feats.unadapted import ADAPTED
 from frenchpress.nnet.decode import decode_experiment
 from frenchpress.nnet.model import load_model
 from frenchpress.nnet.task import Task
@@ -61,7 +62,9 @@ def main() -> None:
     parser.add_argument("experiment", type=Path, help="exp/x, with model.press in it")
     args = parser.parse_args()
     task, runtime = Task.of(args.experiment, args.task), Runtime.load(args.experiment / PACKED)
-    if runtime.model.outputs != task.num_pdfs or runtime.model.input.dim != task.feat_dim:
+    features = runtime.model.meta.get("features", ADAPTED)
+    fits = (runtime.model.outputs, runtime.model.input.dim) == (task.num_pdfs, task.feat_dim)
+    if not fits or features != task.features:
         raise UserError(f"{args.experiment / PACKED}: made for another task than {task.path}")
     print(f"{args.experiment / PACKED}: {'numpy' if runtime.level is None else LEVELS[runtime.level]}")
     out, options = args.experiment / "packed", load_model(args.experiment).config.decode

@@ -1,71 +1,66 @@
 """What a packed model needs to hear audio: cepstra to features, phones to adapt to, the meaning of the graph's labels.
 
-It is gathered from the speaker-adapted GMM system whose features the network was trained on, and from the training
-set: its cepstra's options and mean, and the network's features with their phones.
+It is gathered from the GMM system whose alignments the network was trained on, and from the training set: options and
+mean of its cepstra or filterbanks and, for features adapted to the speaker, the network's features with their phones.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError, atomic_path
-from frenchpress.feats.options import MfccConfig, config_lines
-from frenchpress.gmm.model import read_splice_opts
+from frenchpress.feats.make_mfcc import made_with
+from frenchpress.feats.options import config_lines
+from frenchpress.feats.unadapted import ADAPTED, MADE_OF
+from frenchpress.gmm.make_unadapted_feats import unadapted_front
 from frenchpress.kaldi.gmm import read_model
-from frenchpress.kaldi.io import MatrixReader, read_matrix
 from frenchpress.kaldi.transition import TransitionModel
 from frenchpress.nnet.task import Task
 from frenchpress.packed.model import ENDS_PHONE, SELF_LOOP, PackedFront
 from frenchpress.score.transcripts import read_score_map, read_tokens
 
 GRAPH_FILES = ("HCLG.fst", "words.txt")
-_ADAPTED = "fmllr-"
 _SHRINK = 20.0  # frames at the variance of all phones that each phone's variance counts
 
 
 def find_system(task: Task) -> tuple[Path, Path] | None:
-    """Where run.sh has the GMM system and the training set of a task: exp/tri3 and data/train. None: not there."""
+    """Where run.sh has the GMM system and the training set of a task: exp/tri3 and data/train. None: not there.
+
+    The task lies in exp, or in exp/lda or exp/fbank.
+    """
     feats = Path(task.source)
-    if not feats.name.startswith(_ADAPTED):
+    kind, _, name = feats.name.partition("-")
+    train = feats.parent / "train"
+    if kind != task.features or not (train / MADE_OF[kind] / ".done").exists():
         return None
-    system, train = task.path.parent / feats.name.removeprefix(_ADAPTED), feats.parent / "train"
-    return (system, train) if (system / "final.mat").exists() and (train / "mfcc/.done").exists() else None
+    found = (place / name for place in (task.path.parent, task.path.parent.parent))
+    return next(((system, train) for system in found if (system / "final.mat").exists()), None)
 
 
 def make_front(system: Path, train: Path, task: Task) -> tuple[PackedFront, list[str]]:
-    """The front end, and the options of its cepstra in Kaldi's syntax; UserError when the pieces do not fit."""
-    conf, mean = mfcc_options(train), _mean(train)
+    """The front end, and the options of its cepstra or filterbanks in Kaldi's syntax; UserError when the pieces do not
+    fit. Only features that are adapted to the speaker have phones to adapt to.
+    """
+    conf = replace(made_with(train, MADE_OF[task.features]), dither=0.0)
     transitions, _ = read_model(system / "final.mdl")
     if transitions.num_pdfs != task.num_pdfs or transitions.num_phones != task.num_phones:
         raise UserError(f"{system}/final.mdl: not the system whose tied states {task.path} has")
-    matrix = read_matrix(system / "final.mat")
-    left, right = read_splice_opts(system / "splice_opts")
-    shape = (task.feat_dim, (left + 1 + right) * len(mean))
-    if matrix.shape != shape:
-        raise UserError(f"{system}/final.mat: {matrix.shape}, but the features of {task.path} ask for {shape}")
-    weight, means, variances = phone_gaussians(task)
-    pdf, phone, flags = labels(transitions)
-    front = PackedFront(left, right, mean, matrix.astype(np.float32), weight, means, variances, pdf, phone, flags)
-    return front, config_lines(conf)
+    front = unadapted_front(task.features, train, system)
+    if len(front.matrix) != task.feat_dim:
+        raise UserError(f"{system}/final.mat: gives {len(front.matrix)} features, {task.path} has {task.feat_dim}")
+    gaussians = phone_gaussians(task) if task.features == ADAPTED else no_gaussians(task.feat_dim)
+    packed = PackedFront(front.left, front.right, front.mean, front.matrix, *gaussians, *labels(transitions))
+    return packed, config_lines(conf)
 
 
-def mfcc_options(train: Path) -> MfccConfig:
-    """The options that the features of a data directory were made with, dither left out."""
-    stamp = train / "mfcc/.done"
-    if not stamp.exists():
-        raise UserError(f"{stamp}: no such file; expected features made by steps/make_mfcc.sh")
-    return MfccConfig(**{**json.loads(stamp.read_text())["options"], "dither": 0.0})
-
-
-def _mean(train: Path) -> NDArray[np.float32]:
-    """Mean of all cepstra of a data directory, float32 [ceps]."""
-    total = sum(MatrixReader(train / "cmvn.scp").values())
-    return (total[0, :-1] / total[0, -1]).astype(np.float32)
+def no_gaussians(dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """As `phone_gaussians`, of no phone: there is nothing to adapt to."""
+    return np.zeros(0, np.float32), np.zeros((0, dim), np.float32), np.zeros((0, dim), np.float32)
 
 
 def phone_gaussians(task: Task) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:

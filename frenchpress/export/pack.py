@@ -157,7 +157,7 @@ def pack_experiment(directory: Path, task: Task, origin: tuple[Path, Path] | Non
     if model.sizes.num_pdfs != task.num_pdfs:
         raise UserError(f"{directory}: trained for {model.sizes.num_pdfs} tied states, {task.path} has {task.num_pdfs}")
     meta = {"experiment": directory.name, "phones": task.phones, "decode": asdict(model.config.decode)}
-    meta |= _chosen_weight(directory)
+    meta |= {"features": task.features} | _chosen_weight(directory)
     front = None
     if origin is not None:
         front, meta["mfcc"] = make_front(*origin, task)

@@ -12,8 +12,9 @@ treatment and the same phones. There is no search for the ends of utterances: me
 The real-time factor (time of processing over time of audio; loading the model and waiting for audio left out) goes to
 standard error.
 
-The model was trained on features adapted to each speaker; here the speaker is not known beforehand, and more phones are
-wrong than the recipe's PER says. docs/recognise.md has the figures.
+A model of `--features lda` or `fbank` needs to know no speaker. One of the default features was trained on features
+adapted to each speaker; here the speaker is not known beforehand, and more phones are wrong than the recipe's PER says.
+docs/recognise.md has the figures.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ ADAPT = ("utterance", "files", "none")
 class Session:
     """A model ready to hear one utterance after the other.
 
-    `adapts`: to each utterance; `transform` [dim, dim + 1]: that of a known speaker instead. `busy` and `heard`:
-    seconds of work and of audio.
+    `adapts`: to each utterance, where its features can be adapted; `transform` [dim, dim + 1]: that of a known speaker
+    instead. `busy` and `heard`: seconds of work and of audio.
     """
 
     runtime: Runtime
     decoder: Decoder
     settings: Settings
-    adapts: bool = True
+    adapts: bool = False
     transform: NDArray[np.float64] | None = None
     busy: float = 0.0
     heard: float = 0.0
@@ -77,7 +78,7 @@ class Session:
 
     def learn(self, utterances: Iterable[tuple[str, Iterable[NDArray[np.float32]]]]) -> None:
         """Hear utterances of one speaker, name and pieces as for `lines`, and keep the transform they come to."""
-        adapter = self.adapter()
+        adapter = Adapter(self.runtime.model.front, self.transform)
         for name, pieces in utterances:
             for _ in self.lines(name, pieces, adapter):
                 pass
@@ -145,8 +146,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--adapt",
         choices=ADAPT,
-        default="utterance",
-        help="to the speaker: of each utterance as it goes on; of all files, one speaker's, heard twice; or not",
+        help="to the speaker: of each utterance as it goes on; of all files, one speaker's, heard twice; or not (none)",
     )
     parser.add_argument("--transform", type=Path, help="archive of fMLLR per speaker (exp/tri3/trans_dev): no --adapt")
     parser.add_argument("--speaker", help="whose transform of it to take")
@@ -168,7 +168,10 @@ def main() -> None:
     """Command line."""
     args = _arguments()
     session = Session.load(args.model, args.graph or args.model.parent / "graph", args.lm_weight)
-    session.adapts = args.adapt != "none"
+    if not session.settings.adapted and (args.transform or args.adapt not in (None, "none")):
+        option = "--transform" if args.transform else f"--adapt {args.adapt}"
+        raise UserError(f"{args.model}: made of features that know no speaker; leave out {option}")
+    session.adapts = args.adapt == "utterance"
     if args.transform:
         dim = session.runtime.model.input.dim
         session.transform = speaker_transform(args.transform, args.speaker, dim)

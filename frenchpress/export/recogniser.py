@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, unknown
 from frenchpress.decode.search import Decoder
 from frenchpress.export.adapt import Adapter
+from frenchpress.feats.mfcc import width
 from frenchpress.feats.online import OnlineMfcc, RunningMean, Splicer
 from frenchpress.feats.options import MfccConfig, parse_config
+from frenchpress.feats.unadapted import ADAPTED, MADE_OF
 from frenchpress.nnet.decode import NEVER
 from frenchpress.packed.model import ENDS_PHONE, SELF_LOOP, PackedFront
 from frenchpress.packed.runtime import Runtime, log_softmax
@@ -41,9 +43,15 @@ class Segment:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a packed model says besides its numbers. `acoustic_scale` is one over the LM weight."""
+    """What a packed model says besides its numbers. `acoustic_scale` is one over the LM weight.
+
+    `mfcc`: options of its cepstra or filterbanks, which `kind` tells. `adapted`: the network was trained on features
+    adapted to each speaker.
+    """
 
     mfcc: MfccConfig
+    kind: str
+    adapted: bool
     phones: list[str]
     acoustic_scale: float
     beam: float
@@ -59,15 +67,24 @@ class Settings:
         for value in (phones, lines):
             if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
                 raise UserError(f"{name}: its phones or its MFCC options are not lists of words")
-        if len(phones) != len(front.weight):
-            raise UserError(f"{name}: {len(phones)} names for {len(front.weight)} phones")
+        features = meta.get("features", ADAPTED)
+        if features not in MADE_OF:
+            raise UserError(f"{name}: features: {unknown(features, MADE_OF)}")
+        kind, adapted = MADE_OF[features], features == ADAPTED
+        if len(front.weight) != (len(phones) if adapted else 0) or front.label_phone.max() >= len(phones):
+            raise UserError(f"{name}: {len(phones)} names for {_phones(front)} phones")
         mfcc = _possible(parse_config(lines, name), name)
-        if mfcc.num_ceps != len(front.mean):
-            raise UserError(f"{name}: {mfcc.num_ceps} cepstra, but its mean has {len(front.mean)}")
+        if width(mfcc, kind) != len(front.mean):
+            raise UserError(f"{name}: {width(mfcc, kind)} {kind} a frame, but its mean has {len(front.mean)}")
         decode = meta.get("decode")
         decode = decode if isinstance(decode, dict) else {}
         weight = lm_weight or _number(meta, "lm_weight", name)
-        return cls(mfcc, phones, 1.0 / weight, _number(decode, "beam", name), int(_number(decode, "max_active", name)))
+        beam, active = (_number(decode, key, name) for key in ("beam", "max_active"))
+        return cls(mfcc, kind, adapted, phones, 1.0 / weight, beam, int(active))
+
+
+def _phones(front: PackedFront) -> int:
+    return len(front.weight) or int(front.label_phone.max()) + 1
 
 
 def _number(table: Mapping[str, Any], key: str, name: str) -> float:
@@ -99,7 +116,7 @@ class Recogniser:
         front = runtime.model.front
         assert front is not None  # Settings.of has looked
         self._front, self._mean, self._adapter = front, RunningMean(front.mean), adapter
-        self._cepstra, self._splice = OnlineMfcc(settings.mfcc), Splicer(front.left, front.right)
+        self._cepstra, self._splice = OnlineMfcc(settings.mfcc, settings.kind), Splicer(front.left, front.right)
         self._network, self._search = runtime.stream(), decoder.stream(settings.acoustic_scale)
         self._priors = runtime.log_priors()
         self._waiting = np.zeros((0, len(front.mean)), np.float32)

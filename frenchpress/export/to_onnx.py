@@ -1,8 +1,9 @@
 """A trained model as an ONNX file: `python -m frenchpress.export.to_onnx exp/<name> [--out model.onnx]`.
 
-Inputs of the graph, float32: `features` [T, 1, inputs], spliced as in training (metadata: context, feat_dim), any T;
-optionally `h0`, `c0` [layers, 1, cells], zeros unless given. Outputs: `log_posteriors` [T, 1, tied states],
-`log_posteriors_mono` [T, 1, phones], and `hn`, `cn`, which the next call takes as `h0`, `c0`: so it streams.
+Inputs of the graph, float32: `features` [T, 1, inputs], spliced as in training (metadata: context, feat_dim, and
+features, which says what kind they are), any T; optionally `h0`, `c0` [layers, 1, cells], zeros unless given. Outputs:
+`log_posteriors` [T, 1, tied states], `log_posteriors_mono` [T, 1, phones], and `hn`, `cn`, which the next call takes as
+`h0`, `c0`: so it streams.
 
 Each layer is one `LSTM` operator. Its matrices are the model's own, masked and quantized, as float32; the batch norm
 of evaluation is folded into the input matrix and the bias. Activations: inputs of layers and heads are rounded as in
@@ -31,6 +32,7 @@ from frenchpress.export.session import open_session
 from frenchpress.nnet.linear import PressedLinear
 from frenchpress.nnet.lstm import QuantLSTMLayer
 from frenchpress.nnet.model import AcousticModel, load_model
+from frenchpress.nnet.task import Task
 
 if TYPE_CHECKING:
     import onnx
@@ -75,8 +77,8 @@ def _add_head(graph: GraphBuilder, name: str, x: str, head: PressedLinear, outpu
     graph.output(graph.node("LogSoftmax", [logits], output, axis=-1), ("T", 1, head.outputs))
 
 
-def export_model(model: AcousticModel, name: str) -> onnx.ModelProto:
-    """The graph of a trained model as it is in evaluation, checked; `name` goes into the file."""
+def export_model(model: AcousticModel, name: str, features: str | None = None) -> onnx.ModelProto:
+    """The graph of a trained model as it is in evaluation, checked; `name` and kind of `features` go into the file."""
     graph = GraphBuilder()
     inputs = len(model.input_mean)
     x = graph.input("features", ("T", 1, inputs))
@@ -87,6 +89,7 @@ def export_model(model: AcousticModel, name: str) -> onnx.ModelProto:
         _add_head(graph, f"head_{head}", x, getattr(model, f"head_{head}"), output)
     left, right = model.context
     metadata = {"context_left": str(left), "context_right": str(right), "feat_dim": str(model.sizes.feat_dim)}
+    metadata |= {"features": features} if features else {}
     return graph.model(name, " ".join(differences(model)), metadata)
 
 
@@ -125,6 +128,14 @@ def _comparison(model: AcousticModel, exported: bytes) -> str:
     return f"largest difference of log posteriors to the model, random features: {', '.join(found)}"
 
 
+def _features(directory: Path) -> str | None:
+    """The kind of features that the model was trained on, where its task is still there."""
+    try:
+        return Task.of(directory, None).features
+    except UserError:
+        return None
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Write a trained model as an ONNX file.")
@@ -136,7 +147,7 @@ def main() -> None:
         raise UserError(f"--out: {out} is a directory, expected a file to write")
     require("onnx")
     model = load_model(args.directory)
-    exported = export_model(model, args.directory.resolve().name).SerializeToString()
+    exported = export_model(model, args.directory.resolve().name, _features(args.directory)).SerializeToString()
     with atomic_path(out) as temporary:
         temporary.write_bytes(exported)
     print(f"{out}: {len(exported) / 2**20:.1f} MiB")

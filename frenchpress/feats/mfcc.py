@@ -1,4 +1,4 @@
-"""Mel-frequency cepstra as Kaldi computes them."""
+"""Mel-frequency cepstra and log mel filterbanks as Kaldi computes them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from frenchpress.common import UserError
 from frenchpress.feats.options import MfccConfig
 
 DEFAULT = MfccConfig(use_energy=False, dither=0.0)
+KINDS = ("mfcc", "fbank")
+"""Cepstra, and the logarithms of the energies of the mel filterbank that they are made of."""
 
 
-def mfcc(samples: np.ndarray, rate: int, conf: MfccConfig = DEFAULT, utt: str = "") -> np.ndarray:
-    """Features float32 [T, num_ceps] of samples [N] in the range of 16-bit integers.
+def mfcc(samples: np.ndarray, rate: int, conf: MfccConfig = DEFAULT, utt: str = "", kind: str = "mfcc") -> np.ndarray:
+    """Features float32 [T, num_ceps] of samples [N] in the range of 16-bit integers; or `kind` fbank [T, num_mel_bins].
 
     `utt` seeds the dither. UserError when the rate is not that of `conf` or the samples fill no frame.
     """
@@ -27,15 +29,30 @@ def mfcc(samples: np.ndarray, rate: int, conf: MfccConfig = DEFAULT, utt: str = 
     if conf.dither:
         noise = np.random.default_rng(zlib.crc32(utt.encode())).standard_normal(len(samples), np.float32)
         samples = samples + np.float32(conf.dither) * noise
-    computer = knf.OnlineMfcc(native_options(conf))
+    computer = native_computer(conf, kind)
     computer.accept_waveform(conf.sample_frequency, samples)
     computer.input_finished()
     return np.stack([computer.get_frame(t) for t in range(computer.num_frames_ready)])
 
 
-def native_options(conf: MfccConfig) -> knf.MfccOptions:
-    """The same options for kaldi-native-fbank; it is never to dither."""
-    options = knf.MfccOptions()
+def width(conf: MfccConfig, kind: str) -> int:
+    """Numbers per frame."""
+    return conf.num_ceps if kind == "mfcc" else conf.num_mel_bins
+
+
+def native_computer(conf: MfccConfig, kind: str) -> knf.OnlineMfcc | knf.OnlineFbank:
+    """What computes features of this kind in kaldi-native-fbank; it is never to dither."""
+    options = knf.MfccOptions() if kind == "mfcc" else knf.FbankOptions()
+    _set_frames(options, conf)
+    if kind == "fbank":
+        options.use_energy, options.use_log_fbank, options.use_power = False, True, True
+        return knf.OnlineFbank(options)
+    options.num_ceps, options.use_energy = conf.num_ceps, conf.use_energy
+    options.cepstral_lifter = conf.cepstral_lifter
+    return knf.OnlineMfcc(options)
+
+
+def _set_frames(options: knf.MfccOptions | knf.FbankOptions, conf: MfccConfig) -> None:
     frame, mel = options.frame_opts, options.mel_opts
     frame.samp_freq = conf.sample_frequency
     frame.frame_length_ms, frame.frame_shift_ms = conf.frame_length, conf.frame_shift
@@ -44,7 +61,5 @@ def native_options(conf: MfccConfig) -> knf.MfccOptions:
     frame.window_type, frame.blackman_coeff = conf.window_type, conf.blackman_coeff
     frame.round_to_power_of_two, frame.snip_edges = conf.round_to_power_of_two, conf.snip_edges
     mel.num_bins, mel.low_freq, mel.high_freq = conf.num_mel_bins, conf.low_freq, conf.high_freq
-    options.num_ceps, options.use_energy = conf.num_ceps, conf.use_energy
     options.energy_floor, options.raw_energy = conf.energy_floor, conf.raw_energy
-    options.cepstral_lifter, options.htk_compat = conf.cepstral_lifter, conf.htk_compat
-    return options
+    options.htk_compat = conf.htk_compat

@@ -5,25 +5,24 @@ Each gives what is ready and keeps what is not. Cepstra do not depend on the pie
 
 from __future__ import annotations
 
-import kaldi_native_fbank as knf
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchpress.feats.mfcc import native_options
+from frenchpress.feats.mfcc import native_computer, width
 from frenchpress.feats.options import MfccConfig
 
 Frames = NDArray[np.float32]
 
 
 class OnlineMfcc:
-    """Mel-frequency cepstra without dither, those of `feats.mfcc`."""
+    """Mel-frequency cepstra, or `kind` fbank, without dither: those of `feats.mfcc`."""
 
-    def __init__(self, conf: MfccConfig) -> None:
-        self._rate, self._ceps = conf.sample_frequency, conf.num_ceps
-        self._computer, self._given = knf.OnlineMfcc(native_options(conf)), 0
+    def __init__(self, conf: MfccConfig, kind: str = "mfcc") -> None:
+        self._rate, self._width = conf.sample_frequency, width(conf, kind)
+        self._computer, self._given = native_computer(conf, kind), 0
 
     def push(self, samples: NDArray[np.float32]) -> Frames:
-        """Samples [N] in the range of 16-bit integers -> the frames that they complete, [n, ceps]."""
+        """Samples [N] in the range of 16-bit integers -> the frames that they complete, [n, width]."""
         if len(samples):
             self._computer.accept_waveform(self._rate, samples)
         return self._ready()
@@ -38,7 +37,7 @@ class OnlineMfcc:
         # Copied before they are popped: what get_frame gives are views.
         frames = np.array([self._computer.get_frame(t) for t in range(begin, self._given)], np.float32)
         self._computer.pop(len(frames))
-        return frames.reshape(len(frames), self._ceps)
+        return frames.reshape(len(frames), self._width)
 
 
 class RunningMean:

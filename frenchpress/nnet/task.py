@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from frenchpress.common import UserError, read_yaml, run_main
+from frenchpress.feats.unadapted import ADAPTED, MADE_OF
 from frenchpress.kaldi.io import MatrixReader, read_int_vectors
 from frenchpress.kaldi.scp import read_table
 from frenchpress.nnet.task_build import build
@@ -90,7 +91,10 @@ class TaskSplit:
 
 @dataclass(frozen=True)
 class Task:
-    """A task directory. `pdf_counts`: int64 [num_pdfs], frames of the training set per tied state."""
+    """A task directory. `pdf_counts`: int64 [num_pdfs], frames of the training set per tied state.
+
+    `features`: fmllr, lda or fbank (feats.unadapted).
+    """
 
     path: Path
     num_pdfs: int
@@ -99,6 +103,7 @@ class Task:
     phones: list[str]
     pdf_counts: np.ndarray
     source: str
+    features: str = ADAPTED
 
     @classmethod
     def of(cls, experiment: Path, given: Path | None) -> Task:
@@ -125,7 +130,7 @@ class Task:
         if len(counts) != meta["num_pdfs"] or len(meta["phones"]) != meta["num_phones"]:
             raise UserError(f"{path}/meta.yaml: its counts do not fit together; make the task again")
         fields = {name: meta[name] for name in ("num_pdfs", "num_phones", "feat_dim", "phones", "source")}
-        return cls(path, pdf_counts=counts, **fields)
+        return cls(path, pdf_counts=counts, features=meta.get("features", ADAPTED), **fields)
 
     @property
     def graph(self) -> Path:
@@ -163,6 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kaldi-s5", type=Path, help="take everything from this Kaldi s5 directory")
     parser.add_argument("--feats", type=Path, help="parent of the feature directories train, dev, test")
+    parser.add_argument("--features", choices=MADE_OF, default=ADAPTED, help="what these are (fmllr)")
     parser.add_argument("--ali-prefix", help="alignments are in PREFIX_train, PREFIX_dev, PREFIX_test")
     parser.add_argument("--graph", type=Path, help="directory of HCLG.fst and words.txt")
     parser.add_argument("--lang", type=Path, help="directory of phones.txt (with --kaldi-s5: data/lang_test_bg)")
@@ -174,7 +180,7 @@ def main() -> None:
     if args.kaldi_s5:
         sources = kaldi_sources(args.kaldi_s5, args.lang)
     elif args.feats and args.ali_prefix and args.graph and args.lang:
-        sources = own_sources(args.feats, args.ali_prefix, args.graph, args.lang)
+        sources = own_sources(args.feats, args.ali_prefix, args.graph, args.lang, args.features)
     else:
         raise UserError("give --kaldi-s5, or all of --feats --ali-prefix --graph --lang")
     for name in ("score_map", "optional_tokens"):

@@ -59,6 +59,7 @@ def _write(sources: Sources, work: Path, allow_pipes: bool) -> None:
         "phones": phones,
         "pdf_counts": counts.tolist(),
         "source": sources.name,
+        "features": sources.features,
     }
     (work / "meta.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, default_flow_style=None, width=100))
 

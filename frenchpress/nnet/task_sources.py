@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frenchpress.common import UserError
+from frenchpress.feats.unadapted import ADAPTED
 from frenchpress.kaldi.scp import read_table
 
 SPLITS = ("train", "dev", "test")
@@ -16,7 +17,10 @@ TIMIT_MAP = "phones.60-48-39.map"
 
 @dataclass(frozen=True)
 class Sources:
-    """The directories a task is built from; `ali[split]` is None where a split may do without alignment."""
+    """The directories a task is built from; `ali[split]` is None where a split may do without alignment.
+
+    `features`: what they are, by its name in feats.unadapted.
+    """
 
     name: str
     feats: dict[str, Path]
@@ -24,6 +28,7 @@ class Sources:
     ali: dict[str, Path | None]
     graph: Path
     lang: Path
+    features: str = ADAPTED
     score_map: Path | None = None
     optional_tokens: Path | None = None
 
@@ -35,7 +40,7 @@ class Sources:
         return [place for place in places if place is not None and place.exists()]
 
 
-def own_sources(feats: Path, ali_prefix: str, graph: Path, lang: Path) -> Sources:
+def own_sources(feats: Path, ali_prefix: str, graph: Path, lang: Path, features: str = ADAPTED) -> Sources:
     """Directories by name: `feats`/{train,dev,test}, `ali_prefix`_{train,dev,test}, graph, lang."""
     dirs = {split: _directory(feats / split, "features") for split in SPLITS}
     return Sources(
@@ -45,6 +50,7 @@ def own_sources(feats: Path, ali_prefix: str, graph: Path, lang: Path) -> Source
         ali={split: _alignment(split, [f"{ali_prefix}_{split}"]) for split in SPLITS},
         graph=_graph(graph),
         lang=_directory(lang, "phones.txt"),
+        features=features,
         score_map=_first(lang / "score_map.txt"),
         optional_tokens=_first(lang / "optional_tokens.txt", lang.parent / "dict/optional_tokens.txt"),
     )

@@ -241,7 +241,7 @@ def _front(piece: _Bytes) -> PackedFront:
     dim, ceps, left, right, phones, labels = piece.unpack("<HHBBHI")
     _within(dim, 1, 65535, "features")
     _within(ceps, 1, 65535, "cepstra")
-    _within(phones, 1, _MAX_PHONES, "phones")
+    _within(phones, 0, _MAX_PHONES, "phones")
     _within(labels, 1, _MAX_LABELS, "labels")
     width = (left + 1 + right) * ceps
     mean, matrix, weight = piece.floats(ceps), piece.floats(dim * width), piece.floats(phones)
@@ -252,7 +252,7 @@ def _front(piece: _Bytes) -> PackedFront:
         raise UserError("a weight below 0, or a variance not above it")
     table = np.frombuffer(piece.take(labels * LABEL.itemsize), LABEL)
     pdf, phone, flags = (table[name].astype(np.int32) for name in ("pdf", "phone", "flags"))
-    if phone.max() >= phones or flags.max() > 3:
+    if (phones and phone.max() >= phones) or flags.max() > 3:
         raise UserError("a label of a phone that is not there, or with unknown flags")
     shape = (phones, dim)
     return PackedFront(

@@ -144,11 +144,11 @@ ENDS_PHONE, SELF_LOOP = 1, 2
 class PackedFront:
     """What makes features of cepstra, and phones of the labels of a decoding graph. The network does without it.
 
-    Features: cepstra less a running mean that begins as `mean` float32 [ceps], `left` + 1 + `right` frames side by
-    side, through `matrix` float32 [dim, (left + 1 + right) * ceps]. Phones as adaptation knows them, on the features
-    of training: `weight` float32 [phones] (share of frames, 0 for silence), `means` and `variances` float32
-    [phones, dim]. Input label k + 1 of the graph reads output `label_pdf[k]` and is of phone `label_phone[k]`, with
-    flags `label_flags[k]`; all int32 [labels].
+    Features: cepstra or filterbanks less a running mean that begins as `mean` float32 [ceps], `left` + 1 + `right`
+    frames side by side, through `matrix` float32 [dim, (left + 1 + right) * ceps]. Phones as adaptation knows them, on
+    the features of training: `weight` float32 [phones] (share of frames, 0 for silence), `means` and `variances`
+    float32 [phones, dim]; no phones where the features are not adapted to the speaker. Input label k + 1 of the graph
+    reads output `label_pdf[k]` and is of phone `label_phone[k]`, with flags `label_flags[k]`; all int32 [labels].
     """
 
     left: int

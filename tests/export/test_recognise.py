@@ -20,11 +20,13 @@ from frenchpress.export.front import copy_graph, find_system, labels, make_front
 from frenchpress.export.pack import pack_model
 from frenchpress.export.recogniser import Segment, segments
 from frenchpress.feats.cmvn import cmvn_stats
-from frenchpress.feats.mfcc import mfcc
+from frenchpress.feats.mfcc import mfcc, width
 from frenchpress.feats.online import RunningMean
-from frenchpress.feats.options import MfccConfig
+from frenchpress.feats.options import MfccConfig, config_lines, parse_config
 from frenchpress.feats.splice import splice
+from frenchpress.feats.unadapted import MADE_OF, UnadaptedFront
 from frenchpress.gmm.fmllr import estimate
+from frenchpress.gmm.make_unadapted_feats import unadapted_front
 from frenchpress.kaldi.gmm import AmGmm, DiagGmm, write_model
 from frenchpress.kaldi.io import write_matrix, write_mats
 from frenchpress.kaldi.topology import HmmState, HmmTopology
@@ -218,7 +220,8 @@ def made_task(where):
     (where / "score_map.txt").write_text("sil\na a\n")
     (where / "optional_tokens").write_text("")
     return SimpleNamespace(
-        path=where, num_pdfs=PDFS, num_phones=2, feat_dim=DIM, phones=PHONES, source=str(where / "fmllr-tri3"),
+        path=where, num_pdfs=PDFS, num_phones=2, feat_dim=DIM, phones=PHONES,
+        source=str(where / "fmllr-tri3"), features="fmllr",
         score_map=where / "score_map.txt", optional_tokens=where / "optional_tokens",
         split=lambda name: [("u", feats, phones, phones)],
     )  # fmt: skip
@@ -236,7 +239,7 @@ def made_system(where):
     (train / "mfcc").mkdir(parents=True)
     (train / "mfcc/.done").write_text(json.dumps({"options": {"use_energy": False, "dither": 1.0}}))
     stats = cmvn_stats([np.arange(26, dtype=np.float32).reshape(2, 13)])
-    write_mats(train / "cmvn.ark", train / "cmvn.scp", [("s1", stats), ("s2", stats)])
+    write_mats(train / "mfcc/cmvn.ark", train / "mfcc/cmvn.scp", [("s1", stats), ("s2", stats)])
     return system, train
 
 
@@ -254,9 +257,62 @@ def test_front_end_of_a_system(tmp_path):
     assert front.label_flags.tolist() == [1 * SELF_LOOP, 0, SELF_LOOP, 0, SELF_LOOP, ENDS_PHONE] * 2
     copy_graph(system / "graph", tmp_path / "x")
     assert (tmp_path / "x/HCLG.fst").read_bytes() == (system / "graph/HCLG.fst").read_bytes()
-    with pytest.raises(UserError, match="final.mat: .* ask for"):
+    with pytest.raises(UserError, match="final.mat: a matrix for 39 numbers a frame, spliced there are 52"):
         (system / "splice_opts").write_text("--left-context=2 --right-context=1\n")
         make_front(system, train, task)
+
+
+@pytest.mark.parametrize("features,width", [("lda", 39), ("fbank", 40)])
+def test_front_end_without_adaptation(tmp_path, features, width):
+    """Trained in exp/lda on features without a speaker's transform: no Gaussians to adapt to, and the same features."""
+    task, (system, train) = made_task(tmp_path), made_system(tmp_path)
+    task.path, task.features = tmp_path / features / "task", features
+    task.source = str(tmp_path / f"{features}-tri3")
+    if features == "fbank":
+        assert find_system(task) is None
+        task.feat_dim = 40
+        (train / "fbank").mkdir()
+        options = {"use_energy": False, "dither": 1.0, "num_mel_bins": 40}
+        (train / "fbank/.done").write_text(json.dumps({"options": options}))
+        stats = cmvn_stats([np.arange(80, dtype=np.float32).reshape(2, 40)])
+        write_mats(train / "fbank/cmvn.ark", train / "fbank/cmvn.scp", [("s1", stats)])
+    assert find_system(task) == (system, train)
+    front, lines = make_front(system, train, task)
+    assert front.weight.size == front.means.size == 0 and front.matrix.shape == (task.feat_dim, width)
+    assert parse_config(lines, "here").num_mel_bins == (40 if features == "fbank" else 23)
+    frames = np.random.default_rng(2).normal(size=(70, len(front.mean))).astype(np.float32)
+    plain = splice(RunningMean(front.mean)(frames), front.left, front.right) @ front.matrix.T
+    assert np.array_equal(unadapted_front(features, train, system)(frames), plain)
+
+
+def unadapted_model(where, features, conf):
+    """Write a packed model of `features`, m.press; its front end."""
+    rng, (pdf, phone, flags) = np.random.default_rng(3), labels(transitions())
+    ceps = width(conf, MADE_OF[features])
+    matrix = rng.normal(0, 0.1, (DIM, 3 * ceps)).astype(np.float32)
+    nothing = np.zeros((0, DIM), np.float32)
+    front = PackedFront(1, 1, np.full(ceps, 5, np.float32), matrix, nothing[:, 0], nothing, nothing, pdf, phone, flags)
+    model = packed_model(front)
+    write_packed(
+        where / "m.press", replace(model, meta=model.meta | {"features": features, "mfcc": config_lines(conf)})
+    )
+    return front
+
+
+@pytest.mark.parametrize("features", ["lda", "fbank"])
+def test_a_model_for_unknown_speakers_is_the_plain_steps(place, tmp_path, monkeypatch, capsys, features):
+    conf = MfccConfig(use_energy=False, dither=0.0, num_mel_bins=40)
+    front, x = unadapted_model(tmp_path, features, conf), samples(place)[:30000]
+    session = recognise.Session.load(tmp_path / "m.press", place / "graph")
+    frames = mfcc(x, 16000, conf, kind=MADE_OF[features])
+    assert frames.shape[1] == (40 if features == "fbank" else 13)
+    feats = UnadaptedFront(front.mean, 1, 1, front.matrix)(frames)
+    best = session.decoder.decode(session.runtime.log_posteriors(feats) - session.runtime.log_priors(), 10.0)
+    session.adapts = True  # means nothing here
+    assert list(session.recognise([x])) == segments(best.alignment, front)
+    for options in (("--adapt", "utterance"), ("--transform", "t", "--speaker", "s")):
+        with pytest.raises(UserError, match="features that know no speaker; leave out --"):
+            run(monkeypatch, capsys, *options, "--graph", place / "graph", tmp_path / "m.press", place / "x.wav")
 
 
 def test_gaussians_of_phones(tmp_path):
@@ -349,7 +405,9 @@ def test_bad_models_and_graphs(place, tmp_path, monkeypatch, capsys):
     fails("not lists of words", front, phones=[1, 2])
     fails("3 names for 2 phones", front, phones=["a", "b", "c"])
     fails("unknown option --dithr", front, mfcc=["--dithr=0"])
-    fails("14 cepstra, but its mean has 13", front, mfcc=["--num-ceps=14"])
+    fails("features: unknown 'lad', did you mean 'lda'", front, features="lad")
+    fails("2 names for 2 phones", front, features="lda")
+    fails("14 mfcc a frame, but its mean has 13", front, mfcc=["--num-ceps=14"])
     fails("MFCC options outside", front, mfcc=["--low-freq=9000"])
     fails("MFCC options outside", front, mfcc=["--num-mel-bins=1000000"])
     fails("no usable beam", front, decode={"beam": "wide"})
@@ -372,7 +430,5 @@ def test_an_empty_pipe(place, monkeypatch, capsys):
 
 
 def test_options_of_cepstra_come_back():
-    from frenchpress.feats.options import config_lines, parse_config
-
     conf = MfccConfig(use_energy=False, dither=0.0, num_ceps=20, window_type="hamming")
     assert parse_config(config_lines(conf), "here") == conf and config_lines(MfccConfig()) == []

@@ -165,3 +165,14 @@ def test_config_errors(tmp_path, text, message):
 def test_number_of_frames(samples, snip):
     conf = MfccConfig(use_energy=False, snip_edges=snip)
     assert len(mfcc(np.zeros(samples, np.float32), RATE, conf)) == conf.num_frames(samples)
+
+
+def test_filterbanks_are_what_cepstra_are_made_of():
+    """Cepstra without liftering are the orthonormal DCT of the log filterbanks (Kaldi's feature-mfcc.cc)."""
+    conf = MfccConfig(use_energy=False, dither=0.0, cepstral_lifter=0.0)
+    samples = np.random.default_rng(0).normal(0, 1000, 8000).astype(np.float32)
+    banks, bins = mfcc(samples, RATE, conf, kind="fbank"), conf.num_mel_bins
+    k, n = np.meshgrid(np.arange(conf.num_ceps), np.arange(bins), indexing="ij")
+    dct = np.sqrt(np.where(k == 0, 1, 2) / bins) * np.cos(np.pi / bins * (n + 0.5) * k)
+    assert banks.shape == (48, 23)
+    np.testing.assert_allclose(banks @ dct.T, mfcc(samples, RATE, conf), atol=2e-3)
