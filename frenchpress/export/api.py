@@ -18,6 +18,7 @@ from frenchpress.export.recognise import Session
 from frenchpress.export.recogniser import Recogniser as Utterance
 from frenchpress.export.recogniser import Segment, audio_features
 from frenchpress.feats.options import MfccConfig, parse_config
+from frenchpress.feats.unadapted import MADE_OF
 from frenchpress.gmm.fmllr import apply_affine
 from frenchpress.kaldi.audio import read_audio_file
 from frenchpress.kaldi.wav import from_floats
@@ -78,7 +79,8 @@ class TrainedModel:
         dim = self.model.sizes.feat_dim
         if isinstance(given, (str, PathLike)) or np.ndim(given) == 1:
             front, mfcc = self._front
-            return audio_features(samples_of(given, int(mfcc.sample_frequency)), front, mfcc)
+            samples = samples_of(given, int(mfcc.sample_frequency))
+            return audio_features(samples, front, mfcc, MADE_OF[self.task.features])
         feats = np.array(given, np.float32)
         if feats.ndim != 2 or feats.shape[1] != dim or not len(feats):
             raise UserError(f"an array of shape {feats.shape}; expected samples [N] or features [T, {dim}]")
@@ -107,16 +109,15 @@ class Recogniser:
         model: str | PathLike[str],
         graph: str | PathLike[str] | None = None,
         lm_weight: float | None = None,
-        adapt: bool | None = None,
+        adapt: bool = False,
     ) -> None:
         """`model`: model.press; `graph`: its directory of HCLG.fst (graph/ beside it); `lm_weight`: that chosen on dev.
 
-        `adapt`: to the speaker, while an utterance goes on (as `frenchpress recognise` does).
+        `adapt`: to the speaker, while an utterance goes on (not, as `frenchpress recognise`).
         """
         path = Path(model)
         self._session = Session.load(path, path.parent / "graph" if graph is None else Path(graph), lm_weight)
-        if adapt is not None:
-            self._session.adapts = adapt
+        self._session.adapts = adapt
         self.rate, self.names = int(self._session.settings.mfcc.sample_frequency), self._session.settings.phones
 
     def phones(self, audio: Audio) -> list[Phone]:

@@ -185,12 +185,15 @@ class Recogniser:
         return new
 
 
-def audio_features(samples: NDArray[np.float32], front: PackedFront, mfcc: MfccConfig) -> NDArray[np.float32]:
+def audio_features(
+    samples: NDArray[np.float32], front: PackedFront, mfcc: MfccConfig, kind: str = "mfcc"
+) -> NDArray[np.float32]:
     """Samples [N] in the range of 16-bit integers -> features [T, D] without fMLLR; UserError when they fill no frame.
 
-    The cepstra's mean is a running one, so that a frame depends on nothing that comes after its neighbours.
+    They are made of cepstra, or of filterbanks (`kind` fbank). The mean of these is a running one, so that a frame
+    depends on nothing that comes after its neighbours.
     """
-    cepstra, splicer = OnlineMfcc(mfcc), Splicer(front.left, front.right)
+    cepstra, splicer = OnlineMfcc(mfcc, kind), Splicer(front.left, front.right)
     frames = np.concatenate([cepstra.push(samples), cepstra.finish()])
     if not len(frames):
         raise UserError("shorter than one frame")
