@@ -14,7 +14,8 @@
 #
 #   --stage N           first stage to run (0)
 #   --stop-stage N      last stage to run (6)
-#   --conf "A B"        experiments: one or several conf/*.cfg ("conf/lstm512.cfg conf/w8a16.cfg conf/w8a16_hcgs16x.cfg")
+#   --conf "A B"        experiments: one or several conf/*.cfg ("conf/lstm512.cfg conf/w8a16.cfg conf/w8a16_hcgs16x.cfg");
+#                       models that one starts or learns from are trained first, where they are not yet
 #   --corpus NAME       synth, timit or kaldi-data (synth)
 #   --corpus-dir DIR    where the corpus lies (synth makes its own)
 #   --synth-size SIZE   tiny, small, or timit for the full 3696/400/192 utterances (small)
@@ -131,10 +132,15 @@ fi
 . steps/lock.sh
 fp_lock "$exp"
 
-# What a .cfg says wrongly is better said now than after an hour of preparation.
-given=()
-[ "$stage" -gt 4 ] || given=(--exp "$out" --seeds $seeds)
-[ "$stop_stage" -lt 4 ] || python -m frenchpress.nnet.check $conf "${given[@]}" > /dev/null
+# What a .cfg says wrongly is better said now than after an hour of preparation. Models that one starts or learns from
+# are trained before it, where they are not yet.
+plan=
+if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 4 ]; then
+  parents=()
+  [ "$stage" -le 4 ] || parents=(--no-parents)
+  plan=$(python -m frenchpress.nnet.order $conf --exp "$out" --seeds $seeds "${parents[@]}")
+  python -m frenchpress.nnet.check $(cut -f 1 <<< "$plan" | uniq) > /dev/null
+fi
 
 begin=$SECONDS
 run_stage() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
@@ -173,20 +179,16 @@ elif run_stage 3; then
   steps/make_task.sh --kaldi-s5 "$kaldi_s5" --allow-pipes "$allow_pipes" --score-map "$score_map" "$data" "$exp"
 fi
 
-for c in $conf; do
-  for seed in ${seeds:-default}; do
-    name=$(basename "$c" .cfg)
-    [ "$seed" = default ] || name=${name}_seed$seed
-    if run_stage 4; then
-      say 4 "training $out/$name"
-      steps/train_am.sh --seed "$seed" "$c" "$out/task" "$out/$name"
-    fi
-    if run_stage 5; then
-      say 5 "decoding $out/$name"
-      steps/decode.sh --nj "$nj" "$out/task" "$out/$name"
-    fi
-  done
-done
+while IFS=$'\t' read -r c seed name; do
+  if run_stage 4; then
+    say 4 "training $out/$name"
+    steps/train_am.sh --seed "$seed" "$c" "$out/task" "$out/$name" < /dev/null
+  fi
+  if run_stage 5; then
+    say 5 "decoding $out/$name"
+    steps/decode.sh --nj "$nj" "$out/task" "$out/$name" < /dev/null
+  fi
+done < <([ -z "$plan" ] || printf '%s\n' "$plan")
 
 if run_stage 6; then
   say 6 "table"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from frenchpress.common import UserError, run_main
 from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.compress.size import size_report
 from frenchpress.config import Config, blame_layer, load_config
-from frenchpress.nnet.given import given_places, is_trained
 from frenchpress.nnet.model import AcousticModel, Sizes
 
 
@@ -36,34 +34,12 @@ def check_line(path: Path | str, sizes: Sizes) -> str:
     )
 
 
-def check_given(paths: Sequence[Path], seeds: Sequence[int], exp: Path) -> None:
-    """UserError where runs of `paths`, one after the other in `exp`, each with all `seeds` (its own, where there are
-    none), would start or learn from a model that is not trained by then.
-    """
-    made: set[Path] = set()
-    for path in paths:
-        for seed in seeds or [None]:
-            config = load_config(path, [] if seed is None else [f"seed={seed}"])
-            out = exp / (path.stem if seed is None else f"{path.stem}_seed{seed}")
-            for key, place in given_places(config, out).items():
-                if place not in made and not is_trained(place):
-                    raise UserError(
-                        f"{path}: {key}: {place} is not trained, nor to be trained before {out}; "
-                        f"train its .cfg first, or name it before this one"
-                    )
-            made.add(out)
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Check .cfg files and print the size of each one's model.")
     parser.add_argument("--feat-dim", type=int, default=40, help="features per frame (40)")
     parser.add_argument("--pdfs", type=int, default=1000, help="tied states (1000); known once the task is made")
     parser.add_argument("--phones", type=int, default=48, help="phones (48)")
-    parser.add_argument(
-        "--exp", type=Path, help="also check that models to start or learn from are there or made before"
-    )
-    parser.add_argument("--seeds", type=int, nargs="*", default=[], help="with --exp: seeds that each is trained with")
     parser.add_argument("config", nargs="+", type=Path, help="conf/x.cfg")
     arguments = parser.parse_args()
     for option in ("feat_dim", "pdfs", "phones"):
@@ -72,8 +48,6 @@ def main() -> None:
     sizes = Sizes(arguments.feat_dim, arguments.pdfs, arguments.phones)
     for path in arguments.config:
         print(check_line(path, sizes))
-    if arguments.exp is not None:
-        check_given(arguments.config, arguments.seeds, arguments.exp)
 
 
 if __name__ == "__main__":

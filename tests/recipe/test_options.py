@@ -47,11 +47,11 @@ def test_bad_option_is_one_line(tmp_path, arguments, said):
     assert not (tmp_path / "exp").exists()
 
 
-def test_a_model_to_learn_from_that_is_not_there_is_said_before_stage_0(tmp_path):
+def test_a_model_to_start_from_that_nothing_trains_is_said_before_stage_0(tmp_path):
+    cfg = tmp_path / "sparse.cfg"
+    cfg.write_text("train: {init: nothing}\n")
     place = ["--exp", str(tmp_path / "exp"), "--data", str(tmp_path / "data")]
-    done = subprocess.run(
-        ["./run.sh", *place, "--conf", "conf/w6a13_evened16x.cfg"], cwd=ROOT, capture_output=True, text=True
-    )
+    done = subprocess.run(["./run.sh", *place, "--conf", str(cfg)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "stage 0" not in done.stdout
-    assert "conf/w6a13_evened16x.cfg: train.init: " in done.stderr
+    assert f"{cfg}: train.init: " in done.stderr and "nothing.cfg to train it with" in done.stderr
     assert not (tmp_path / "data").exists()

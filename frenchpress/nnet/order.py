@@ -1,0 +1,91 @@
+"""Which experiments a run of `run.sh` trains, and in what order: `frenchpress.nnet.order`.
+
+A `.cfg` can name a model to start from or to learn from. One that is not trained yet is trained first, from the `.cfg`
+of its name in the same directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from frenchpress.common import UserError, run_main
+from frenchpress.config import Config, load_config
+from frenchpress.nnet.given import given_places, is_trained
+
+
+@dataclass(frozen=True)
+class Training:
+    """One experiment: its `.cfg`, and a seed in place of the one that it says."""
+
+    path: Path
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its directory."""
+        return self.path.stem if self.seed is None else f"{self.path.stem}_seed{self.seed}"
+
+    def load(self) -> Config:
+        """Its configuration."""
+        return load_config(self.path, [] if self.seed is None else [f"seed={self.seed}"])
+
+
+def training_order(paths: Sequence[Path], seeds: Sequence[int], exp: Path) -> list[Training]:
+    """The trainings of `paths` in `exp`, each with all `seeds` (its own, where there are none); before each the models
+    that it is given, where they are neither trained nor trained by then.
+
+    UserError where such a model has no `.cfg`, or comes round to itself.
+    """
+    order: dict[Path, Training] = {}
+    for path in paths:
+        for seed in seeds or [None]:
+            _add(Training(path, seed), exp, order, ())
+    return list(order.values())
+
+
+def _add(training: Training, exp: Path, order: dict[Path, Training], children: tuple[str, ...]) -> None:
+    """Append `training` to `order`, what it is given before it. `children`: what waits for it."""
+    out = exp / training.name
+    if out in order:
+        return
+    if training.name in children:
+        raise UserError(f"{training.path}: {' needs '.join([*children, training.name])}: a circle; one must come first")
+    for key, place in given_places(training.load(), out).items():
+        if place not in order and not is_trained(place):
+            _add(_maker(training, key, place), exp, order, (*children, training.name))
+    order[out] = training
+
+
+def _maker(child: Training, key: str, place: Path) -> Training:
+    """What trains the model in `place`, which `child` is given under `key`."""
+    named = child.path.with_name(f"{place.name}.cfg")
+    if named.is_file():
+        return Training(named)
+    seeded = re.fullmatch(r"(.+)_seed(\d+)", place.name)
+    if seeded and child.path.with_name(f"{seeded[1]}.cfg").is_file():
+        return Training(child.path.with_name(f"{seeded[1]}.cfg"), int(seeded[2]))
+    raise UserError(
+        f"{child.path}: {key}: {place} is not trained, and there is no {named} to train it with; train it before"
+    )
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Print .cfg, seed and name of each experiment, in order of training.")
+    parser.add_argument("--exp", type=Path, required=True, help="directory of the experiments")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[], help="seeds that each is trained with")
+    parser.add_argument("--no-parents", action="store_true", help="only what is named, for decoding")
+    parser.add_argument("config", nargs="+", type=Path, help="conf/x.cfg")
+    arguments = parser.parse_args()
+    asked = [Training(path, seed) for path in arguments.config for seed in arguments.seeds or [None]]
+    order = asked if arguments.no_parents else training_order(arguments.config, arguments.seeds, arguments.exp)
+    for training in order:
+        print(training.path, "default" if training.seed is None else training.seed, training.name, sep="\t")
+
+
+if __name__ == "__main__":
+    run_main(main)
