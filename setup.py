@@ -6,7 +6,8 @@ from setuptools import Extension, find_packages, setup
 # training runs on torch alone with the same numbers.
 KERNELS = Extension(
     "frenchpress.kernels.native._lstm",
-    sources=["frenchpress/kernels/native/lstm.c"],
+    sources=[f"frenchpress/kernels/native/{name}.c" for name in ("lstm", "singles", "norm")],
+    depends=["frenchpress/kernels/native/common.h"],
     extra_compile_args=["-O3", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi"],
     extra_link_args=["-pthread"],
     optional=True,

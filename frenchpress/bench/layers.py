@@ -24,6 +24,12 @@ PRESSES = {
     "w8a16_hcgs16x": LayerPress(8, 16, hcgs=HcgsOptions((32, 2), ("4/16", "4/16"))),
 }
 
+TRAINED = {
+    **PRESSES,
+    "w6a13_bank16x": LayerPress(6, 13, mask={"method": "bank", "bank": 32, "keep": "2/32", "after_epoch": 0}),
+    "w8a16_magnitude16x": LayerPress(8, 16, mask={"method": "magnitude", "keep": "1/16", "after_epoch": 0}),
+}
+
 PACKED = {
     **{name: PRESSES[name] for name in ("w8a16", "w8a16_hcgs16x")},
     # Single weights, each gate its own: of weights that are drawn any are the largest.
@@ -34,11 +40,16 @@ PACKED = {
 def pressed_layers(
     inputs: int, cells: int, layers: int, press: LayerPress, seed: int, norm: bool = True
 ) -> nn.Sequential:
-    """LSTM layers one on the other, [B, T, inputs] -> [B, T, cells], with weights and masks drawn after `seed`."""
+    """LSTM layers one on the other, [B, T, inputs] -> [B, T, cells], with weights and masks drawn after `seed`.
+
+    Masks that have a time are as they end.
+    """
     torch.manual_seed(seed)
     sizes = [inputs, *[cells] * layers]
     stack = (QuantLSTMLayer(n, cells, press, norm, input_limit=1.0 if i else None) for i, n in enumerate(sizes[:-1]))
-    return nn.Sequential(*stack)
+    model = nn.Sequential(*stack)
+    MaskSchedule(model, seed).finish()
+    return model
 
 
 def packed_layers(inputs: int, cells: int, layers: int, press: LayerPress, seed: int) -> Runtime:

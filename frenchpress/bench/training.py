@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from frenchpress.bench.gpu import gpu_subjects
-from frenchpress.bench.layers import PRESSES, pressed_layers
+from frenchpress.bench.layers import TRAINED, pressed_layers
 from frenchpress.bench.timing import Subject, interleave
 from frenchpress.bench.training_run import torch_alone, training_run
 from frenchpress.compress import LayerPress
@@ -39,7 +39,7 @@ def training_subjects(args: argparse.Namespace) -> list[Subject]:
     frames = args.batch * args.steps
     theirs = nn.LSTM(args.inputs, args.cells, args.layers, batch_first=True)
     subjects = [Subject("torch.nn.LSTM", training_run(lambda: theirs(x)[0], theirs, weights), frames)]
-    models = {name: _layers(args, press) for name, press in PRESSES.items()}
+    models = {name: _layers(args, press) for name, press in TRAINED.items()}
     models["lstm (float), no batch norm"] = _layers(args, LayerPress(), norm=False)
     runs = {name: training_run(lambda model=model: model(x), model, weights) for name, model in models.items()}
     if native.library() is not None:
@@ -51,7 +51,7 @@ def training_subjects(args: argparse.Namespace) -> list[Subject]:
 def recurrence_subjects(args: argparse.Namespace) -> list[Subject]:
     """The torch recurrence of one layer alone, forward and backward, its input projections given."""
     subjects = []
-    for name, press in PRESSES.items():
+    for name, press in TRAINED.items():
         layer = _layers(args, press)[0]
         matrix, sizes = layer.recurrent_matrix, [args.batch] * args.steps
         structure = matrix.structure

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from frenchpress.compress.activations import ActQuantizer
 from frenchpress.compress.quantizers import largest_integer, round_scale
-from frenchpress.kernels.native import LANES, Recurrence, Rounding, TileProduct, library, norm_stats
+from frenchpress.kernels.native import LANES, KeptProduct, Recurrence, Rounding, library, norm_stats
 from frenchpress.nnet.native_weight import packed, to_lanes
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def run(layer: QuantLSTMLayer, x: Tensor, lengths: Tensor) -> Tensor:
     real = (torch.arange(steps) < lengths.unsqueeze(1)).float().unsqueeze(2)
     x = to_lanes(layer.act_in(x.masked_fill(real == 0, 0.0)))
     mask = to_lanes(real).squeeze(2).contiguous()
-    tiles, values = packed(layer.input_matrix)
-    pre = TileProduct.apply(x.flatten(0, 1), values, tiles).view(steps, -1, tiles.outputs, LANES)
+    layout, values = packed(layer.input_matrix)
+    pre = KeptProduct.apply(x.flatten(0, 1), values, layout).view(steps, -1, layout.outputs, LANES)
     gain, bias, norm = _normalisation(layer, pre, mask)
-    tiles, values = packed(layer.recurrent_matrix)
-    out = Recurrence.apply(pre, gain, bias, values, tiles, _rounding(layer.act_out), norm)
+    layout, values = packed(layer.recurrent_matrix)
+    out = Recurrence.apply(pre, gain, bias, values, layout, _rounding(layer.act_out), norm)
     return layer.dropout(out.permute(1, 3, 0, 2).reshape(-1, steps, layer.cells)[:batch] * real)
 
 

@@ -7,12 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from frenchpress.compress import PressedWeight, Selection
-from frenchpress.kernels.native import LANES, ROWS, TileProduct, Tiles, library
+from frenchpress.kernels.native import LANES, ROWS, KeptProduct, Layout, Singles, Tiles, library
 
-# Of the products of a matrix, with its gradients, the share above which a dense library product is no slower. Measured
-# at 2190 x 512 x 960, one thread.
-_WORTH_TILES = 0.5
-# Of the weights of a matrix, the share above which all of them are computed with rather than looked up one by one.
+# Time of a weight computed with by itself over that of one in a tile. Measured on an AVX2 core over densities of 1/32
+# to 1/2, forward, backward and the gradient of the weights.
+_SINGLE_COST = 2.0
+# Of the time of the products of a matrix over all of its weights, the share above which a dense library product is no
+# slower. Measured at 2190 x 512 x 960, one thread.
+_WORTH_KEPT = 0.5
+# Of the weights of a matrix, the share above which all of them are quantized rather than looked up one by one.
 _WORTH_SELECTING = 0.7
 
 
@@ -21,14 +24,14 @@ def serves_product(matrix: PressedWeight, x: Tensor) -> bool:
     plain = x.dtype == torch.float32 and x.device.type == "cpu" and len(x) >= LANES
     if not plain or matrix.mask is None or matrix.probing or library() is None:
         return False
-    return _packing(matrix).tiles.kept <= _WORTH_TILES * matrix.weight.numel()
+    return _packing(matrix).cost <= _WORTH_KEPT * matrix.weight.numel()
 
 
 def product(x: Tensor, matrix: PressedWeight) -> Tensor:
     """`x` [N, in] times the transposed matrix, over kept weights alone: [N, out]; where `serves_product` says so."""
-    tiles, values = packed(matrix)
-    out = TileProduct.apply(to_lanes(x.unsqueeze(1)).squeeze(0), values, tiles)
-    return out.transpose(1, 2).reshape(-1, tiles.outputs)[: len(x)]
+    layout, values = packed(matrix)
+    out = KeptProduct.apply(to_lanes(x.unsqueeze(1)).squeeze(0), values, layout)
+    return out.transpose(1, 2).reshape(-1, layout.outputs)[: len(x)]
 
 
 def to_lanes(x: Tensor) -> Tensor:
@@ -41,42 +44,79 @@ def to_lanes(x: Tensor) -> Tensor:
 
 
 class _Packing:
-    """Where the tiles of one matrix find their values, for one state of its mask.
+    """How one matrix is computed with, and where its values are found, for one state of its mask.
 
-    Kept weights are quantized in a compact form [tiles, 8 rows, columns], for as many columns as the fullest tile has.
+    As tiles or weight by weight, whichever takes less time. `cost`: of that, in weights of a tile.
     """
 
     def __init__(self, matrix: PressedWeight) -> None:
         mask = None if matrix.probing else matrix.full_mask()
-        self.tiles = Tiles(torch.ones(matrix.shape, dtype=torch.bool) if mask is None else mask, matrix.gates)
-        self.dense = mask is None or self.tiles.kept > _WORTH_SELECTING * mask.numel()
-        if self.dense:
-            self.tiles = Tiles(torch.ones(matrix.shape, dtype=torch.bool), matrix.gates)
-            return
-        most = max(1, int(self.tiles.counts.max()))
-        self.place = self.tiles.places(most)
-        flat = torch.full((self.tiles.tiles * most, ROWS), mask.numel())
-        flat[self.place] = self.tiles.gather
-        kept = F.pad(mask.reshape(-1), (0, 1))[flat]
-        by_row = [x.view(-1, most, ROWS).transpose(1, 2).contiguous() for x in (flat.clamp(max=mask.numel() - 1), kept)]
-        self.selection = Selection(**Selection.of(*by_row))
-        self.even = len(self.place) == len(flat)
+        full = torch.ones(matrix.shape, dtype=torch.bool)
+        self.layout: Layout = Tiles(full if mask is None else mask, matrix.gates)
+        self.cost: float = self.layout.kept
+        self.compact: _CompactTiles | _CompactRows | None = None
+        if mask is not None and _SINGLE_COST * int(mask.sum()) < self.cost:
+            self.layout = Singles(mask)
+            self.cost = _SINGLE_COST * self.layout.kept
+            self.compact = _CompactRows(self.layout, mask)
+        elif mask is not None and self.cost <= _WORTH_SELECTING * mask.numel():
+            self.compact = _CompactTiles(self.layout, mask)
+        else:
+            self.layout = Tiles(full, matrix.gates)
 
     def values(self, matrix: PressedWeight) -> Tensor:
-        """[kept columns, 8], as they are now."""
-        if self.dense:
-            units, inputs = matrix.shape[0] // matrix.gates, matrix.shape[1]
-            side = ROWS // matrix.gates
-            by_tile = matrix().view(matrix.gates, units // side, side, inputs).permute(1, 3, 0, 2)
-            return by_tile.reshape(-1, ROWS)
-        values = matrix.compact(self.selection).transpose(1, 2).contiguous().view(-1, ROWS)
-        return values if self.even else values.index_select(0, self.place)
+        """The weights as they are now, in the order of the layout."""
+        return _by_tile(matrix) if self.compact is None else self.compact.values(matrix)
 
 
-def packed(matrix: PressedWeight) -> tuple[Tiles, Tensor]:
-    """Tiles of a matrix (made anew when its mask has changed) and its values as they are now."""
+def _by_tile(matrix: PressedWeight) -> Tensor:
+    """All weights of a matrix [tiles * inputs, 8], eight rows side by side."""
+    units, inputs = matrix.shape[0] // matrix.gates, matrix.shape[1]
+    side = ROWS // matrix.gates
+    by_tile = matrix().view(matrix.gates, units // side, side, inputs).permute(1, 3, 0, 2)
+    return by_tile.reshape(-1, ROWS)
+
+
+class _CompactTiles:
+    """Kept weights are quantized in a form [tiles, 8 rows, columns], for as many columns as the fullest tile has."""
+
+    def __init__(self, tiles: Tiles, mask: Tensor) -> None:
+        most = max(1, int(tiles.counts.max()))
+        self._place = tiles.places(most)
+        flat = torch.full((tiles.tiles * most, ROWS), mask.numel())
+        flat[self._place] = tiles.gather
+        kept = F.pad(mask.reshape(-1), (0, 1))[flat]
+        by_row = [x.view(-1, most, ROWS).transpose(1, 2).contiguous() for x in (flat.clamp(max=mask.numel() - 1), kept)]
+        self._selection = Selection(**Selection.of(*by_row))
+        self._even = len(self._place) == len(flat)
+
+    def values(self, matrix: PressedWeight) -> Tensor:
+        """[kept columns, 8]."""
+        values = matrix.compact(self._selection).transpose(1, 2).contiguous().view(-1, ROWS)
+        return values if self._even else values.index_select(0, self._place)
+
+
+class _CompactRows:
+    """Kept weights are quantized in a form [rows, columns], for as many columns as the fullest row has."""
+
+    def __init__(self, singles: Singles, mask: Tensor) -> None:
+        most = max(1, int(singles.counts.max()))
+        self._place = singles.places(most)
+        flat, kept = torch.zeros(len(mask) * most, dtype=torch.int64), torch.zeros(len(mask) * most, dtype=torch.bool)
+        flat[self._place], kept[self._place] = singles.gather, True
+        self._selection = Selection(**Selection.of(flat.view(-1, most), kept.view(-1, most)))
+        self._even = len(self._place) == len(flat)
+
+    def values(self, matrix: PressedWeight) -> Tensor:
+        """[kept]."""
+        values = matrix.compact(self._selection).view(-1)
+        return values if self._even else values.index_select(0, self._place)
+
+
+def packed(matrix: PressedWeight) -> tuple[Layout, Tensor]:
+    """How a matrix is computed with (found anew when its mask has changed) and its values as they are now."""
     packing = _packing(matrix)
-    return packing.tiles, packing.values(matrix)
+    return packing.layout, packing.values(matrix)
 
 
 def _packing(matrix: PressedWeight) -> _Packing:

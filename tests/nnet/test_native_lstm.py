@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from frenchpress.compress import HcgsOptions, LayerPress
+from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.kernels.native import library
 from frenchpress.nnet import native_lstm
 from frenchpress.nnet.lstm import QuantLSTMLayer
@@ -20,6 +21,8 @@ PRESSES = [
     LayerPress(8, 16, hcgs=HcgsOptions((8, 4), ("1/4", "1/2"), share_gates=False)),
     LayerPress(32, 32, hcgs=HcgsOptions((1,), (0.9,))),
     LayerPress(6, 16, quantizer="ceil", hcgs=SHARED),
+    LayerPress(6, 13, mask={"method": "bank", "bank": 8, "keep": "1/8", "after_epoch": 0}),
+    LayerPress(4, 13, quantizer="lsq", mask={"method": "magnitude", "keep": "1/16", "after_epoch": 0}),
 ]
 
 
@@ -36,6 +39,7 @@ def outcome(layer, x, lengths, upstream):
 def test_equals_torch_path(press, batch_norm, batch, monkeypatch):
     generator = torch.Generator().manual_seed(batch)
     layer = QuantLSTMLayer(21, 34, press, batch_norm, generator=generator)
+    MaskSchedule(layer).finish()
     other = copy.deepcopy(layer)
     x = torch.randn(batch, 9, 21, generator=generator)
     lengths = torch.randint(1, 10, (batch,), generator=generator)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight
-from frenchpress.kernels.native import library
+from frenchpress.compress.schedule import MaskSchedule
+from frenchpress.kernels.native import Singles, Tiles, library
 from frenchpress.nnet import native_weight
 from frenchpress.nnet.linear import project
 
@@ -15,6 +16,8 @@ PRESSES = [
     LayerPress(8, 16, hcgs=HcgsOptions((8, 2), ("1/4", "1/2"))),
     LayerPress(8, 16, quantizer="lsq", hcgs=HcgsOptions((2,), ("1/16",))),
     LayerPress(6, 13, mask=PATTERN),
+    LayerPress(6, 13, mask={"method": "bank", "bank": 32, "keep": "6/32", "after_epoch": 0}),
+    LayerPress(3, 13, quantizer="lsq", mask={"method": "magnitude", "keep": "1/8", "after_epoch": 0}),
 ]
 
 
@@ -23,7 +26,15 @@ def made(press, rows=50, inputs=64, gates=1):
     matrix = PressedWeight((rows, inputs), press, gates, generator)
     with torch.no_grad():
         matrix.weight.normal_(generator=generator)
+    MaskSchedule(matrix).finish()
     return matrix
+
+
+def test_the_layout_follows_the_mask():
+    """Blocks, and all that is dense, by tiles; few single weights each by itself."""
+    presses = [LayerPress(), LayerPress(hcgs=HcgsOptions((8,), ("1/4",))), *PRESSES[-2:]]
+    layouts = [type(native_weight.packed(made(press, 64))[0]) for press in presses]
+    assert layouts == [Tiles, Tiles, Singles, Singles]
 
 
 @pytest.mark.parametrize("press", PRESSES, ids=str)

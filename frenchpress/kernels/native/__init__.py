@@ -4,8 +4,22 @@ Plain C behind a plain interface, built by setup.py where a compiler is at hand.
 the same numbers to rounding.
 """
 
-from frenchpress.kernels.native.functions import Recurrence, Rounding, TileProduct, norm_stats, rmsprop_step
+from frenchpress.kernels.native.functions import KeptProduct, Recurrence, Rounding, norm_stats, rmsprop_step
+from frenchpress.kernels.native.layout import Layout
 from frenchpress.kernels.native.library import LANES, ROWS, library
+from frenchpress.kernels.native.singles import Singles
 from frenchpress.kernels.native.tiles import Tiles
 
-__all__ = ["LANES", "ROWS", "Recurrence", "Rounding", "TileProduct", "Tiles", "library", "norm_stats", "rmsprop_step"]
+__all__ = [
+    "LANES",
+    "ROWS",
+    "KeptProduct",
+    "Layout",
+    "Recurrence",
+    "Rounding",
+    "Singles",
+    "Tiles",
+    "library",
+    "norm_stats",
+    "rmsprop_step",
+]

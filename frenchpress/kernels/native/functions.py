@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from frenchpress.kernels.native.layout import Layout
 from frenchpress.kernels.native.library import LANES, call
-from frenchpress.kernels.native.tiles import Tiles
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,16 @@ class Rounding:
     high: float = 0.0
 
 
-class TileProduct(Function):
+class KeptProduct(Function):
     """y[n] = W x[n] over the kept weights."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, values: Tensor, tiles: Tiles) -> Tensor:
-        """`x` [n, inputs, 8], `values` [kept columns, 8] -> [n, rows, 8]."""
-        out = x.new_empty(len(x), tiles.outputs, LANES)
-        call("fp_apply", tiles.with_values(values), len(x), x, out)
+    def forward(ctx: Any, x: Tensor, values: Tensor, layout: Layout) -> Tensor:
+        """`x` [n, inputs, 8], `values` as `layout` has them -> [n, rows, 8]."""
+        out = x.new_empty(len(x), layout.outputs, LANES)
+        layout.apply(values, x, out)
         ctx.save_for_backward(x, values)
-        ctx.tiles = tiles
+        ctx.layout = layout
         return out
 
     @staticmethod
@@ -42,14 +42,13 @@ class TileProduct(Function):
         """Gradients of `x` and `values`."""
         x, values = ctx.saved_tensors
         dy = dy.contiguous()
-        matrix = ctx.tiles.with_values(values)
         dx = dvalues = None
         if ctx.needs_input_grad[0]:
             dx = torch.empty_like(x)
-            call("fp_apply_transposed", matrix, len(x), dy, dx)
+            ctx.layout.apply_transposed(values, dy, dx)
         if ctx.needs_input_grad[1]:
             dvalues = torch.empty_like(values)
-            call("fp_gradient", matrix, len(x), x, dy, dvalues)
+            ctx.layout.gradient(x, dy, dvalues)
         return dx, dvalues, None
 
 
@@ -74,7 +73,7 @@ class Recurrence(Function):
     @staticmethod
     def forward(
         ctx: Any, pre: Tensor, gain: Tensor, bias: Tensor, values: Tensor,
-        tiles: Tiles, rounding: Rounding, norm: tuple[Tensor, Tensor, Tensor, float] | None,
+        layout: Layout, rounding: Rounding, norm: tuple[Tensor, Tensor, Tensor, float] | None,
     ) -> Tensor:  # fmt: skip
         """Outputs [steps, groups, cells, 8], rounded, from projections `pre` [steps, groups, 4 cells, 8].
 
@@ -90,12 +89,12 @@ class Recurrence(Function):
             offset = bias - slope * norm[0]
         gates = torch.empty_like(pre)
         cell, tanh_cell, out = pre.new_empty(3, steps, groups, cells, LANES)
-        call(
-            "fp_lstm_forward", tiles.with_values(values), steps, groups, cells, pre, slope.contiguous(),
-            offset.contiguous(), gates, cell, tanh_cell, out, rounding.step, rounding.low, rounding.high,
+        layout.lstm_forward(
+            values, steps, groups, cells, pre, slope.contiguous(), offset.contiguous(),
+            gates, cell, tanh_cell, out, rounding.step, rounding.low, rounding.high,
         )  # fmt: skip
         ctx.save_for_backward(pre, gain, values, gates, cell, tanh_cell, out)
-        ctx.tiles, ctx.norm = tiles, norm
+        ctx.layout, ctx.norm = layout, norm
         return out
 
     @staticmethod
@@ -103,13 +102,11 @@ class Recurrence(Function):
         """Gradients of the projections, gain, bias and recurrent weights."""
         pre, gain, values, gates, cell, tanh_cell, out = ctx.saved_tensors
         steps, groups, cells, _ = out.shape
-        matrix = ctx.tiles.with_values(values)
         d = torch.empty_like(gates)
-        call("fp_lstm_backward", matrix, steps, groups, cells, gates, cell, tanh_cell, dout.contiguous(), d)
+        ctx.layout.lstm_backward(values, steps, groups, cells, gates, cell, tanh_cell, dout.contiguous(), d)
         dvalues = torch.zeros_like(values)
         if steps > 1:
-            frames = (steps - 1) * groups
-            call("fp_gradient", matrix, frames, out[:-1], d[1:], dvalues)
+            ctx.layout.gradient(out[:-1].flatten(0, 1), d[1:].flatten(0, 1), dvalues)
         if ctx.norm is None:
             plain = d.sum(dim=(0, 1, 3))
             along = (d * pre).sum(dim=(0, 1, 3))

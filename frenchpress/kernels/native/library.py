@@ -20,6 +20,10 @@ _STATUS_FUNCTIONS = (
     "fp_gradient",
     "fp_lstm_forward",
     "fp_lstm_backward",
+    "fp_singles_apply",
+    "fp_singles_gradient",
+    "fp_singles_lstm_forward",
+    "fp_singles_lstm_backward",
     "fp_norm_stats",
     "fp_norm_backward",
     "fp_rmsprop",
@@ -32,6 +36,15 @@ class Matrix(ctypes.Structure):
     _fields_ = (
         [(name, ctypes.c_int32) for name in ("tiles", "rows_out", "columns_in")]
         + [(name, ctypes.c_void_p) for name in ("rows", "start", "cols", "values")]
+    )  # fmt: skip
+
+
+class SingleWeights(ctypes.Structure):
+    """`singles` of singles.c."""
+
+    _fields_ = (
+        [(name, ctypes.c_int32) for name in ("rows_out", "columns_in")]
+        + [(name, ctypes.c_void_p) for name in ("start", "cols", "values")]
     )  # fmt: skip
 
 
@@ -67,7 +80,7 @@ def _convert(value: object) -> object:
     if isinstance(value, torch.Tensor):
         assert value.is_contiguous() and value.device.type == "cpu"
         return ctypes.c_void_p(value.data_ptr())
-    if isinstance(value, Matrix):
+    if isinstance(value, (Matrix, SingleWeights)):
         return ctypes.byref(value)
     if isinstance(value, int):
         return ctypes.c_int64(value)

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from frenchpress.kernels.native.library import ROWS, Matrix
+from frenchpress.kernels.native.library import ROWS, Matrix, call
 
 
 class Tiles:
     """Where the kept weights of a matrix lie: tile p has eight rows, of an LSTM the cells 2p and 2p + 1 in all four
-    gates, of a matrix without gates the rows 8p to 8p + 7.
+    gates, of a matrix without gates the rows 8p to 8p + 7. A `Layout`.
 
     A column belongs to a tile when any of its eight rows keeps it, so any mask is right and one whose rows agree is
     tight. Rows that a last tile lacks are zero; the recurrence has no such rows, and takes an even number of cells.
@@ -57,6 +57,26 @@ class Tiles:
     def pack(self, weight: Tensor) -> Tensor:
         """[kept columns, 8] values of a dense [rows, inputs] matrix, which must already be masked; differentiable."""
         return F.pad(weight.reshape(-1), (0, 1))[self.gather]
+
+    def apply(self, values: Tensor, x: Tensor, into: Tensor) -> None:
+        """`into` [n, outputs, 8] = W x, `x` [n, inputs, 8]."""
+        call("fp_apply", self.with_values(values), len(x), x, into)
+
+    def apply_transposed(self, values: Tensor, dy: Tensor, into: Tensor) -> None:
+        """`into` [n, inputs, 8] = W' dy, `dy` [n, outputs, 8]."""
+        call("fp_apply_transposed", self.with_values(values), len(dy), dy, into)
+
+    def gradient(self, x: Tensor, dy: Tensor, into: Tensor) -> None:
+        """`into` [kept columns, 8]: sum over n of dy x', at kept places."""
+        call("fp_gradient", self.with_values(into), len(x), x, dy, into)
+
+    def lstm_forward(self, values: Tensor, *arguments: object) -> None:
+        """`fp_lstm_forward` with W as the recurrent matrix."""
+        call("fp_lstm_forward", self.with_values(values), *arguments)
+
+    def lstm_backward(self, values: Tensor, *arguments: object) -> None:
+        """`fp_lstm_backward` with W as the recurrent matrix."""
+        call("fp_lstm_backward", self.with_values(values), *arguments)
 
     def with_values(self, values: Tensor) -> Matrix:
         """The C view of this matrix; `values` must stay alive while it is used."""
