@@ -31,6 +31,7 @@
 #   --first-silence W   optional silence when the GMMs begin: coin, at any place, as Kaldi does, or ends, of utterances,
 #                       which can give better systems, see docs/real_speech.md (coin)
 #   --reference FILE    YAML of reference PERs (system: [dev, test]) to print beside the GMM rows
+#   --baseline NAME     experiment that the differences in the table count from (the first float one)
 #   --allow-pipes       let entries of wav.scp and feats.scp be shell pipes, and run them
 #   --silence "A B"     of kaldi-data: phones that are silence, in place of the usual names (sil, sp, pau, <sil>, ...)
 #   --score-map FILE    of kaldi-data and --kaldi-s5: two columns, phone and what it is scored as (DIR/phones.map)
@@ -61,6 +62,7 @@ leaves=
 gauss=
 first_silence=coin
 reference=
+baseline=
 allow_pipes=false
 silence=
 score_map=
@@ -83,7 +85,7 @@ done
 [ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop-stage $stop_stage: nothing would be run"
 [ -n "$nj" ] || { nj=$(nproc); [ "$nj" -le 16 ] || nj=16; }
 if [ -n "$recipe" ]; then
-  [ "$stage $stop_stage $conf" = "0 6 $fp_default_conf" ] && [ -z "$corpus_dir$kaldi_s5$leaves$gauss$reference$silence$score_map" ] &&
+  [ "$stage $stop_stage $conf" = "0 6 $fp_default_conf" ] && [ -z "$corpus_dir$kaldi_s5$leaves$gauss$reference$baseline$silence$score_map" ] &&
     [ "$features" = fmllr ] ||
     die "--recipe runs a study on what stages 0 to 3 have made, and no stage; leave out options of stages"
 fi
@@ -130,7 +132,8 @@ fi
 
 . ./path.sh
 . steps/lock.sh
-fp_lock "$exp"
+# Stages 4 and 5 lock what they write, an experiment's directory; 6 writes its files whole.
+if [ "$stage" -le 3 ]; then fp_lock "$exp"; elif [ "$stage" -le 5 ]; then fp_lock "$exp" 10 -s; fi
 
 # What a .cfg says wrongly is better said now than after an hour of preparation. Models that one starts or learns from
 # are trained before it, where they are not yet.
@@ -179,6 +182,7 @@ elif run_stage 3; then
   steps/make_task.sh --kaldi-s5 "$kaldi_s5" --allow-pipes "$allow_pipes" --score-map "$score_map" "$data" "$exp"
 fi
 
+[ "$stage" -gt 3 ] || [ "$stop_stage" -lt 4 ] || fp_share
 while IFS=$'\t' read -r c seed name; do
   if run_stage 4; then
     say 4 "training $out/$name"
@@ -186,11 +190,11 @@ while IFS=$'\t' read -r c seed name; do
   fi
   if run_stage 5; then
     say 5 "decoding $out/$name"
-    steps/decode.sh --nj "$nj" "$out/task" "$out/$name" < /dev/null
+    steps/decode.sh --nj "$nj" --config "$c" "$out/task" "$out/$name" < /dev/null
   fi
 done < <([ -z "$plan" ] || printf '%s\n' "$plan")
 
 if run_stage 6; then
   say 6 "table"
-  steps/report.sh --reference "$reference" "$out"
+  steps/report.sh --reference "$reference" --baseline "$baseline" "$out"
 fi

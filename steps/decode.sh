@@ -4,11 +4,13 @@
 #   steps/decode.sh [options] <task-dir> <exp-dir>
 #   e.g.: steps/decode.sh --nj 4 exp/task exp/lstm512
 #
-#   --nj J   processes that search side by side (1)
-# Writes <exp-dir>/decode_{dev,test}/{hyp.txt,hyp.mapped,ref,per_speaker,per_phone,stats.yaml} and <exp-dir>/PER.
+#   --nj J          processes that search side by side (1)
+#   --config FILE   decode as the `decode:` of this .cfg says now (as it said when the model was trained)
+# Writes <exp-dir>/decode_{dev,test}/{hyp.txt,hyp.mapped,ref,per_speaker,per_phone,per_utt,stats.yaml} and <exp-dir>/PER.
 set -euo pipefail
 
 nj=1
+config=
 
 . "$(dirname "$0")/parse_options.sh"
 [ $# -eq 2 ] || { fp_usage >&2; exit 1; }
@@ -19,4 +21,5 @@ for f in "$task/meta.yaml" "$task/graph/HCLG.fst" "$out/final.pt"; do
 done
 
 . "$(dirname "$0")/../path.sh"
-exec python -m frenchpress.nnet.decode --nj "$nj" --task "$task" "$out"
+options=(); [ -z "$config" ] || options=(--config "$config")
+exec python -m frenchpress.nnet.decode --nj "$nj" --task "$task" "${options[@]}" "$out"

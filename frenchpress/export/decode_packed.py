@@ -18,8 +18,7 @@ from torch import Tensor
 from frenchpress.common import UserError, digest, run_main
 from frenchpress.export.pack import PACKED
 from frenchpress.feats.unadapted import ADAPTED
-from frenchpress.nnet.decode import decode_experiment
-from frenchpress.nnet.model import load_model
+from frenchpress.nnet.decode import decode_experiment, trained_config
 from frenchpress.nnet.task import Task
 from frenchpress.packed.runtime import LEVELS, Runtime, log_softmax
 from frenchpress.score.transcripts import read_transcripts
@@ -67,7 +66,7 @@ def main() -> None:
     if not fits or features != task.features:
         raise UserError(f"{args.experiment / PACKED}: made for another task than {task.path}")
     print(f"{args.experiment / PACKED}: {'numpy' if runtime.level is None else LEVELS[runtime.level]}")
-    out, options = args.experiment / "packed", load_model(args.experiment).config.decode
+    out, options = args.experiment / "packed", trained_config(args.experiment).decode
     out.mkdir(exist_ok=True)
     key, network = digest(args.experiment / PACKED), Network(runtime)
     text = decode_experiment(out, task, network, options, key, args.nj)

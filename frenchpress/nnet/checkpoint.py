@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import yaml
 
-from frenchpress.common import UserError, atomic_path, is_done, read_lines, read_yaml
+from frenchpress.common import UserError, atomic_path, is_done, locked_dir, read_lines, read_yaml
 from frenchpress.config import Config, config_differences, config_to_dict, config_to_yaml
 
 CHECKPOINT, BEST, CONFIG, SUMMARY = "checkpoint.pt", "best.pt", "config.yaml", "train.yaml"
@@ -76,6 +76,13 @@ def begin(out: Path, config: Config, task_digest: str, given: Mapping[str, str])
     if not (out / CONFIG).exists() or (out / CONFIG).read_text() != text:
         write_bytes(out / CONFIG, text.encode())
     return is_done(out, stamp(config, task_digest, given))
+
+
+def change_decoding(out: Path, config: Config) -> None:
+    """Let config.yaml of the run in `out` say how `config` decodes; what was trained stays as it is."""
+    with locked_dir(out):
+        lines = [line for line in read_lines(out / CONFIG) if line.startswith("# ")]
+        write_bytes(out / CONFIG, ("".join(line + "\n" for line in lines) + config_to_yaml(config)).encode())
 
 
 def read_header(path: Path) -> dict[str, str]:

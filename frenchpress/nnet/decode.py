@@ -7,8 +7,9 @@ are chosen on dev; test is decoded and scored once with them.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,9 +20,9 @@ from torch import Tensor
 
 from frenchpress.common import UserError, digest, locked_dir, read_yaml, run_main
 from frenchpress.common.progress import progress
-from frenchpress.config import Config, DecodeConfig, config_from_dict
+from frenchpress.config import Config, DecodeConfig, config_differences, config_from_dict, load_config
 from frenchpress.decode.search import Decoder, decode_grid
-from frenchpress.nnet.checkpoint import CONFIG, EPOCHS
+from frenchpress.nnet.checkpoint import CONFIG, EPOCHS, change_decoding, training_config
 from frenchpress.nnet.model import FINAL, load_model
 from frenchpress.nnet.task import Task, TaskSplit
 from frenchpress.nnet.train import choose_device, make_deterministic
@@ -142,11 +143,27 @@ def _plain(options: DecodeConfig) -> dict[str, object]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(options).items()}
 
 
-def _config(directory: Path) -> Config:
+def trained_config(directory: Path) -> Config:
+    """The configuration of the trained experiment in `directory`; UserError where there is none."""
     path = directory / CONFIG
     if not path.is_file() or not (directory / FINAL).is_file():
         raise UserError(f"{directory}: no trained model; stage 4 of run.sh makes it")
     return config_from_dict(read_yaml(path), str(path))
+
+
+def decoded_as(out: Path, trained: Config, cfg: Path) -> Config:
+    """`trained`, that of the experiment in `out`, decoded as `cfg` says now; it is noted in `out`.
+
+    Training is not made again: where `cfg` says something else of it than what `out` was trained with, a line says so.
+    """
+    wanted = replace(load_config(cfg), seed=trained.seed)
+    if other := next(config_differences(training_config(trained), training_config(wanted)), None):
+        key, then, now = other
+        print(f"{out}: was trained with {key} = {then}, {cfg} now says {now}: decoded as trained", file=sys.stderr)
+    if wanted.decode != trained.decode:
+        trained = replace(trained, decode=wanted.decode)
+        change_decoding(out, trained)
+    return trained
 
 
 def main() -> None:
@@ -154,9 +171,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Decode and score dev and test with a trained model.")
     parser.add_argument("--task", type=Path, help="the task that the model was trained on (as its train.yaml says)")
     parser.add_argument("--nj", type=int, default=1, help="processes that search (1)")
+    parser.add_argument("--config", type=Path, help="conf/x.cfg: decode as it says now (as it was when trained)")
     parser.add_argument("out", type=Path, help="exp/x, with a trained model in it")
     args = parser.parse_args()
-    config, task = _config(args.out), Task.of(args.out, args.task)
+    config, task = trained_config(args.out), Task.of(args.out, args.task)
+    if args.config is not None:
+        config = decoded_as(args.out, config, args.config)
     make_deterministic(config)
     device = choose_device(config.train.device)
     model = load_model(args.out, device)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from frenchpress.common import UserError, run_main
 from frenchpress.config import Config, load_config
-from frenchpress.nnet.given import given_places, is_trained
+from frenchpress.nnet.given import given_names, given_places, is_trained
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,20 @@ def _maker(child: Training, key: str, place: Path) -> Training:
     )
 
 
+def shared_lines(paths: Sequence[Path], seeds: Sequence[int]) -> list[str]:
+    """A line for each model that several `seeds` of a `.cfg` would start or learn from alike.
+
+    The deviation over such seeds leaves out what the seed of that model would have changed.
+    """
+    numbers, lines = ", ".join(map(str, seeds)), []
+    for path in paths if len(seeds) > 1 else ():
+        for key, name in given_names(load_config(path)).items():
+            if "{seed}" not in name:
+                own = f"{name}_seed{{seed}}"
+                lines.append(f"{path}: {key}: seeds {numbers} share one {name}; {own} names that of each seed")
+    return lines
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Print .cfg, seed and name of each experiment, in order of training.")
@@ -83,6 +98,8 @@ def main() -> None:
     arguments = parser.parse_args()
     asked = [Training(path, seed) for path in arguments.config for seed in arguments.seeds or [None]]
     order = asked if arguments.no_parents else training_order(arguments.config, arguments.seeds, arguments.exp)
+    for line in [] if arguments.no_parents else shared_lines(arguments.config, arguments.seeds):
+        print(line, file=sys.stderr)
     for training in order:
         print(training.path, "default" if training.seed is None else training.seed, training.name, sep="\t")
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from frenchpress.common import UserError, digest, read_yaml
+from frenchpress.nnet.checkpoint import SUMMARY
+from frenchpress.report.lineage import lineage
 
 GMM_ORDER = ("mono", "tri1", "tri2", "tri3")
 _SIZES = (
@@ -24,22 +26,34 @@ _SIZES = (
 )
 
 
+References = dict[str, tuple[float | None, float | None]]
+"""Reference rates on dev and test by system; None where one is not known."""
+
+
 @dataclass(frozen=True)
 class Measured:
-    """A set's phone error rate in percent, its 95 % interval, and what it was measured on."""
+    """A set's phone error rate in percent, its 95 % interval, and what it was measured on.
+
+    `interval_over`: what was resampled, speakers or utterances. `without_silence`: the same with silence taken out.
+    Both are None, as is the number of `speakers`, for what was decoded before they were noted.
+    """
 
     per: float
     interval: tuple[float, float]
     utterances: int
     phones: int
     oracle: float | None = None
+    speakers: int | None = None
+    interval_over: str | None = None
+    without_silence: Measured | None = None
 
 
 @dataclass(frozen=True)
 class System:
     """A GMM system or an experiment. `sizes` and `training` hold what is known; `state` says what is missing.
 
-    `codes`: index codes of its masks. `by_epoch`: dev PER after each epoch, where that was measured.
+    `cfg`: the file that it was made from. `codes`: index codes of its masks. `by_epoch`: dev PER after each epoch,
+    where that was measured. `starts_from`, `learns_from`: names of the runs whose models it was given.
     """
 
     name: str
@@ -49,10 +63,23 @@ class System:
     group: str = ""
     seed: int | None = None
     config: str = ""
+    cfg: str = ""
     sizes: dict[str, float] = field(default_factory=dict)
     training: dict[str, float] = field(default_factory=dict)
     codes: tuple[str, ...] = ()
     by_epoch: dict[int, float] = field(default_factory=dict)
+    starts_from: str = ""
+    learns_from: str = ""
+
+
+def alike(run: System) -> tuple[str, str]:
+    """What runs have in common that differ in nothing but their seed."""
+    return run.group, run.config
+
+
+def one_per_seed(runs: Iterable[System]) -> list[System]:
+    """A run of each seed: one that was trained under two names counts once."""
+    return list({run.seed: run for run in runs}.values())
 
 
 def collect(exp: Path) -> tuple[list[System], list[System]]:
@@ -63,7 +90,9 @@ def collect(exp: Path) -> tuple[list[System], list[System]]:
     experiments = [read_experiment(p) for p in places if (p / "config.yaml").is_file()]
     # Directories of alignments have a final.mdl too.
     gmms = [
-        _gmm(p) for p in places if (p / "final.mdl").is_file() and (p.name in GMM_ORDER or (p / "decode_test").is_dir())
+        read_decoded(p)
+        for p in places
+        if (p / "final.mdl").is_file() and (p.name in GMM_ORDER or (p / "decode_test").is_dir())
     ]
     rank = {name: place for place, name in enumerate(GMM_ORDER)}
     gmms.sort(key=lambda s: (rank.get(s.name, len(rank)), s.name))
@@ -75,17 +104,18 @@ def collect(exp: Path) -> tuple[list[System], list[System]]:
     return gmms, experiments
 
 
-def read_reference(path: Path) -> dict[str, tuple[float, float]]:
-    """Reference rates, YAML lines `system: [dev, test]`."""
+def read_reference(path: Path) -> References:
+    """Reference rates, YAML lines `system: [dev, test]`; null for one that is not known."""
     result = {}
     for name, pair in read_yaml(path).items():
-        if not isinstance(pair, list) or len(pair) != 2 or not all(_is_number(x) for x in pair):
-            raise UserError(f"{path}: {name}: expected [dev PER, test PER], found {pair}")
-        result[str(name)] = (float(pair[0]), float(pair[1]))
+        if not isinstance(pair, list) or len(pair) != 2 or not all(x is None or _is_number(x) for x in pair):
+            raise UserError(f"{path}: {name}: expected [dev PER, test PER], null where one is not known, found {pair}")
+        result[str(name)] = tuple(pair)
     return result
 
 
-def _gmm(place: Path) -> System:
+def read_decoded(place: Path) -> System:
+    """A system of which no more is known than what decoding it came to: a GMM's, or that of a packed model."""
     dev, test = (_measured(place / f"decode_{split}/stats.yaml") for split in ("dev", "test"))
     return System(place.name, dev, test, "" if dev and test else "not decoded yet")
 
@@ -100,20 +130,29 @@ def read_experiment(place: Path) -> System:
     if state:
         dev = test = None
     sizes, training = (_values(place / f"{name}.yaml") for name in ("size", "train"))
-    matrices = sizes.pop("matrices", [])
+    matrices, made = sizes.pop("matrices", []), lineage(place)
     return System(
         place.name,
         dev,
         test,
         state,
-        re.sub(r"_seed\d+$", "", place.name),
+        re.sub(r"[_-]seed\d+$", "", place.name),
         seed if isinstance(seed, int) else None,
         json.dumps(config, sort_keys=True, default=str),
+        _made_from(place),
         {key: sizes[key] for key in _SIZES if key in sizes} | _parts(matrices),
-        {key: training[key] for key in ("seconds", "epochs", "frames_per_second") if key in training},
+        {key: training[key] for key in ("seconds", "epochs", "frames_per_second") if key in training} | made.totals,
         tuple(sorted({m.get("index_code") or "hcgs" for m in matrices if m.get("index_bits")})),
         _by_epoch(place),
+        made.starts_from,
+        made.learns_from,
     )
+
+
+def _made_from(place: Path) -> str:
+    """The .cfg of a run, as it was given."""
+    path = place / SUMMARY
+    return str(read_yaml(path).get("config", "")) if path.is_file() else ""
 
 
 def _parts(matrices: list[dict[str, Any]]) -> dict[str, float]:
@@ -145,18 +184,28 @@ def _state(place: Path, decoded: bool) -> str:
 def _measured(path: Path) -> Measured | None:
     if not path.is_file():
         return None
-    stats = read_yaml(path)
     try:
-        oracle = stats["oracle"]["per"] if stats.get("oracle") else None
-        return measured({**{key: stats[key] for key in ("per", "interval", "utterances", "phones")}, "oracle": oracle})
+        return _statistics(read_yaml(path))
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path}: not statistics of a decoding; decode again (stage 5)") from None
 
 
+def _statistics(stats: Mapping[str, Any]) -> Measured:
+    """The part of stats.yaml that is of interest here."""
+    values = {key: stats[key] for key in ("per", "interval", "utterances", "phones")}
+    values |= {key: stats[key] for key in ("speakers", "interval_over", "without_silence") if key in stats}
+    return measured(values | {"oracle": stats["oracle"]["per"] if stats.get("oracle") else None})
+
+
 def measured(values: Mapping[str, Any]) -> Measured:
     """The fields of `Measured` as read from a file; KeyError, TypeError or ValueError where they are not numbers."""
-    found = Measured(**{**values, "interval": tuple(values["interval"])})
-    numbers = [found.per, *found.interval, found.utterances, found.phones, 0 if found.oracle is None else found.oracle]
+    silent = values.get("without_silence")
+    known = {f.name for f in fields(Measured)}
+    if silent is not None:
+        silent = measured({key: value for key, value in silent.items() if key in known})
+    found = Measured(**{**values, "interval": tuple(values["interval"]), "without_silence": silent})
+    numbers = [found.per, *found.interval, found.utterances, found.phones]
+    numbers += [0 if number is None else number for number in (found.oracle, found.speakers)]
     if len(found.interval) != 2 or not all(_is_number(x) for x in numbers):
         raise ValueError("expected numbers")
     return found

@@ -23,13 +23,8 @@ def next_steps(exp: Path, experiments: Sequence[System], conf: Path) -> list[str
     fresh = _spread([p for p in mild_to_hard(conf) if p.stem not in done | _NO_POINTS])
     if fresh:
         lines.append(f'- other design points, mild to hard: `{command} --conf "{" ".join(map(str, fresh))}"`')
-    single = [
-        g
-        for g in sorted(done - _NO_POINTS)
-        if sum(s.group == g for s in experiments) < 3 and (conf / f"{g}.cfg").exists()
-    ]
-    if single:
-        files = " ".join(str(conf / f"{g}.cfg") for g in single)
+    if single := [cfg for group in sorted(done - _NO_POINTS) if (cfg := _source(group, experiments, conf))]:
+        files = " ".join(map(str, single))
         lines.append(f'- a spread to compare by: `{command} --seeds "1 2 3" --conf "{files}"`')
     decoded = [s for s in experiments if s.dev]
     if decoded:
@@ -37,6 +32,13 @@ def next_steps(exp: Path, experiments: Sequence[System], conf: Path) -> list[str
         lines.append(f"- where the errors are: `{exp}/{best.name}/decode_dev/per_phone`, and `per_speaker` beside it")
     lines.append("- an experiment of your own: a new file in `conf/` that names its `base:` and says what differs")
     return lines
+
+
+def _source(group: str, experiments: Sequence[System], conf: Path) -> Path | None:
+    """The .cfg to make more seeds of a group from, that of its runs; None if there are three, or if it is not there."""
+    runs = [s for s in experiments if s.group == group]
+    made_from = next((Path(s.cfg) for s in runs if Path(s.cfg).stem == group), conf / f"{group}.cfg")
+    return made_from if len(runs) < 3 and made_from.is_file() else None
 
 
 def mild_to_hard(conf: Path) -> list[Path]:

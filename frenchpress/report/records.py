@@ -15,8 +15,10 @@ import yaml
 
 from frenchpress.common import UserError, digest, read_yaml, write_if_changed
 from frenchpress.nnet.checkpoint import CONFIG, read_header
+from frenchpress.nnet.given import INIT, TEACHER
 from frenchpress.nnet.model import FINAL
 from frenchpress.report.collect import System, measured
+from frenchpress.report.lineage import named_models
 
 RUNS = "runs"
 _KEYS = {"lineage", "task", "model", "device", "config", "system"}
@@ -43,8 +45,9 @@ def write_record(path: Path, place: Path, system: System, lineage: str, device: 
     """Write the record of the finished run in `place`, if that is not what is there."""
     task = read_header(place / CONFIG).get("task", "")
     values = asdict(Record(lineage, task, digest(place / FINAL), device, read_yaml(place / CONFIG), system))
-    # In the record already, as `config`.
-    del values["system"]["config"]
+    # In the record already, as `config`; and the file that it was written to.
+    for key in ("config", "cfg"):
+        del values["system"][key]
     write_if_changed(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110))
 
 
@@ -58,9 +61,17 @@ def read_record(path: Path) -> Record:
         for split in ("dev", "test"):
             said[split] = measured(said[split])
         said["codes"] = tuple(said["codes"])
+        said = given_names_of(values["config"]) | said
         return Record(**{**values, "system": System(**said)})
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not the record of a run ({error}); remove it, and the run is made again") from None
+
+
+def given_names_of(config: dict[str, Any]) -> dict[str, str]:
+    """What a record says that was made before it said which runs its own starts and learns from."""
+    named, seed = named_models(config), str(config.get("seed"))
+    keys = {"starts_from": INIT, "learns_from": TEACHER}
+    return {key: named[what].replace("{seed}", seed).rpartition("/")[2] for key, what in keys.items() if what in named}
 
 
 def is_record_of(path: Path, lineage: str) -> bool:

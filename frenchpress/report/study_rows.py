@@ -140,7 +140,29 @@ def read_runs(study: Study, exp: Path, recorded: Path | None = None) -> dict[str
                 run = replace(run, settings=tuple(sorted({*run.settings, *theirs})))
             result[name].append(run)
             settings[f"{run.name}-seed{seed}"] = run.settings
-    return result
+    return with_epochs(result)
+
+
+def with_epochs(runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
+    """`runs` with the epochs in all of those that do not know them and start from another of them, as records do."""
+    by_place = {f"{run.name}-seed{run.seed}": run.system for mine in runs.values() for run in mine if run.system}
+
+    def in_all(system: System | None, below: int = 20) -> float | None:
+        if system is None or not below or "epochs" not in system.training:
+            return None
+        known = system.training.get("epochs_in_all")
+        if known is not None or not system.starts_from:
+            return system.training["epochs"] if known is None else known
+        before = in_all(by_place.get(system.starts_from), below - 1)
+        return None if before is None else system.training["epochs"] + before
+
+    def told(run: Run) -> Run:
+        epochs = in_all(run.system)
+        if epochs is None:
+            return run
+        return replace(run, system=replace(run.system, training={**run.system.training, "epochs_in_all": epochs}))
+
+    return {name: list(map(told, mine)) for name, mine in runs.items()}
 
 
 def _read_run(exp: Path, name: str, seed: int, config: Config) -> Run:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from frenchpress.report.rank import kendall, spearman
 from frenchpress.report.study_rows import Loss, Row, by_group, loss, published_loss
-from frenchpress.report.table import markdown
+from frenchpress.report.table import epochs_cell, markdown
 
 Named = dict[str, Row]
 
@@ -23,11 +23,13 @@ def point_table(rows: Sequence[Row], named: Named) -> list[str]:
     """Markdown lines: a design point per row; columns of published figures where there are any."""
     published = any(row.published is not None for row in rows)
     head = ["point", *(["published", "to its float"] if published else []), "PER dev", "PER test", "to baseline"]
+    head += ["test, no silence"] * (silent := any(_silent(row) for row in rows))
     head += ["density", "fewer weights", "compression", "stored", "epochs", "seeds"]
     cells = []
     for row in rows:
         theirs = _published_cells(row) if published else []
         ours = [_rate(row, "dev"), _rate(row, "test"), _cell(to_baseline(row, named))]
+        ours += [_silent(row)] * silent
         sizes = ["-" if row.size(key) is None else show(row.size(key)) for key, show in _SIZES.items()]
         cells.append([row.experiment.name, *theirs, *ours, *sizes, _epochs(row), _seeds(row)])
     return markdown(head, cells)
@@ -54,8 +56,14 @@ def _rate(row: Row, split: str) -> str:
     return f"{row.mean(split):.2f} [{low:.1f}, {high:.1f}]"
 
 
+def _silent(row: Row) -> str:
+    """Mean test PER without silence; empty where it was not measured for all runs."""
+    found = [run.system.test.without_silence for run in row.runs]
+    return "" if None in found else f"{statistics.mean(m.per for m in found):.2f}"
+
+
 def _epochs(row: Row) -> str:
-    return "/".join(sorted({f"{run.system.training.get('epochs', 0):.0f}" for run in row.runs if run.system}))
+    return "/".join(sorted({epochs_cell(run.system) for run in row.runs if run.system}))
 
 
 def _seeds(row: Row) -> str:

@@ -12,87 +12,114 @@ from pathlib import Path
 from typing import Any
 
 from frenchpress.common import atomic_path, run_main
-from frenchpress.report.collect import Measured, System, collect, read_reference
+from frenchpress.report.baseline import Baseline
+from frenchpress.report.collect import Measured, References, System, alike, collect, one_per_seed, read_reference
 from frenchpress.report.next_steps import next_steps
 
 LEGEND = """\
 How to read a row
 
 - **PER**: phone error rate in percent, in scored phones. Acoustic and LM weight were chosen on dev; test was scored
-  once with them. In brackets the 95 % interval of a bootstrap over utterances: two rows whose intervals overlap widely
-  have not been told apart by this test set.
+  once with them. In brackets the 95 % interval of a bootstrap over speakers, or over utterances where a set has fewer
+  than 5 speakers; what was resampled stands under "Scored". Over utterances it is too narrow: they are not independent.
+- **to ...**: test PER less that of the baseline (`--baseline NAME`; the first float model if none is named), in points,
+  with the 95 % interval of a bootstrap on the same speakers or utterances for both. An interval on one side of 0: the
+  two differ. Several seeds: means over seeds, and seeds are resampled too.
+- **test, no silence**: test PER with silence taken out of reference and result, LM weight chosen for it on dev. In PER
+  silence is scored, and to leave it out is no error, as Kaldi has it. Some published TIMIT figures leave silence out
+  (docs/scoring.md). Empty: decoded before this was measured.
 - **test oracle**: test with the LM weight chosen on test itself. A bound, not a result.
+- **epochs**: of this training, of those in all, with the runs that it starts from. **starts from**: the run whose
+  weights were its first ones. **learns from**: its teacher.
 - **parameters**: of the whole model before pressing. **density**: kept weights over all weights, as realised.
 - **stored**: bytes of the kept weights at their bits, of the index and scales, and of biases and batch norm.
 - **compression**: bits of the dense float32 matrices over bits stored, index and scales included.
 - **fewer weights**: all weights over kept weights, the figure that papers call "16x". It counts neither the bits nor
   the index.
 - **MACs**: multiply-accumulates per frame with the kept weights, of those of the dense model.
-- **time**: training, hours:minutes:seconds on the machine named in train.yaml.
+- **time**: training, hours:minutes:seconds on the machine named in train.yaml. **in all**: with every run that it
+  starts or learns from, each once.
 - **mean ± s.d.** over seeds, sample standard deviation: compare rows by these, not by single runs.
 """
 
 
-def gmm_table(gmms: Sequence[System], reference: dict[str, tuple[float, float]]) -> list[str]:
+_TIMES = ("seconds", "seconds_in_all")
+
+
+def gmm_table(gmms: Sequence[System], reference: References) -> list[str]:
     """Markdown lines: a row per GMM system, reference rates beside it."""
     found = {s.name: s for s in gmms}
-    head = ["system", "PER dev", "PER test"]
+    head = ["system", "PER dev", "PER test", "test, no silence"]
     if reference:
         head += ["reference dev", "reference test"]
     rows = []
     for name in [*found, *(n for n in reference if n not in found)]:
         system = found.get(name, System(name, None, None))
-        row = [name, _rate(system.dev, system.state), _rate(system.test, system.state)]
+        row = [name, _rate(system.dev, system.state), _rate(system.test, system.state), _silent([system])]
         if reference:
-            row += [f"{x:.2f}" for x in reference[name]] if name in reference else ["-", "-"]
+            row += ["-" if rate is None else f"{rate:.2f}" for rate in reference.get(name, (None, None))]
         rows.append(row)
     return markdown(head, rows)
 
 
-def experiment_table(experiments: Sequence[System]) -> list[str]:
+def experiment_table(experiments: Sequence[System], baseline: Baseline) -> list[str]:
     """Markdown lines: a row per run, and one of mean and deviation where there are several seeds."""
-    head = [
-        "experiment",
-        "seed",
-        "PER dev",
-        "PER test",
-        "test oracle",
-        "parameters",
-        "density",
-        "stored",
-        "compression",
-        "fewer weights",
-        "MACs",
-        "time",
-    ]
+    head = ["experiment", "seed", "PER dev", "PER test"] + [f"to {baseline.name}"] * bool(baseline.name)
+    head += ["test, no silence", "test oracle", "epochs", "starts from", "learns from"]
+    head += ["parameters", "density", "stored", "compression", "fewer weights", "MACs", "time", "in all"]
     rows: list[list[str]] = []
-    for _, group in groupby(experiments, key=_alike):
+    for _, group in groupby(experiments, key=alike):
         runs = list(group)
-        rows += [_run_cells(run) for run in runs]
-        # A seed counts once, trained under two names as it may be.
-        decoded = list({run.seed: run for run in runs if run.dev and run.test}.values())
+        rows += [_run_cells(run, baseline) for run in runs]
+        decoded = one_per_seed(run for run in runs if run.dev and run.test)
         if len(decoded) > 1:
-            rows.append(_mean_cells(decoded))
+            rows.append(_mean_cells(decoded, baseline))
     return markdown(head, rows)
 
 
-def _alike(run: System) -> tuple[str, str]:
-    """Runs that differ in nothing but their seed."""
-    return run.group, run.config
-
-
-def _run_cells(run: System) -> list[str]:
+def _run_cells(run: System, baseline: Baseline) -> list[str]:
     oracle = f"{run.test.oracle:.2f}" if run.test and run.test.oracle is not None else "-"
     seed = "-" if run.seed is None else str(run.seed)
-    return [run.name, seed, _rate(run.dev, run.state), _rate(run.test, run.state), oracle, *_size_cells(run)]
+    cells = [run.name, seed, _rate(run.dev, run.state), _rate(run.test, run.state), *_to_baseline([run], baseline)]
+    times = [_duration(run.training.get(key)) for key in _TIMES]
+    return [*cells, _silent([run]), oracle, *_making_cells(run), *_size_cells(run), *times]
 
 
-def _mean_cells(runs: Sequence[System]) -> list[str]:
+def _mean_cells(runs: Sequence[System], baseline: Baseline) -> list[str]:
     dev, test = _mean([r.dev.per for r in runs if r.dev]), _mean([r.test.per for r in runs if r.test])
-    cells = [f"**{runs[0].group}, mean ± s.d.**", f"{len(runs)} seeds", dev, test, "-", *_size_cells(runs[0])]
-    seconds = [r.training["seconds"] for r in runs if "seconds" in r.training]
-    cells[-1] = _duration(statistics.mean(seconds)) if seconds else "-"
-    return cells
+    cells = [f"**{runs[0].group}, mean ± s.d.**", f"{len(runs)} seeds", dev, test, *_to_baseline(runs, baseline)]
+    times = [[r.training[key] for r in runs if key in r.training] for key in _TIMES]
+    means = [_duration(statistics.mean(mine) if mine else None) for mine in times]
+    return [*cells, _silent(runs), "-", *_making_cells(runs[0]), *_size_cells(runs[0]), *means]
+
+
+def _to_baseline(runs: Sequence[System], baseline: Baseline) -> list[str]:
+    """The cell of the difference to the baseline, if the table has one."""
+    if not baseline.name:
+        return []
+    found = baseline.against(runs) if all(run.test for run in runs) else None
+    return ["-" if found is None else str(found)]
+
+
+def _silent(runs: Sequence[System]) -> str:
+    """Test PER without silence; empty where it was not measured."""
+    found = [run.test.without_silence for run in runs if run.test and run.test.without_silence]
+    if len(found) < len(runs):
+        return ""
+    return _mean([m.per for m in found]) if len(found) > 1 else f"{found[0].per:.2f}"
+
+
+def _making_cells(run: System) -> list[str]:
+    """Epochs, and the runs whose models it was given."""
+    return [epochs_cell(run), run.starts_from or "-", run.learns_from or "-"]
+
+
+def epochs_cell(run: System) -> str:
+    """Epochs of a run, and of those in all where it starts from another one: `4 of 7`, `4 of ?`."""
+    own, whole = run.training.get("epochs"), run.training.get("epochs_in_all")
+    if own is None:
+        return "-"
+    return f"{own:.0f}" + (f" of {'?' if whole is None else format(whole, '.0f')}" if run.starts_from else "")
 
 
 def _mean(rates: Sequence[float]) -> str:
@@ -113,7 +140,6 @@ def _size_cells(run: System) -> list[str]:
         cell("compression_ratio", lambda x: f"{x:.2f}x"),
         cell("weight_ratio", lambda x: f"{x:.2f}x"),
         macs,
-        _duration(run.training["seconds"]) if "seconds" in run.training else "-",
     ]
 
 
@@ -127,7 +153,9 @@ def _count(number: float) -> str:
     return f"{number / 1e6:.2f} M" if number >= 1e5 else f"{number:.0f}"
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
@@ -145,27 +173,36 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def scored_on(systems: Sequence[System]) -> list[str]:
-    """How much was scored; a line per set, more where systems differ in it."""
+    """How much was scored, and what the intervals resample; a line per set, more where systems differ in it."""
     lines = []
     for split in ("dev", "test"):
-        sizes = {(m.utterances, m.phones) for s in systems if (m := getattr(s, split))}
-        lines += [f"- {split}: {utts} utterances, {phones} phones" for utts, phones in sorted(sizes)]
+        found = {_size_of(m): None for s in systems if (m := getattr(s, split))}
+        lines += [f"- {split}: {size}" for size in sorted(found)]
     return lines
+
+
+def _size_of(found: Measured) -> str:
+    size = f"{found.utterances} utterances, {found.phones} phones"
+    if found.interval_over is None:
+        return f"{size}; intervals over utterances"
+    few = "too few to resample: " if found.interval_over == "utterances" else ""
+    return f"{size}, {found.speakers} speakers, {few}intervals over {found.interval_over}"
 
 
 def results_text(
     exp: Path,
     gmms: list[System],
     experiments: list[System],
-    reference: dict[str, tuple[float, float]],
+    reference: References,
     conf: Path,
+    baseline: Baseline,
 ) -> str:
     """All of RESULTS.md."""
     parts: list[list[str]] = [["# Results"]]
     if gmms or reference:
         parts += [["## GMM-HMM"], gmm_table(gmms, reference)]
     if experiments:
-        parts += [["## Acoustic models"], experiment_table(experiments)]
+        parts += [["## Acoustic models"], experiment_table(experiments, baseline)]
     if not gmms and not experiments:
         parts.append([f"Nothing in {exp} has been trained yet."])
     parts += [["Scored:", "", *scores] for scores in [scored_on([*gmms, *experiments])] if scores]
@@ -174,10 +211,14 @@ def results_text(
 
 
 def results_data(
-    gmms: list[System], experiments: list[System], reference: dict[str, tuple[float, float]]
+    gmms: list[System], experiments: list[System], reference: References, baseline: Baseline
 ) -> dict[str, Any]:
     """The same figures, unrounded, for programs."""
-    runs = [asdict(s) | {"config": json.loads(s.config)} for s in experiments]
+    runs = []
+    for s in experiments:
+        found = baseline.against([s]) if s.test else None
+        above = None if found is None else {"baseline": baseline.name, **asdict(found)}
+        runs.append(asdict(s) | {"config": json.loads(s.config), "to_baseline": above})
     return {"gmm": [asdict(s) for s in gmms], "experiments": runs, "reference": reference}
 
 
@@ -191,13 +232,17 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Write RESULTS.md and results.json of an exp directory.")
     parser.add_argument("--exp", type=Path, required=True)
-    parser.add_argument("--reference", type=Path, help="YAML `system: [dev PER, test PER]`, shown beside the GMMs")
+    parser.add_argument(
+        "--reference", type=Path, help="YAML `system: [dev PER, test PER]` beside the GMMs; null: not known"
+    )
+    parser.add_argument("--baseline", help="the experiment that differences count from (the first float one)")
     parser.add_argument("--conf", type=Path, default=Path("conf"), help="where the .cfg files are (conf)")
     args = parser.parse_args()
     gmms, experiments = collect(args.exp)
     reference = read_reference(args.reference) if args.reference else {}
-    text = results_text(args.exp, gmms, experiments, reference, args.conf)
-    data = json.dumps(results_data(gmms, experiments, reference), indent=1, sort_keys=True) + "\n"
+    baseline = Baseline.choose(args.exp, experiments, args.baseline)
+    text = results_text(args.exp, gmms, experiments, reference, args.conf, baseline)
+    data = json.dumps(results_data(gmms, experiments, reference, baseline), indent=1, sort_keys=True) + "\n"
     write(args.exp / "results.json", data)
     write(args.exp / "RESULTS.md", text)
     print(text, end="")

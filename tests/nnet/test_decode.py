@@ -130,6 +130,29 @@ def test_command_line(task, tmp_path, monkeypatch, capsys):
     assert "lm_weight=3" in run(monkeypatch, capsys, "--task", task.path, out)
 
 
+def test_a_cfg_that_decodes_otherwise_is_obeyed_and_trains_nothing(task, tmp_path, monkeypatch, capsys):
+    out, cfg = tmp_path / "exp", tmp_path / "x.cfg"
+    save_model(out, Sizes(40, STATES, PHONES))
+    (out / "config.yaml").write_text("# task 12\n" + (out / "config.yaml").read_text())
+    command = ("--task", task.path, "--config", cfg, out)
+    same = "seed: 7\nmodel: {lstm: {layers: 1, cells: 8}}\n"
+    cfg.write_text(same + "decode: {lm_weights: [2.0]}\n")
+    before = (out / "config.yaml").read_bytes()
+    assert "lm_weight=2" in run(monkeypatch, capsys, *command)
+    assert "is up to date" in run(monkeypatch, capsys, *command)
+    assert (out / "config.yaml").read_bytes() == before
+    cfg.write_text(same + "decode: {lm_weights: [3.0]}\n")
+    assert "lm_weight=3" in run(monkeypatch, capsys, *command)
+    assert (out / "config.yaml").read_text().startswith("# task 12\nseed: 2234\n")
+    assert "is up to date" in run(monkeypatch, capsys, "--task", task.path, out)
+    cfg.write_text(same + "decode: {lm_weights: [3.0]}\ntrain: {epochs: 3}\n")
+    monkeypatch.setattr(sys, "argv", ["decode", *map(str, command)])
+    decode.main()
+    said = capsys.readouterr()
+    assert "is up to date" in said.out
+    assert f"{out}: was trained with train.epochs = 8, {cfg} now says 3: decoded as trained" in said.err
+
+
 def test_the_task_is_the_one_that_training_noted(task, tmp_path, monkeypatch, capsys):
     out = tmp_path / "exp"
     save_model(out, Sizes(40, STATES, PHONES))

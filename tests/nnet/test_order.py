@@ -3,7 +3,7 @@
 import pytest
 
 from frenchpress.common import UserError
-from frenchpress.nnet.order import Training, training_order
+from frenchpress.nnet.order import Training, shared_lines, training_order
 
 GIVEN = "train: {init: float, distill: {teacher: 'float_seed{seed}', weight: 0.5, temperature: 2}}\n"
 
@@ -55,3 +55,9 @@ def test_a_circle_is_one_line(paths, tmp_path):
     paths[0].write_text("train: {init: sparse}\n")
     with pytest.raises(UserError, match="sparse needs float needs sparse: a circle"):
         training_order(paths[1:], [], tmp_path)
+
+
+def test_a_model_that_several_seeds_share_is_named(paths):
+    (line,) = shared_lines(paths, [1, 2])
+    assert line.endswith("sparse.cfg: train.init: seeds 1, 2 share one float; float_seed{seed} names that of each seed")
+    assert shared_lines(paths, [1]) == shared_lines(paths[:1], [1, 2]) == []

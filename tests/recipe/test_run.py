@@ -101,6 +101,9 @@ def test_a_second_run_into_the_same_place_is_refused(tmp_path):
         second = subprocess.run(command(tmp_path), cwd=ROOT, capture_output=True, text=True)
         assert second.returncode == 1
         assert "another run is writing here" in second.stderr
+        # The table writes its own files alone.
+        table = subprocess.run(command(tmp_path, "--stage", "6"), cwd=ROOT, capture_output=True, text=True)
+        assert table.returncode == 0, table.stderr
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()

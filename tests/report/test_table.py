@@ -75,7 +75,11 @@ def test_everything_that_is_known_of_a_run(tmp_path, monkeypatch, capsys):
         "2234",
         "24.00 [22.7, 25.2]",
         "25.00 [23.7, 26.2]",
+        "",
         "24.50",
+        "8",
+        "-",
+        "-",
         "4.00 M",
         "6.25 %",
         "0.300 MB",
@@ -83,8 +87,9 @@ def test_everything_that_is_known_of_a_run(tmp_path, monkeypatch, capsys):
         "16.00x",
         "0.24 M of 3.90 M",
         "1:02:05",
+        "1:02:05",
     ]
-    assert "- test: 240 utterances, 5328 phones" in text
+    assert "- test: 240 utterances, 5328 phones; intervals over utterances" in text
     assert "How to read a row" in text
     (found,) = json.loads((tmp_path / "results.json").read_text())["experiments"]
     assert found["test"]["per"] == 25.0
@@ -97,9 +102,93 @@ def test_unfinished_runs_say_what_is_missing(tmp_path, monkeypatch, capsys):
     experiment(tmp_path, "retrained", 24.0)
     (tmp_path / "retrained/final.pt").write_bytes(b"other")
     text = run(tmp_path, monkeypatch, capsys)
-    assert row(text, "begun")[2:6] == ["training not finished", "training not finished", "-", "-"]
-    assert row(text, "trained")[2:6] == ["not decoded yet", "not decoded yet", "-", "4.00 M"]
+    assert row(text, "begun")[2:7] == ["training not finished", "training not finished", "", "-", "-"]
+    assert row(text, "trained")[2:10] == ["not decoded yet", "not decoded yet", "", "-", "8", "-", "-", "4.00 M"]
     assert row(text, "retrained")[3] == "trained anew since it was decoded"
+
+
+def aligned(place, per_utt):
+    """What decoding says of each utterance: a speaker per utterance, ops of ten phones each."""
+    directory = place / "decode_test"
+    (directory / "utt2spk").write_text("".join(f"u{n} s{n}\n" for n in range(len(per_utt))))
+    lines = []
+    for n, wrong in enumerate(per_utt):
+        ops = "S" * wrong + "C" * (10 - wrong)
+        sides = {"ref": "a" * 10, "hyp": ops.replace("S", "b").replace("C", "a"), "op": ops, "#csid": ""}
+        lines += [" ".join([f"u{n}", name, *cells]) + "\n" for name, cells in sides.items()]
+    (directory / "per_utt").write_text("".join(lines))
+
+
+def test_differences_count_from_the_first_float_model_or_the_one_named(tmp_path, monkeypatch, capsys):
+    for name, ratio, errors in (
+        ("float", 1.0, [1, 2, 1, 2, 1, 2]),
+        ("a", 4.0, [2, 3, 2, 3, 2, 3]),
+        ("b", 9.0, [0] * 6),
+    ):
+        experiment(tmp_path, name, 20.0, ratio=ratio)
+        aligned(tmp_path / name, errors)
+        (tmp_path / name / "size.yaml").write_text(
+            yaml.safe_dump(SIZE | {"compression_ratio": ratio, "density": 1 if name == "float" else 0.5})
+        )
+    experiment(tmp_path, "old", 20.0)
+    text = run(tmp_path, monkeypatch, capsys)
+    assert row(text, "experiment")[4] == "to float"
+    assert [row(text, name)[4] for name in ("float", "a", "old")] == ["-", "+10.00 [+10.00, +10.00]", "-"]
+    found = {e["name"]: e["to_baseline"] for e in json.loads((tmp_path / "results.json").read_text())["experiments"]}
+    assert (found["a"]["baseline"], found["a"]["difference"], found["float"]) == ("float", 10.0, None)
+    text = run(tmp_path, monkeypatch, capsys, "--baseline", "b")
+    assert row(text, "experiment")[4] == "to b"
+    assert row(text, "float")[4].startswith("+15.00 [+1") and row(text, "a")[4].startswith("+25.00 [+2")
+    with pytest.raises(UserError, match="--baseline: no decoded experiment flaot .*; did you mean float"):
+        run(tmp_path, monkeypatch, capsys, "--baseline", "flaot")
+
+
+def test_a_model_that_is_float_but_for_its_activations_is_no_baseline(tmp_path, monkeypatch, capsys):
+    experiment(tmp_path, "a", 20.0, compress={"lstm*": {"weight_bits": 32, "input": {"act_bits": 8}}})
+    (tmp_path / "a/size.yaml").write_text(yaml.safe_dump(SIZE | {"compression_ratio": 1.0, "density": 1}))
+    assert row(run(tmp_path, monkeypatch, capsys), "experiment")[4] == "test, no silence"
+
+
+def test_epochs_and_time_go_through_what_a_run_starts_and_learns_from(tmp_path, monkeypatch, capsys):
+    def given(name, **digests):
+        config = tmp_path / name / "config.yaml"
+        header = "".join(f"# train.{key} {value}\n" for key, value in digests.items())
+        config.write_text(header + config.read_text())
+
+    experiment(tmp_path, "teacher_seed1", 20.0, 1)
+    experiment(tmp_path, "float_seed1", 20.0, 1)
+    experiment(tmp_path, "a_seed1", 20.0, 1, train={"init": "float_seed{seed}"})
+    learning = {"init": "a_seed{seed}", "distill": {"teacher": "float_seed1"}}
+    experiment(tmp_path, "b_seed1", 20.0, 1, train=learning)
+    given("b_seed1", init=digest(tmp_path / "a_seed1/final.pt"))
+    experiment(tmp_path, "c_seed1", 20.0, 1, train={"init": "gone"})
+    experiment(tmp_path, "d_seed1", 20.0, 1, train={"init": "float_seed1"})
+    given("d_seed1", init="that of another model")
+    experiment(tmp_path, "e_seed1", 20.0, 1, train={"distill": {"teacher": "teacher_seed1"}})
+    text = run(tmp_path, monkeypatch, capsys)
+    made = {name: [*row(text, f"{name}_seed1")[6:9], row(text, f"{name}_seed1")[-1]] for name in "abcde"}
+    assert made["a"] == ["8 of 16", "float_seed1", "-", "2:04:11"]
+    assert made["b"] == ["8 of 24", "a_seed1", "float_seed1", "3:06:16"]
+    assert made["c"] == ["8 of ?", "gone", "-", "-"]
+    assert made["d"] == ["8 of ?", "float_seed1", "-", "-"]
+    assert made["e"] == ["8", "-", "teacher_seed1", "2:04:11"]
+
+
+def test_silence_left_out_and_speakers_where_they_were_noted(tmp_path, monkeypatch, capsys):
+    for name, seed in (("a_seed1", 1), ("a_seed2", 2), ("old_seed3", 3)):
+        experiment(tmp_path, name, 20.0 + seed, seed)
+    for seed in (1, 2):
+        path = tmp_path / f"a_seed{seed}/decode_test/stats.yaml"
+        silent = {"line": "", "per": 25.0 + seed, "interval": [1, 2], "utterances": 240, "phones": 5000, "speakers": 24}
+        said = {"speakers": 24, "interval_over": "speakers", "without_silence": silent}
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | said))
+    text = run(tmp_path, monkeypatch, capsys)
+    assert [row(text, name)[4] for name in ("a_seed1", "a_seed2", "old_seed3")] == ["26.00", "27.00", ""]
+    assert row(text, "**a, mean ± s.d.**")[4] == "26.50 ± 0.71"
+    assert "- test: 240 utterances, 5328 phones, 24 speakers, intervals over speakers" in text
+    assert "- test: 240 utterances, 5328 phones; intervals over utterances" in text
+    found = {e["name"]: e["test"] for e in json.loads((tmp_path / "results.json").read_text())["experiments"]}
+    assert found["a_seed1"]["without_silence"]["per"] == 26.0 and found["old_seed3"]["without_silence"] is None
 
 
 def test_seeds_are_taken_together(tmp_path, monkeypatch, capsys):
@@ -137,13 +226,13 @@ def test_gmms_in_order_with_reference(tmp_path, monkeypatch, capsys):
         (tmp_path / name).mkdir()
         (tmp_path / name / "final.mdl").write_bytes(b"")
     (tmp_path / "task").mkdir()
-    (tmp_path / "reference.yaml").write_text("mono: [43.3, 44.6]\ntri2: [33.7, 34.1]\n")
+    (tmp_path / "reference.yaml").write_text("mono: [43.3, 44.6]\ntri2: [null, 34.1]\n")
     text = run(tmp_path, monkeypatch, capsys, "--reference", tmp_path / "reference.yaml")
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]
     assert rows[2:] == ["mono", "tri1", "tri2", "tri3"]
-    assert row(text, "mono")[1:] == ["43.30 [42.0, 44.5]", "44.30 [43.0, 45.5]", "43.30", "44.60"]
-    assert row(text, "tri3")[3:] == ["-", "-"]
-    assert row(text, "tri2")[1:] == ["not decoded yet", "not decoded yet", "33.70", "34.10"]
+    assert row(text, "mono")[1:] == ["43.30 [42.0, 44.5]", "44.30 [43.0, 45.5]", "", "43.30", "44.60"]
+    assert row(text, "tri3")[4:] == ["-", "-"]
+    assert row(text, "tri2")[1:] == ["not decoded yet", "not decoded yet", "", "-", "34.10"]
 
 
 def test_columns_line_up(tmp_path, monkeypatch, capsys):
@@ -165,6 +254,18 @@ def test_what_to_try_next_names_what_was_not_run(tmp_path, monkeypatch, capsys):
     assert f'--conf "{conf}/w8a16.cfg"' in after
     assert f'--seeds "1 2 3" --conf "{conf}/lstm512.cfg"' in after
     assert "lstm512/decode_dev/per_phone" in after
+
+
+def test_the_cfg_that_a_run_was_made_from_is_named(tmp_path, monkeypatch, capsys):
+    conf, mine = tmp_path / "conf", tmp_path / "mine"
+    for place in (conf, mine):
+        place.mkdir()
+        (place / "lstm512.cfg").write_text("")
+    for name, cfg in (("lstm512", mine / "lstm512.cfg"), ("gone", mine / "gone.cfg")):
+        experiment(tmp_path / "exp", name, 20.0)
+        (tmp_path / f"exp/{name}/train.yaml").write_text(yaml.safe_dump({"config": str(cfg)}))
+    text = run(tmp_path / "exp", monkeypatch, capsys, "--conf", conf)
+    assert f'--seeds "1 2 3" --conf "{mine}/lstm512.cfg"' in text
 
 
 def test_other_design_points_go_from_mild_to_hard(tmp_path, monkeypatch, capsys):
@@ -230,7 +331,7 @@ def test_a_time_that_is_no_number_is_not_known(tmp_path, monkeypatch, capsys):
     assert row(run(tmp_path, monkeypatch, capsys), "a")[-1] == "-"
 
 
-@pytest.mark.parametrize("text", ["mono: 43\n", "mono: [43]\n", "mono: [43, x]\n", "- 3\n"])
+@pytest.mark.parametrize("text", ["mono: 43\n", "mono: [43]\n", "mono: [43, x]\n", "mono: null\n", "- 3\n"])
 def test_bad_reference(tmp_path, text):
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(UserError, match=r"r.yaml: .*expected"):
