@@ -1,5 +1,7 @@
 """French Press: press LSTM acoustic models small and see what each squeeze costs."""
 
+from glob import glob
+
 from setuptools import Extension, find_packages, setup
 
 # The compiled training kernels: plain C loaded through ctypes. Optional: without a compiler the install goes on, and
@@ -17,8 +19,8 @@ KERNELS = Extension(
 # limits.c is for the benchmark alone. Contraction would change the last bit of the features' quantization.
 RUNTIME = Extension(
     "frenchpress.packed.native._press",
-    sources=[f"frenchpress/packed/native/{name}.c" for name in ("read", "run", "limits")],
-    depends=["frenchpress/packed/native/press.h", "frenchpress/packed/native/model.h"],
+    sources=sorted(glob("frenchpress/packed/native/*.c")),
+    depends=sorted(glob("frenchpress/packed/native/*.h")),
     extra_compile_args=["-O3", "-ffp-contract=off", "-fno-math-errno"],
     libraries=["m"],
     optional=True,

@@ -56,7 +56,7 @@ def _press(factor: int) -> LayerPress:
 
 
 def _point(args: argparse.Namespace, x: int, cells: int, factor: int, macs: Subject | None) -> Point:
-    runtime = packed_layers(args.inputs, cells, args.layers, _press(factor), args.seed)
+    runtime = packed_layers(args.inputs, cells, args.layers, {"lstm*": _press(factor)}, args.seed)
     level = runtime.level or 0
     limits = Limits(macs or macs_subject(level), read_subject(level, runtime.weight_bytes))
     subjects = []

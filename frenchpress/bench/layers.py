@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from frenchpress.compress import HcgsOptions, LayerPress
+from frenchpress.compress import HcgsOptions, LayerPress, MatrixPress
 from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.config import Config
 from frenchpress.config.schema import LstmConfig, ModelConfig
@@ -30,11 +30,27 @@ TRAINED = {
     "w8a16_magnitude16x": LayerPress(8, 16, mask={"method": "magnitude", "keep": "1/16", "after_epoch": 0}),
 }
 
-PACKED = {
-    **{name: PRESSES[name] for name in ("w8a16", "w8a16_hcgs16x")},
-    # Single weights, each gate its own: of weights that are drawn any are the largest.
-    "w8a16_magnitude16x": LayerPress(8, 16, mask={"method": "magnitude", "keep": "1/16", "after_epoch": 0}),
+def _bank(bank: int, keep: str) -> MatrixPress:
+    return MatrixPress(mask={"method": "bank", "bank": bank, "keep": keep, "after_epoch": 0})
+
+
+def _banks(weight_bits: int, act_bits: int) -> dict[str, LayerPress]:
+    """The layers of conf/w6a13_bank16x.cfg, with these bits."""
+    bits, inputs = (weight_bits, act_bits), _bank(32, "2/32")
+    recurrent = {"lstm0": _bank(64, "1/64"), "lstm*": _bank(32, "1/32")}
+    return {name: LayerPress(*bits, input=inputs, recurrent=matrix) for name, matrix in recurrent.items()}
+
+
+# Masks by magnitude: of weights that are drawn any are the largest.
+PACKED: dict[str, dict[str, LayerPress]] = {
+    **{name: {"lstm*": PRESSES[name]} for name in ("w8a16", "w8a16_hcgs16x")},
+    "w8a16_magnitude16x": {"lstm*": TRAINED["w8a16_magnitude16x"]},
+    "w6a13_bank16x": _banks(6, 13),
+    "w8a8": {"lstm*": LayerPress(8, 8)},
+    "w8a8_hcgs16x": {"lstm*": replace(PRESSES["w8a16_hcgs16x"], act_bits=8)},
+    "w6a8_bank16x": _banks(6, 8),
 }
+"""Layers by name or pattern, as `compress` of a configuration."""
 
 
 def pressed_layers(
@@ -52,13 +68,13 @@ def pressed_layers(
     return model
 
 
-def packed_layers(inputs: int, cells: int, layers: int, press: LayerPress, seed: int) -> Runtime:
+def packed_layers(inputs: int, cells: int, layers: int, press: dict[str, LayerPress], seed: int) -> Runtime:
     """The same as a packed model: features [T, inputs], no context, and a head of one output."""
     model = ModelConfig(context=(0, 0), lstm=LstmConfig(layers=layers, cells=cells))
     # A mask cannot be finer than the head is high, and its time is not what is asked for. Of 4 bits, so that the sum
     # over many cells stays within 32.
-    head = replace(press, hcgs=None, mask=None, weight_bits=4)
-    config = Config(seed=seed, model=model, compress={"lstm*": press, "head_*": head})
+    head = LayerPress(4, next(iter(press.values())).act_bits)
+    config = Config(seed=seed, model=model, compress={**press, "head_*": head})
     network = AcousticModel(config, Sizes(feat_dim=inputs, num_pdfs=1, num_phones=1))
     MaskSchedule(network, seed).finish()
     with torch.no_grad():

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 
 from frenchpress.bench.inference import Case, Unavailable, onnx_subjects, packed_run, torch_subjects
-from frenchpress.bench.layers import PRESSES, packed_layers
+from frenchpress.bench.layers import PACKED, packed_layers
 from frenchpress.bench.limits import Limits, macs_subject, read_subject
 from frenchpress.bench.timing import Subject, interleave
 from frenchpress.packed.runtime import Runtime
 from frenchpress.report.lines import Line, lines_svg
 
 STREAMS, QUICK_STREAMS = (1, 2, 4, 8, 16), (1, 2)
-PACKED = "w8a16", "w8a16_hcgs16x"
+NAMES = "w8a16", "w8a16_hcgs16x"
 Y_LABEL = "microseconds per frame"
 
 
@@ -49,8 +49,8 @@ def case_of(args: argparse.Namespace, cells: int, streaming: bool, streams: int 
 
 def _packed(args: argparse.Namespace) -> list[Packed]:
     models: list[Packed] = []
-    for name in PACKED:
-        runtime = packed_layers(args.inputs, args.cells, args.layers, PRESSES[name], args.seed)
+    for name in NAMES:
+        runtime = packed_layers(args.inputs, args.cells, args.layers, PACKED[name], args.seed)
         level = runtime.level or 0
         macs = models[0].limits.macs if models else macs_subject(level)
         models.append(Packed(f"{name}, packed", runtime, Limits(macs, read_subject(level, runtime.weight_bytes))))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frenchpress.common import UserError, blaming, read_yaml, run_main
+from frenchpress.common.combinations import Counted
 from frenchpress.compress import PressedWeight
 from frenchpress.compress.activations import ActQuantizer
 from frenchpress.export.front import copy_graph, find_system, make_front
@@ -41,6 +42,7 @@ from frenchpress.packed.model import (
     PackedMatrix,
     PackedModel,
 )
+from frenchpress.packed.runs import encode_runs
 from frenchpress.packed.write import write_model
 
 PACKED = "model.press"
@@ -94,7 +96,8 @@ def _matrix(matrix: PressedWeight) -> tuple[PackedMatrix, Floats]:
             "a packed model has numbers; use uniform or lsq"
         )
     levels, masks = _masks(matrix)
-    packed = PackedMatrix(matrix.gates, bits, values.numpy().astype(np.int32), levels, masks)
+    counted = None if levels else _counted(matrix, masks)
+    packed = PackedMatrix(matrix.gates, bits, values.numpy().astype(np.int32), levels, masks, counted)
     return packed, scale.double().reshape(-1).expand(len(values)).numpy()
 
 
@@ -104,6 +107,20 @@ def _masks(matrix: PressedWeight) -> tuple[tuple[Level, ...], tuple[NDArray[np.b
         return (), ()
     levels = tuple(Level(side, keep.numerator, keep.denominator) for side, keep in matrix.hierarchy)
     return levels, tuple(mask.numpy() for mask in matrix.mask.split(matrix.shape[0] // matrix.gates))
+
+
+def _counted(matrix: PressedWeight, masks: tuple[NDArray[np.bool_], ...]) -> Counted | None:
+    """Blocks that keep equally many, the same in all masks, where the method makes such and their index is shorter."""
+    method = matrix.outline_method
+    if not masks or method is None or method.origin.counted is None or matrix.within is not None:
+        return None
+    try:
+        forms = {Counted.of(mask, method.origin.counted) for mask in masks}
+    except UserError:  # a mask on its way, or one that was changed
+        return None
+    form = forms.pop()
+    lengths = (len(form.write(mask, highest_first=False)) - len(encode_runs(mask)) for mask in masks)
+    return form if not forms and sum(lengths) < 0 else None
 
 
 def _normalisation(layer: QuantLSTMLayer) -> tuple[Floats, Floats]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError, blaming
+from frenchpress.common.combinations import Counted
 from frenchpress.packed.bits import BitReader
 from frenchpress.packed.index import Level, Mask, decode_index
 from frenchpress.packed.model import (
@@ -29,10 +30,10 @@ from frenchpress.packed.model import (
 from frenchpress.packed.runs import WIDEST, Runs, decode_runs
 
 MAGIC = b"FPRESS\r\n"
-VERSIONS = 1, 2
-"""What can be read. A file with an index of runs is of the second version, any other of the first."""
-RUNS = 255
-"""In place of a number of levels: the masks have an index of runs."""
+VERSIONS = 1, 2, 3
+"""What can be read. A file with an index of counted blocks is of the third, with one of runs of the second."""
+RUNS, COUNTED = 255, 254
+"""In place of a number of levels: the masks have an index of runs; one of blocks that keep equally many."""
 HEADER = struct.Struct("<8sHHII")
 _CHECKED_FROM = HEADER.size
 _MAX_WEIGHTS = 1 << 26
@@ -126,7 +127,7 @@ def _sections(data: memoryview) -> _Sections:
         raise UserError("not a packed model (python -m frenchpress.export.pack makes one)")
     _, version, count, length, crc = HEADER.unpack_from(data)
     if version not in VERSIONS:
-        raise UserError(f"version {version} of the format, this program reads {' and '.join(map(str, VERSIONS))}")
+        raise UserError(f"version {version} of the format, this program reads {VERSIONS[0]} to {VERSIONS[-1]}")
     if length != len(data) or crc != zlib.crc32(data[_CHECKED_FROM:]):
         raise UserError("damaged: its length or checksum is wrong")
     body, found = _Bytes(data[_CHECKED_FROM:]), []
@@ -279,9 +280,9 @@ def _matrix(piece: _Bytes) -> PackedMatrix:
     if gates not in (1, GATES) or masks not in ((1, gates) if levels else (0,)) or not rows or not columns:
         raise UserError(f"matrix of {gates} x {rows} x {columns} with {levels} levels and {masks} masks")
     _within(gates * rows * columns, 1, _MAX_WEIGHTS, "number of weights")
-    steps, runs = ((), _runs(piece, masks, rows * columns)) if levels == RUNS else (_levels(piece, levels), ())
+    read_masks = _index(piece, levels, masks, (rows, columns))
     reader = BitReader(piece.rest())
-    found = _masks(reader, (rows, columns), steps, runs, masks)
+    steps, counted, found = read_masks(reader)
     mask = np.concatenate(found * (gates // masks)) if found else np.ones((gates * rows, columns), np.bool_)
     codes = reader.take(int(mask.sum()), bits)
     values = np.zeros(mask.shape, np.int32)
@@ -289,16 +290,34 @@ def _matrix(piece: _Bytes) -> PackedMatrix:
     size = reader.bytes_used + -reader.bytes_used % 4
     reader.finish(size)
     piece.take(size)
-    return PackedMatrix(gates, bits, values, steps, found)
+    return PackedMatrix(gates, bits, values, steps, found, counted)
 
 
-def _masks(
-    reader: BitReader, shape: tuple[int, int], levels: tuple[Level, ...], runs: tuple[Runs, ...], count: int
-) -> tuple[Mask, ...]:
-    """The masks of a matrix: of `runs` where it has them, else `count` hierarchies of `levels`."""
-    if runs:
-        return tuple(decode_runs(reader, shape, one) for one in runs)
-    return tuple(decode_index(reader, shape, levels) for _ in range(count))
+_Masks = tuple[tuple[Level, ...], Counted | None, tuple[Mask, ...]]
+"""Levels, blocks and masks of a matrix."""
+
+
+def _index(piece: _Bytes, kind: int, count: int, shape: tuple[int, int]) -> Callable[[BitReader], _Masks]:
+    """What stands before the bits of `count` masks, and so the reader of these bits."""
+    if kind == RUNS:
+        runs = _runs(piece, count, shape[0] * shape[1])
+        return lambda reader: ((), None, tuple(decode_runs(reader, shape, one) for one in runs))
+    if kind == COUNTED:
+        form = _counted(piece, shape)
+        return lambda reader: ((), form, tuple(_read_counted(reader, form, shape) for _ in range(count)))
+    levels = _levels(piece, kind)
+    return lambda reader: (levels, None, tuple(decode_index(reader, shape, levels) for _ in range(count)))
+
+
+def _counted(piece: _Bytes, shape: tuple[int, int]) -> Counted:
+    height, width, *counts = piece.unpack("<HH4H4x")
+    form = Counted(height, width, tuple(counts))
+    form.check(shape)
+    return form
+
+
+def _read_counted(reader: BitReader, form: Counted, shape: tuple[int, int]) -> Mask:
+    return form.read(shape, lambda count: reader.take(count, 1), highest_first=False)
 
 
 def _runs(piece: _Bytes, count: int, size: int) -> tuple[Runs, ...]:

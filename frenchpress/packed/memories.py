@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.packed.gates import sigmoid_table
-from frenchpress.packed.index import encode_index
 from frenchpress.packed.model import PackedHead, PackedInput, PackedLstm, PackedMatrix, PackedModel, Requantizer
 from frenchpress.packed.reference import quantize_features, run
 
@@ -90,9 +89,10 @@ def _matrix_memories(name: str, matrix: PackedMatrix) -> list[Memory]:
     """Index, where there is one, and kept weights."""
     mask, memories = matrix.mask, []
     if matrix.masks:
-        parts = [encode_index(m, matrix.levels).astype(np.int64) for m in matrix.masks]
+        parts = [bits.astype(np.int64) for bits in matrix.index]
         index, starts = np.concatenate(parts), _starts(parts)
         holds = "numbers of the kept blocks" if matrix.levels else "runs of removed weights"
+        holds = "numbers of the combinations that blocks keep" if matrix.counted else holds
         memories.append(Memory(f"{name}_index", BITS, 1, index, index.shape, holds, starts))
     gates = [
         values[kept].astype(np.int64)
@@ -148,6 +148,9 @@ def _matrix_sizes(matrix: PackedMatrix) -> dict[str, Any]:
     }  # fmt: skip
     # Only where there are any, since the images of other matrices stay as they were.
     runs = [{"kept": r.kept, "width": r.width} for r in matrix.runs]
+    if matrix.counted:
+        form = matrix.counted
+        sizes["counted"] = {"height": form.height, "width": form.width, "counts": list(form.counts)}
     return {**sizes, "runs": runs} if runs else sizes
 
 

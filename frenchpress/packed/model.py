@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchpress.common.combinations import Counted
 from frenchpress.packed.index import Level, Mask, encode_index
 from frenchpress.packed.runs import Runs
 
@@ -23,7 +24,8 @@ class PackedMatrix:
     """`gates` matrices [rows, columns], one above the other, of `bits`-bit integers.
 
     `values` int32 [gates * rows, columns], zero where not kept. `masks` is empty for a dense matrix; otherwise it has
-    one mask bool [rows, columns] that all gates share, or one for each: hierarchies of `levels`, or any without them.
+    one mask bool [rows, columns] that all gates share, or one for each: hierarchies of `levels`, blocks that keep
+    equally many as `counted` says, or any.
     """
 
     gates: int
@@ -31,6 +33,7 @@ class PackedMatrix:
     values: Integers
     levels: tuple[Level, ...] = ()
     masks: tuple[Mask, ...] = ()
+    counted: Counted | None = None
 
     @property
     def rows(self) -> int:
@@ -51,8 +54,15 @@ class PackedMatrix:
 
     @property
     def runs(self) -> tuple[Runs, ...]:
-        """Of each mask, where these are no hierarchies; empty otherwise."""
-        return () if self.levels else tuple(Runs.of(mask) for mask in self.masks)
+        """Of each mask, where nothing is known of these; empty otherwise."""
+        return () if self.levels or self.counted else tuple(Runs.of(mask) for mask in self.masks)
+
+    @property
+    def index(self) -> tuple[NDArray[np.uint8], ...]:
+        """Bits of the index of each mask; UserError where a mask is not what it is said to be."""
+        if self.counted:
+            return tuple(self.counted.write(mask, highest_first=False) for mask in self.masks)
+        return tuple(encode_index(mask, self.levels) for mask in self.masks)
 
     @property
     def kept(self) -> int:
@@ -64,7 +74,7 @@ class PackedMatrix:
     @property
     def content_bits(self) -> int:
         """Bits of the kept weights and of the index: what theory asks for."""
-        return self.kept * self.bits + sum(len(encode_index(mask, self.levels)) for mask in self.masks)
+        return self.kept * self.bits + sum(map(len, self.index))
 
 
 @dataclass(frozen=True)

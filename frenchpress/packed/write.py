@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from frenchpress.common import atomic_path
 from frenchpress.packed.bits import pack_bits, to_bytes
-from frenchpress.packed.format import HEADER, LABEL, MAGIC, RUNS, VERSIONS
-from frenchpress.packed.index import encode_index
+from frenchpress.packed.format import COUNTED, HEADER, LABEL, MAGIC, RUNS
 from frenchpress.packed.model import PackedFront, PackedHead, PackedInput, PackedLstm, PackedMatrix, PackedModel
 
 
@@ -35,9 +34,14 @@ def model_bytes(model: PackedModel) -> bytes:
         sections.append((b"FRNT", _front_bytes(model.front)))
     body = b"".join(tag + struct.pack("<I", len(data)) + data + bytes(-len(data) % 4) for tag, data in sections)
     length = HEADER.size + len(body)
-    # What a reader of the first version can read is written as that.
-    version = VERSIONS[-1] if any(m.runs for m in model.matrices) else VERSIONS[0]
-    return HEADER.pack(MAGIC, version, len(sections), length, zlib.crc32(body)) + body
+    return HEADER.pack(MAGIC, _version(model), len(sections), length, zlib.crc32(body)) + body
+
+
+def _version(model: PackedModel) -> int:
+    """The oldest one whose readers know every index in the model."""
+    if any(m.counted for m in model.matrices):
+        return 3
+    return 2 if any(m.runs for m in model.matrices) else 1
 
 
 def _input_bytes(x: PackedInput) -> bytes:
@@ -73,14 +77,15 @@ def _front_bytes(front: PackedFront) -> bytes:
 
 
 def _matrix_bytes(m: PackedMatrix) -> bytes:
-    kind = RUNS if m.masks and not m.levels else len(m.levels)
+    kind = COUNTED if m.counted else RUNS if m.masks and not m.levels else len(m.levels)
     start = struct.pack("<HHBBBB", m.rows, m.columns, m.gates, m.bits, kind, len(m.masks))
     levels = b"".join(struct.pack("<HHHxx", v.block, v.numerator, v.denominator) for v in m.levels)
     runs = b"".join(struct.pack("<IBxxx", v.kept, v.width) for v in m.runs)
+    counted = struct.pack("<HH4H4x", m.counted.height, m.counted.width, *m.counted.counts) if m.counted else b""
     kept = m.values[m.mask].astype(np.int64)
     codes = (kept > 0).astype(np.int64) if m.bits == 1 else kept & ((1 << m.bits) - 1)
-    data = to_bytes(*(encode_index(mask, m.levels) for mask in m.masks), pack_bits(codes, m.bits))
-    return start + levels + runs + data + bytes(-len(data) % 4)
+    data = to_bytes(*m.index, pack_bits(codes, m.bits))
+    return start + levels + runs + counted + data + bytes(-len(data) % 4)
 
 
 def _ints(values: NDArray[np.int32]) -> bytes:

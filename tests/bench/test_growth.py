@@ -10,7 +10,7 @@ import torch
 
 from frenchpress.bench import growth, limits, streams
 from frenchpress.bench.inference import Case, packed_run
-from frenchpress.bench.layers import PRESSES, packed_layers
+from frenchpress.bench.layers import PACKED, packed_layers
 from frenchpress.bench.limits import Limits, macs_subject, read_subject
 from frenchpress.bench.timing import Subject
 from frenchpress.common import UserError
@@ -57,7 +57,7 @@ def test_compression_is_what_it_says():
 
 @pytest.mark.parametrize("level", range(len(LEVELS)))
 def test_limits_count_what_they_do(level):
-    model = packed_layers(40, 64, 1, PRESSES["w8a16"], 0)
+    model = packed_layers(40, 64, 1, PACKED["w8a16"], 0)
     if level > (model.level or 0):
         pytest.skip(f"this machine has no {LEVELS[level]}")
     functions = limits._functions()
@@ -79,7 +79,7 @@ def test_shares_are_of_the_best_round():
 
 def test_streams_are_apart(monkeypatch):
     """What each stream gets is its own utterance."""
-    model, seen = packed_layers(40, 64, 1, PRESSES["w8a16"], 0), []
+    model, seen = packed_layers(40, 64, 1, PACKED["w8a16"], 0), []
     case = Case(40, 64, 1, frames=3, streaming=True, threads=1, seed=0, batch=2)
 
     class Stream:

@@ -3,12 +3,13 @@
 import shutil
 import subprocess
 import sys
+from math import comb
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from packed_models import random_model
+from packed_models import Banks, random_model
 
 from frenchpress.common import UserError
 from frenchpress.export.images import write_images
@@ -26,6 +27,8 @@ CASES = {
     "three bits": {"bits": 3, "context": (0, 0), "cells": (4, 3, 2)},
     "weights": {"levels": 0.1, "cells": (9, 6)},
     "weights of each gate": {"levels": 0.3, "shared": False, "bits": 4},
+    "banks": {"levels": Banks(1, 4, 1), "shared": False, "cells": (9, 6), "bits": 6},
+    "blocks that keep five": {"levels": Banks(4, 3, 5), "cells": (9, 6)},
     "one block": {"levels": (Level(64, 1, 2),), "cells": (5,)},
 }
 
@@ -73,6 +76,23 @@ class Index:
             found.append(divmod(place, columns))
         return found
 
+    def in_blocks(self, rows, columns, height, width, counts):
+        """The same of a mask whose blocks keep equally many, by the number of the combination."""
+        found = []
+        for top in range(0, rows, height):
+            for left in range(0, columns, width):
+                down, across = min(height, rows - top), min(width, columns - left)
+                kept, size = counts[2 * (down < height) + (across < width)], down * across
+                fewer = min(kept, size - kept)
+                number, chosen, place = self.number((comb(size, fewer) - 1).bit_length()), set(), size
+                while len(chosen) < fewer:
+                    place = next(c for c in range(place - 1, -1, -1) if comb(c, fewer - len(chosen)) <= number)
+                    number -= comb(place, fewer - len(chosen))
+                    chosen.add(place)
+                places = chosen if 2 * kept <= size else set(range(size)) - chosen
+                found += [(top + place // across, left + place % across) for place in places]
+        return sorted(found)
+
     def number(self, width):
         self.at += width
         return sum(bit << k for k, bit in enumerate(self.bits[self.at - width : self.at]))
@@ -99,7 +119,9 @@ def matrix(sizes, memory, entries, name):
     if sizes["masks"]:
         starts = entries[f"{name}_index"]["starts"]
         indices = [Index(memory[f"{name}_index"], start, sizes["levels"]) for start in starts]
-        if "runs" in sizes:
+        if "counted" in sizes:
+            found = [index.in_blocks(rows, columns, **sizes["counted"]) for index in indices]
+        elif "runs" in sizes:
             found = [index.behind_runs(r["kept"], r["width"], columns) for index, r in zip(indices, sizes["runs"])]
         else:
             found = [sorted(index.kept(0, 0, rows, columns)) for index in indices]

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import NamedTuple
+
 import numpy as np
 
+from frenchpress.common.combinations import Counted
 from frenchpress.packed.build import fixed_bias, fixed_point, out_multiplier, requantizer
 from frenchpress.packed.model import UNSEEN, PackedFront, PackedHead, PackedInput, PackedLstm, PackedMatrix, PackedModel
+
+NATIVE = Path(__file__).resolve().parents[2] / "frenchpress" / "packed" / "native"
+SOURCES = sorted(str(path) for path in NATIVE.glob("*.c") if path.name != "limits.c")
+"""Of the runtime; all that it needs to be compiled."""
+
+
+class Banks(NamedTuple):
+    """In place of levels: every block of height x width keeps `kept`, at the edge its share."""
+
+    height: int
+    width: int
+    kept: int
+
+
+def counted_mask(rng, shape, banks):
+    mask, (height, width, kept) = np.zeros(shape, bool), banks
+    for top in range(0, shape[0], height):
+        for left in range(0, shape[1], width):
+            piece = mask[top : top + height, left : left + width]
+            piece.flat = rng.permutation(piece.size) < max(1, int(kept * piece.size / (height * width) + 0.5))
+    return mask
 
 
 def random_mask(rng, rows, columns, levels):
     """A hierarchical mask, block by block; with a number for levels, a mask that keeps such a part, wherever."""
     if isinstance(levels, float):
         return rng.random((rows, columns)) < levels
+    if isinstance(levels, Banks):
+        return counted_mask(rng, (rows, columns), levels)
     level, mask = levels[0], np.zeros((rows, columns), bool)
     count = -(-columns // level.block)
     for top in range(0, rows, level.block):
@@ -29,7 +56,9 @@ def random_matrix(rng, gates, rows, columns, bits, levels=(), shared=True):
         values = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (gates * rows, columns))
     if masks:
         values = values * np.concatenate(masks * (gates // len(masks)))
-    return PackedMatrix(gates, bits, values.astype(np.int32), () if isinstance(levels, float) else levels, masks)
+    counted = Counted.of(masks[0], levels[:2]) if isinstance(levels, Banks) else None
+    hierarchy = () if isinstance(levels, (float, Banks)) else levels
+    return PackedMatrix(gates, bits, values.astype(np.int32), hierarchy, masks, counted)
 
 
 def random_front(rng, dim, outputs, ceps=3, context=(1, 1), phones=4, labels=9):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from packed_models import random_model
+from packed_models import NATIVE, random_model
 
 from frenchpress.packed import reference
 from frenchpress.packed.index import Level
@@ -58,9 +58,8 @@ def test_figures_are_what_the_reference_computes():
 def test_build_lines_build(tmp_path):
     if shutil.which("cc") is None or shutil.which("ar") is None:
         pytest.skip("no compiler")
-    native = ROOT / "frenchpress" / "packed" / "native"
-    for name in ("read.c", "run.c", "press.h", "model.h"):
-        shutil.copy(native / name, tmp_path)
+    for path in NATIVE.glob("*.[ch]"):
+        shutil.copy(path, tmp_path)
     lines = re.findall(r"^    (cc .*?)(?: +#.*)?$", TEXT, re.M)
     assert len(lines) == 2
     for line in lines:

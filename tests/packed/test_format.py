@@ -111,8 +111,8 @@ def test_says_what_is_wrong(tmp_path):
     (tmp_path / "m.press").write_bytes(b"RIFF" + data)
     with pytest.raises(UserError, match=r"m\.press: not a packed model"):
         read_model(tmp_path / "m.press")
-    with pytest.raises(UserError, match="version 3 of the format, this program reads 1 and 2"):
-        parse_model(data[:8] + b"\3\0" + data[10:])
+    with pytest.raises(UserError, match="version 4 of the format, this program reads 1 to 3"):
+        parse_model(data[:8] + b"\4\0" + data[10:])
     with pytest.raises(UserError, match="damaged: its length or checksum"):
         parse_model(data[:-4])
     with pytest.raises(UserError, match="section FEAT: activation bits 1 is outside 2 to 16"):

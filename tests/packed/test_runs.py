@@ -150,7 +150,7 @@ def changed(change, at):
 @pytest.mark.parametrize(
     "change,at,message",
     [
-        (b"\xfe", 6, "levels 254 is outside 0 to 16"),
+        (b"\xfd", 6, "levels 253 is outside 0 to 16"),
         (b"\0", 7, "with 255 levels and 0 masks"),
         (b"\2", 7, "with 255 levels and 2 masks"),
         (struct.pack("<I", 67), 8, "kept weights 67 is outside 0 to 66"),

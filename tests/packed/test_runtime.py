@@ -5,11 +5,10 @@ import shutil
 import struct
 import subprocess
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
-from packed_models import random_model
+from packed_models import SOURCES, Banks, random_model
 
 from frenchpress.common import UserError
 from frenchpress.packed import reference, runtime
@@ -101,9 +100,12 @@ CASES = {
 }
 
 
+SPARSE = {"dense": (), "blocks": (Level(4, 1, 2), Level(2, 1, 2)), "weights": 0.1, "banks": Banks(1, 8, 1)}
+
+
 @pytest.mark.parametrize("level", range(len(LEVELS)))
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("sparse", [(), (Level(4, 1, 2), Level(2, 1, 2)), 0.1], ids=["dense", "blocks", "weights"])
+@pytest.mark.parametrize("sparse", SPARSE.values(), ids=SPARSE)
 def test_runtime_gives_the_bits_of_the_reference(compiled, case, level, sparse):
     model = random_model(4, levels=sparse, **CASES[case])
     packed = Runtime(model_bytes(model), level=level)
@@ -122,12 +124,12 @@ def test_runtime_gives_the_bits_of_the_reference(compiled, case, level, sparse):
 @pytest.fixture(scope="module")
 def plain_library(tmp_path_factory):
     """The runtime compiled without vectors, where it may take another form of a matrix."""
-    compiler, native = shutil.which("cc"), Path(runtime.__file__).parent / "native"
+    compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no compiler")
     out = tmp_path_factory.mktemp("plain") / "plain.so"
     options = ["-O2", "-ffp-contract=off", "-fPIC", "-shared", "-DFP_NO_VECTORS"]
-    command = [compiler, *options, native / "read.c", native / "run.c", "-lm", "-o", out]
+    command = [compiler, *options, *SOURCES, "-lm", "-o", out]
     subprocess.run(command, check=True)
     return runtime._declared(ctypes.CDLL(str(out)))
 
@@ -208,7 +210,11 @@ def test_what_a_model_says_of_itself_is_the_same_with_and_without_the_library(co
 
 
 @pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("levels", [(Level(4, 1, 2), Level(2, 1, 2)), 0.2], ids=["blocks", "weights"])
+@pytest.mark.parametrize(
+    "levels",
+    [(Level(4, 1, 2), Level(2, 1, 2)), 0.2, Banks(1, 4, 1), Banks(2, 3, 4)],
+    ids=["blocks", "weights", "banks", "counted"],
+)
 def test_both_readers_accept_the_same_files(compiled, monkeypatch, levels, shared):
     """Each of them is the only one that looks at the weights, where it is used."""
     data = model_bytes(random_model(10, levels=levels, shared=shared, cells=(5,), dim=3))

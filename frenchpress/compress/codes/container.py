@@ -11,6 +11,7 @@ from frenchpress.common import UserError, unknown
 from frenchpress.compress.codes.bitmap import Bitmap, Full, Lines
 from frenchpress.compress.codes.bits import WIDEST, BitReader, BitWriter
 from frenchpress.compress.codes.blockcoo import BlockCoo
+from frenchpress.compress.codes.combination import Combination
 from frenchpress.compress.codes.coordinates import Coo, Csc, Csr
 from frenchpress.compress.codes.hcgs import Hcgs
 from frenchpress.compress.codes.index import IndexCode, Mask
@@ -32,6 +33,7 @@ _CODES: tuple[type[IndexCode], ...] = (
     Hcgs,
     Lines,
     Layered,
+    Combination,
 )
 INDEX_CODES: dict[str, type[IndexCode]] = {code.name: code for code in _CODES}
 

@@ -24,13 +24,14 @@ class Origin:
 
     `levels`: blocks of each level, coarse first, where kept blocks lie in kept blocks. `piece`: of what size the mask
     has few different pieces. `shared`: height and width of blocks, and how many weights the patterns have of which
-    each keeps one, beside others. `structure`: bool [rows / g, columns], the mask that was thinned in each of g
-    parts, and `structure_origin`, how that was made.
+    each keeps one, beside others. `counted`: of what size the blocks are that keep equally many weights. `structure`:
+    bool [rows / g, columns], the mask that was thinned in each of g parts, and `structure_origin`, how that was made.
     """
 
     levels: tuple[Block, ...] = ()
     piece: Block | None = None
     shared: tuple[int, int, int] | None = None
+    counted: Block | None = None
     structure: Mask | None = None
     structure_origin: Origin | None = None
 

@@ -169,6 +169,11 @@ class BankMask(_OneFraction):
         if self.along not in ("row", "column"):
             raise UserError(f"along: {unknown(self.along, ('row', 'column'))}")
 
+    @property
+    def origin(self) -> Origin:
+        """Banks that keep equally many."""
+        return Origin(counted=(1, self.bank))
+
     def check(self, shape: tuple[int, int]) -> None:
         """A bank must fit in."""
         check_block((1, self.bank) if self.along == "row" else (self.bank, 1), shape, "bank")

@@ -46,6 +46,11 @@ class CooMask(BlockMethod):
         """Non-zeros over the weights of a block."""
         return self.nonzeros / (self.block[0] * self.block[1])
 
+    @property
+    def origin(self) -> Origin:
+        """Blocks that keep equally many."""
+        return Origin(counted=self.block)
+
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
     ) -> Tensor:
@@ -185,7 +190,7 @@ class PatternCooMask(PatternMask):
     @property
     def origin(self) -> Origin:
         """Patterns that blocks share; the free half makes most of them differ."""
-        return Origin(shared=(*self.block, self.by_pattern))
+        return Origin(shared=(*self.block, self.by_pattern), counted=self.block)
 
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None

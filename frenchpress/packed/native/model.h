@@ -4,30 +4,36 @@
 
 #include "press.h"
 
-enum { ROWS = 8, STEPS = 4, GATES = 4, MAX_LAYERS = 61, VECTOR = 16 /* numbers that a load may reach past the end */ };
+enum { ROWS = 8, STEPS = 4, WIDE = 16, GATES = 4, MAX_LAYERS = 61, VECTOR = 16 /* numbers that a load may reach past the end */ };
 
-/* A matrix in one of two forms.
+/* A matrix in one of three forms.
  *
  * Tiles: weights in steps of eight rows and two neighbouring columns, of which any is kept: w[row][0..1] of one step lie
  * side by side, 16 bytes. Tile p has eight rows: of an LSTM those of cells 2p and 2p + 1 in all four gates
- * (i0 i1 f0 f1 g0 g1 o0 o1), else rows 8p to 8p + 7. Its steps are filled up to a multiple of STEPS with zeros. Whatever
+ * (i0 i1 f0 f1 g0 g1 o0 o1), else rows 8p to 8p + 7; of tiles there is an even number. Its steps are filled up to a multiple of STEPS with zeros. Whatever
  * has a number for each row lies in the order of tiles too, [tiles][8].
  *
- * `single`: kept weights one by one, row by row in the same order; for masks without structure where there are no
- * vectors. */
+ * Single: kept weights one by one, row by row in the same order; for masks without structure where there are no vectors.
+ *
+ * Windows: in steps of sixteen rows, those of two tiles, and two weights of each row within the same `window` columns,
+ * 32 or 64: (weight << 8 | column in the window). Rows with fewer have weights of zero. Steps come in twos. */
+typedef enum { TILES, SINGLE, WINDOWS } form;
+
 typedef struct {
+    form form;
     int32_t tiles;
     int32_t columns;
-    int32_t single;
-    uint32_t *start;  /* [tiles + 1] first step of each tile; [8 tiles + 1] first weight of each row */
-    uint16_t *column; /* [steps] column / 2; [weights] column */
+    int32_t window;
+    uint32_t *start;  /* first step of each tile, of each two tiles, or first weight of each row; and the end */
+    uint16_t *column; /* [steps] column / 2; [weights] column; [steps] column / window */
     int8_t *weights;  /* [steps][8][2]; [weights] */
+    int16_t *words;   /* [steps][16][2] */
 } matrix;
 
 typedef struct { int32_t multiplier, shift; } requantizer;
 
 typedef struct {
-    int32_t cells, padded; /* padded to an even number */
+    int32_t cells, padded; /* padded to a multiple of four */
     int32_t input_top, output_top;
     requantizer input;
     int32_t out_multiplier, shift;

@@ -8,144 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model.h"
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(FP_NO_VECTORS)
-#include <immintrin.h>
-#define X86 1
-#define AVX2 __attribute__((target("avx2,tune=haswell")))
-#define VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,prefer-vector-width=512,tune=icelake-server")))
-#endif
-#define INLINE static inline __attribute__((always_inline))
+#include "kernels.h"
 
 enum { CHUNK = 16, VALUE_BITS = 20, STEP_BITS = 9, ENTRIES = 2048, CELL_BITS = 24, OUT_SHIFT = 10 };
-
-/* ---- products: out[n] = W x[n] for `frames` frames that lie `stride` and `out_stride` apart ---- */
-
-typedef void (*product)(const matrix *w, const int16_t *x, size_t stride, int frames, int32_t *out, size_t out_stride);
-
-static void product_portable(const matrix *w, const int16_t *x, size_t stride, int frames, int32_t *out,
-                             size_t out_stride) {
-    for (int p = 0; p < w->tiles; p++)
-        for (int n = 0; n < frames; n++) {
-            int32_t sums[ROWS] = {0};
-            for (uint32_t s = w->start[p]; s < w->start[p + 1]; s++) {
-                const int16_t *v = x + n * stride + 2 * (size_t)w->column[s];
-                const int8_t *k = w->weights + 2 * ROWS * (size_t)s;
-                for (int r = 0; r < ROWS; r++) sums[r] += k[2 * r] * v[0] + k[2 * r + 1] * v[1];
-            }
-            memcpy(out + n * out_stride + (size_t)p * ROWS, sums, sizeof sums);
-        }
-}
-
-/* Single weights; four sums, since adding takes longer than multiplying. */
-static void product_single(const matrix *w, const int16_t *x, size_t stride, int frames, int32_t *out,
-                           size_t out_stride) {
-    const uint16_t *restrict column = w->column;
-    const int8_t *restrict weights = w->weights;
-    for (int n = 0; n < frames; n++) {
-        const int16_t *restrict v = x + n * stride;
-        for (int r = 0; r < ROWS * w->tiles; r++) {
-            const uint32_t end = w->start[r + 1];
-            int32_t a = 0, b = 0, c = 0, d = 0;
-            uint32_t k = w->start[r];
-            for (; k + 4 <= end; k += 4) {
-                a += weights[k] * v[column[k]];
-                b += weights[k + 1] * v[column[k + 1]];
-                c += weights[k + 2] * v[column[k + 2]];
-                d += weights[k + 3] * v[column[k + 3]];
-            }
-            for (; k < end; k++) a += weights[k] * v[column[k]];
-            out[n * out_stride + r] = a + b + c + d;
-        }
-    }
-}
-
-#ifdef X86
-/* Both vector sets; DOT(sum, a, b) adds to each of eight sums the products of a pair of 16-bit numbers in a with the
- * pair that b points at. A step takes eight rows' weights for a pair of columns, widened. Steps come in fours. */
-#define WIDENED(S) _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(weights + 2 * ROWS * (S))))
-#define PAIR(X, K) ((const unaligned *)((X) + 2 * (size_t)(pairs >> 16 * (K) & 0xFFFF)))
-#define PUT(SUM, OUT) _mm256_storeu_si256((__m256i *)(OUT), SUM)
-
-typedef int32_t unaligned __attribute__((aligned(2), may_alias));
-
-/* One frame. */
-#define PRODUCT_1(NAME, TARGET, DOT)                                                                                   \
-    TARGET static void NAME##_1(const matrix *w, const int16_t *restrict x, int32_t *restrict out) {                   \
-        const int8_t *restrict weights = w->weights;                                                                   \
-        const uint16_t *restrict pair = w->column;                                                                     \
-        for (const uint32_t *end = w->start + 1, *last = w->start + w->tiles; end <= last; end++, out += ROWS) {       \
-            const int8_t *stop = w->weights + 2 * ROWS * (size_t)*end;                                                 \
-            __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;                                                   \
-            for (; weights < stop; weights += 2 * ROWS * STEPS, pair += STEPS) {                                       \
-                uint64_t pairs;                                                                                        \
-                memcpy(&pairs, pair, sizeof pairs);                                                                    \
-                a = DOT(a, WIDENED(0), PAIR(x, 0));                                                                    \
-                b = DOT(b, WIDENED(1), PAIR(x, 1));                                                                    \
-                c = DOT(c, WIDENED(2), PAIR(x, 2));                                                                    \
-                d = DOT(d, WIDENED(3), PAIR(x, 3));                                                                    \
-            }                                                                                                          \
-            PUT(_mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d)), out);                                \
-        }                                                                                                              \
-    }
-
-/* Four frames, which share each load of weights; two sums for each, since adding takes longer than multiplying. */
-#define DOT_4(DOT, S, A, B, C, D)                                                                                      \
-    do {                                                                                                               \
-        const __m256i k = WIDENED(S);                                                                                  \
-        A = DOT(A, k, PAIR(v0, S));                                                                                    \
-        B = DOT(B, k, PAIR(v1, S));                                                                                    \
-        C = DOT(C, k, PAIR(v2, S));                                                                                    \
-        D = DOT(D, k, PAIR(v3, S));                                                                                    \
-    } while (0)
-
-#define PRODUCT_4(NAME, TARGET, DOT)                                                                                   \
-    TARGET static void NAME##_4(const matrix *w, const int16_t *restrict x, size_t stride, int32_t *restrict out,      \
-                                size_t out_stride) {                                                                   \
-        const int16_t *restrict v0 = x, *restrict v1 = x + stride, *restrict v2 = v1 + stride, *restrict v3 = v2 + stride; \
-        const int8_t *restrict weights = w->weights;                                                                   \
-        const uint16_t *restrict pair = w->column;                                                                     \
-        for (const uint32_t *end = w->start + 1, *last = w->start + w->tiles; end <= last; end++, out += ROWS) {       \
-            const int8_t *stop = w->weights + 2 * ROWS * (size_t)*end;                                                 \
-            __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;                       \
-            for (; weights < stop; weights += 2 * ROWS * STEPS, pair += STEPS) {                                       \
-                uint64_t pairs;                                                                                        \
-                memcpy(&pairs, pair, sizeof pairs);                                                                    \
-                DOT_4(DOT, 0, a, b, c, d);                                                                             \
-                DOT_4(DOT, 1, e, f, g, h);                                                                             \
-                DOT_4(DOT, 2, a, b, c, d);                                                                             \
-                DOT_4(DOT, 3, e, f, g, h);                                                                             \
-            }                                                                                                          \
-            PUT(_mm256_add_epi32(a, e), out);                                                                          \
-            PUT(_mm256_add_epi32(b, f), out + out_stride);                                                             \
-            PUT(_mm256_add_epi32(c, g), out + 2 * out_stride);                                                         \
-            PUT(_mm256_add_epi32(d, h), out + 3 * out_stride);                                                         \
-        }                                                                                                              \
-    }
-
-#define PRODUCT(NAME, TARGET, DOT)                                                                                     \
-    PRODUCT_1(NAME, TARGET, DOT)                                                                                       \
-    PRODUCT_4(NAME, TARGET, DOT)                                                                                       \
-    static void NAME(const matrix *w, const int16_t *x, size_t stride, int frames, int32_t *out, size_t out_stride) {  \
-        int n = 0;                                                                                                     \
-        for (; n + 4 <= frames; n += 4) NAME##_4(w, x + n * stride, stride, out + n * out_stride, out_stride);         \
-        for (; n < frames; n++) NAME##_1(w, x + n * stride, out + n * out_stride);                                     \
-    }
-
-AVX2 INLINE __m256i dot_avx2(__m256i sum, __m256i a, const unaligned *b) {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(a, _mm256_set1_epi32(*b)));
-}
-
-/* By hand, since the compiler neither folds the broadcast into the instruction nor keeps the sum in place. */
-VNNI INLINE __m256i dot_vnni(__m256i sum, __m256i a, const unaligned *b) {
-    __asm__("vpdpwssd %2%{1to8%}, %1, %0" : "+v"(sum) : "v"(a), "m"(*b));
-    return sum;
-}
-
-PRODUCT(product_avx2, AVX2, dot_avx2)
-PRODUCT(product_vnni, VNNI, dot_vnni)
-#endif
 
 /* ---- numbers after the products ---- */
 
@@ -259,7 +124,6 @@ INLINE void quantize(const fp_model *m, const float *restrict feats, int16_t *re
 }
 
 typedef struct {
-    product product;
     void (*quantize)(const fp_model *, const float *, int16_t *);
     void (*step)(const fp_model *, const lstm_layer *, const int32_t *, int32_t *, int32_t *, int32_t *, int16_t *);
     void (*logits)(const fp_model *, const int32_t *, int32_t *);
@@ -277,7 +141,7 @@ typedef struct {
         cells(m, l, value, c, out);                                                                                   \
     }                                                                                                                 \
     TARGET static void logits_##NAME(const fp_model *m, const int32_t *acc, int32_t *out) { logits(m, acc, out); }    \
-    static const kernels NAME = {product_##NAME, quantize_##NAME, step_##NAME, logits_##NAME};
+    static const kernels NAME = {quantize_##NAME, step_##NAME, logits_##NAME};
 
 COMPILED(portable, )
 #ifdef X86
@@ -316,11 +180,12 @@ struct fp_stream {
     const fp_model *model;
     int started;      /* an utterance is under way */
     int held;         /* frames in `frames` */
-    int16_t *frames;  /* [left + right + CHUNK][dim], quantized, and two more numbers that weights of zero may read */
+    int16_t *frames;  /* [left + right + CHUNK][dim], quantized, and SLACK numbers more, as all inputs of products */
     int16_t *input;   /* [CHUNK][widest] inputs on another grid than they came in */
     int32_t *sums;    /* [CHUNK][most rows] */
     int32_t *back;    /* [most rows] */
     int32_t *value;   /* [most rows] */
+    uint8_t *scratch; /* of the products */
     int16_t *out[MAX_LAYERS]; /* [1 + CHUNK][padded] of a layer, of the frame before and of the chunk */
     int32_t *c[MAX_LAYERS];   /* [padded] */
 };
@@ -329,7 +194,7 @@ static size_t widest(const fp_model *m) {
     size_t width = (size_t)(m->left + 1 + m->right) * m->dim;
     for (int i = 0; i < m->layers; i++)
         if ((size_t)m->layer[i].padded > width) width = m->layer[i].padded;
-    return width + 2;
+    return width + SLACK;
 }
 
 static size_t most_rows(const fp_model *m) {
@@ -344,13 +209,14 @@ fp_stream *fp_stream_new(const fp_model *m) {
     if (!s) return NULL;
     const size_t rows = most_rows(m);
     s->model = m;
-    int good = (s->frames = calloc((size_t)(m->left + m->right + CHUNK) * m->dim + 2, sizeof *s->frames)) &&
+    int good = (s->frames = calloc((size_t)(m->left + m->right + CHUNK) * m->dim + SLACK, sizeof *s->frames)) &&
                (s->input = calloc(CHUNK * widest(m), sizeof *s->input)) &&
                (s->sums = calloc(CHUNK * rows + VECTOR, sizeof *s->sums)) &&
                (s->back = calloc(rows + VECTOR, sizeof *s->back)) &&
-               (s->value = calloc(rows + VECTOR, sizeof *s->value));
+               (s->value = calloc(rows + VECTOR, sizeof *s->value)) &&
+               (s->scratch = calloc(CHUNK * widest(m), 2));
     for (int i = 0; good && i < m->layers; i++)
-        good = (s->out[i] = calloc((size_t)(1 + CHUNK) * m->layer[i].padded, sizeof **s->out)) &&
+        good = (s->out[i] = calloc((size_t)(1 + CHUNK) * m->layer[i].padded + SLACK, sizeof **s->out)) &&
                (s->c[i] = calloc(m->layer[i].padded, sizeof **s->c));
     if (good) return s;
     fp_stream_free(s);
@@ -368,6 +234,7 @@ void fp_stream_free(fp_stream *s) {
     free(s->sums);
     free(s->back);
     free(s->value);
+    free(s->scratch);
     free(s);
 }
 
@@ -393,7 +260,8 @@ static const int16_t *requantized(fp_stream *s, requantizer q, int32_t top, cons
 }
 
 static product product_of(const fp_model *m, const matrix *w) {
-    return w->single ? product_single : kernels_of(m)->product;
+    if (w->form == SINGLE) return fp_single_product;
+    return w->form == WINDOWS ? fp_windows_product(m->level) : fp_tiles_product(m->level);
 }
 
 /* One layer over a chunk: its outputs, from row 1 on, `padded` apart. */
@@ -405,9 +273,9 @@ static const int16_t *run_layer(fp_stream *s, int number, const int16_t *x, size
     const size_t rows = (size_t)GATES * l->padded;
     int16_t *out = s->out[number];
     x = requantized(s, l->input, l->input_top, x, &stride, l->input_matrix.columns, frames);
-    product_of(m, &l->input_matrix)(&l->input_matrix, x, stride, frames, s->sums, rows);
+    product_of(m, &l->input_matrix)(&l->input_matrix, x, stride, frames, s->sums, rows, s->scratch);
     for (int n = 0; n < frames; n++, out += l->padded) {
-        back(&l->recurrent_matrix, out, 0, 1, s->back, rows);
+        back(&l->recurrent_matrix, out, 0, 1, s->back, rows, s->scratch);
         k->step(m, l, s->sums + n * rows, s->back, s->value, s->c[number], out + l->padded);
     }
     memcpy(s->out[number], out, l->padded * sizeof *out);
@@ -426,7 +294,7 @@ static void run_chunk(fp_stream *s, int frames, int32_t *out) {
         stride = m->layer[i].padded;
     }
     x = requantized(s, m->head_input, m->head_top, x, &stride, m->head.columns, frames);
-    product_of(m, &m->head)(&m->head, x, stride, frames, s->sums, m->padded_outputs);
+    product_of(m, &m->head)(&m->head, x, stride, frames, s->sums, m->padded_outputs, s->scratch);
     for (int n = 0; n < frames; n++) k->logits(m, s->sums + (size_t)n * m->padded_outputs, out + (size_t)n * m->outputs);
 }
 

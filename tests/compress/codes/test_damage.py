@@ -13,12 +13,14 @@ MUTATIONS = 400
 
 
 # Codes that have more than one form.
-FORMS = [*INDEX_CODES, "hcgs of oblong blocks", "layered, thinned"]
+FORMS = [*INDEX_CODES, "combination of banks", "hcgs of oblong blocks", "layered, thinned"]
 
 
 def code_of(name, mask):
     if name == "hcgs of oblong blocks":
         return make_index_code("hcgs", blocks=((8, 8), (2, 2), (2, 1)))
+    if name.startswith("combination"):
+        return make_index_code("combination", block=(1, 6) if "banks" in name else (4, 8))
     if name == "hcgs":
         return make_index_code("hcgs", blocks=(8, 2))
     if name.startswith("layered"):
@@ -30,6 +32,10 @@ def code_of(name, mask):
 def example(name, values):
     mask = hcgs_mask((37, 45), (8, 2), (0.5, 0.5), torch.Generator().manual_seed(0)).numpy()
     mask = np.ones_like(mask) if name in ("full", "lines") else mask
+    if name.startswith("combination"):
+        mask = np.zeros_like(mask)
+        mask[:, 2::6] = mask[:, 4::6] = True
+        mask = mask if "banks" in name else np.add.outer(np.arange(37) % 4, np.arange(45) % 8) < 2
     integers = np.random.default_rng(0).normal(0, 4, (74, 45)).round().astype(np.int64) * np.tile(mask, (2, 1))
     return encode(integers, mask, code_of(name, mask), values)
 

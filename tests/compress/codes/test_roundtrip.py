@@ -18,7 +18,7 @@ from frenchpress.compress.codes import (
 from frenchpress.compress.quantizers import QUANTIZERS, make_quantizer
 from frenchpress.compress.sparsity import HierarchyMask
 
-ANY_MASK = [name for name in INDEX_CODES if name not in ("full", "hcgs", "lines", "layered")]
+ANY_MASK = [name for name in INDEX_CODES if name not in ("full", "hcgs", "lines", "layered", "combination")]
 SHAPES = [(1, 1), (7, 13), (32, 48), (33, 31), (1, 100), (100, 1), (64, 64), (0, 5), (5, 0), (0, 0)]
 
 
@@ -181,3 +181,16 @@ def test_whole_rows_and_columns(shape):
         check(mask, make_index_code("lines"), gates=2 if mask.size else 1)
     with pytest.raises(UserError, match="not a mask of whole rows and columns"):
         encode(np.eye(3, dtype=np.int64), np.eye(3, dtype=np.bool_), make_index_code("lines"))
+
+
+@pytest.mark.parametrize("values", VALUE_CODES)
+@pytest.mark.parametrize("shape, block", [((8, 64), (1, 32)), ((33, 53), (4, 8)), ((7, 5), (1, 9)), ((0, 4), (1, 2))])
+def test_blocks_that_keep_equally_many(shape, block, values):
+    mask = np.zeros(shape, np.bool_)
+    mask[:, 1 :: max(1, block[1])] = True
+    code = make_index_code("combination", block=block)
+    check(mask, code, values, gates=2 if mask.size else 1)
+    if mask.size:
+        mask[0, 0] ^= True
+        with pytest.raises(UserError, match="combination: mask: blocks of .* keep from"):
+            encode(np.zeros(shape, np.int64), mask, code)
