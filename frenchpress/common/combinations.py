@@ -1,8 +1,8 @@
 """Masks that keep the same number of weights in every block, each block written as the number of its combination.
 
-The places c_1 < c_2 < ... < c_k that a block keeps are C(c_1, 1) + C(c_2, 2) + ... + C(c_k, k), a number below C(size, k)
-(the combinatorial number system; D. E. Knuth, The Art of Computer Programming 4A, 7.2.1.3). Where more than half is
-kept, the number is that of the removed places. A file's reader and a code's share this arithmetic.
+The places c_1 < c_2 < ... < c_k that a block keeps are C(c_1, 1) + C(c_2, 2) + ... + C(c_k, k), a number below
+C(size, k) (the combinatorial number system; D. E. Knuth, The Art of Computer Programming 4A, 7.2.1.3). Where more than
+half is kept, the number is that of the removed places. A file's reader and a code's share this arithmetic.
 """
 
 from __future__ import annotations

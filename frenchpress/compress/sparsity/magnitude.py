@@ -172,11 +172,15 @@ class BankMask(_OneFraction):
     @property
     def origin(self) -> Origin:
         """Banks that keep equally many."""
-        return Origin(counted=(1, self.bank))
+        return Origin(counted=self._block)
+
+    @property
+    def _block(self) -> Block:
+        return (1, self.bank) if self.along == "row" else (self.bank, 1)
 
     def check(self, shape: tuple[int, int]) -> None:
         """A bank must fit in."""
-        check_block((1, self.bank) if self.along == "row" else (self.bank, 1), shape, "bank")
+        check_block(self._block, shape, "bank")
 
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
