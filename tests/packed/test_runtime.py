@@ -121,6 +121,32 @@ def test_runtime_gives_the_bits_of_the_reference(compiled, case, level, sparse):
             assert np.array_equal(streamed(reference.ReferenceStream(model), feats, piece), expected)
 
 
+BYTES = {
+    "banks of 64": {"levels": Banks(1, 64, 4)},
+    "single weights": {"levels": 0.05},
+    "dense, odd columns": {"dim": 9, "context": (0, 0)},
+    "weights that saturate pairs": {"bits": 8},
+    "weights that do not": {"bits": 6},
+    "inputs of 16 bits before": {"act_bits": (16, 8, 8)},
+}
+
+
+@pytest.mark.parametrize("level", range(len(LEVELS)))
+@pytest.mark.parametrize("case", BYTES)
+def test_inputs_of_8_bits_are_bytes_and_give_the_same_bits(compiled, case, level):
+    """The largest inputs, and weights of -128 on both sides of a pair, where 16 bits would overflow."""
+    options = {"act_bits": (8, 8, 8), "dim": 40, "context": (1, 1), "cells": (33, 20), "outputs": 21, **BYTES[case]}
+    model = random_model(11, shared=False, **options)
+    if options.get("bits", 8) == 8:
+        first = model.layers[0].input_matrix
+        first.values[:9] = np.where(first.mask[:9], -128, 0)
+    packed = Runtime(model_bytes(model), level=level)
+    if packed.level != level:
+        pytest.skip(f"this machine has no {LEVELS[level]}")
+    feats = 50 * np.sign(features(model, 19))
+    assert np.array_equal(packed.logits(feats), reference.run(model, feats))
+
+
 @pytest.fixture(scope="module")
 def plain_library(tmp_path_factory):
     """The runtime compiled without vectors, where it may take another form of a matrix."""

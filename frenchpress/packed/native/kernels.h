@@ -24,6 +24,8 @@ enum { SLACK = 2 * 64 };
 
 product fp_tiles_product(int32_t level);
 product fp_windows_product(int32_t level);
+product fp_bytes_product(int32_t level);
+int fp_has_byte_permutation(void);
 void fp_single_product(const matrix *w, const int16_t *x, size_t stride, int frames, int32_t *out, size_t out_stride,
                        uint8_t *scratch);
 

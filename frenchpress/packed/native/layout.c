@@ -1,6 +1,7 @@
 /* From a matrix as the file has it to the form that is computed with. */
 #include <stdlib.h>
 
+#include "kernels.h"
 #include "reader.h"
 
 /* Whether any row of tile `p` keeps one of the two columns of `pair`. */
@@ -63,61 +64,6 @@ static size_t count_kept(const plain *m) {
     return kept;
 }
 
-/* ---- windows ---- */
-
-/* Columns that `row`, in the order of tiles, keeps within a window, in `found`; how many. */
-static int kept_in_window(const plain *m, int row, int left, int window, int *found) {
-    const int source = row_of(m->gates, m->rows, row / ROWS, row % ROWS);
-    const int right = left + window < m->columns ? left + window : m->columns;
-    int count = 0;
-    for (int column = left; source >= 0 && column < right; column++)
-        if (kept_here(m, (size_t)source * m->columns + column)) found[count++] = column;
-    return count;
-}
-
-/* Steps that rows 16 q to 16 q + 15 need for a window: those of the row that keeps most. */
-static int steps_of_window(const plain *m, int q, int left, int window) {
-    int most = 0, found[64];
-    for (int k = 0; k < WIDE; k++) {
-        const int count = kept_in_window(m, WIDE * q + k, left, window, found);
-        if (count > most) most = count;
-    }
-    return (most + 1) / 2;
-}
-
-/* First step of every two tiles; how many steps there are. */
-static uint32_t count_windows(const plain *m, int tiles, int window, uint32_t *start) {
-    for (int q = 0; q < tiles / 2; q++) {
-        int count = 0;
-        for (int left = 0; left < m->columns; left += window) count += steps_of_window(m, q, left, window);
-        start[q + 1] = start[q] + (uint32_t)(count + 1) / 2 * 2;
-    }
-    return start[tiles / 2];
-}
-
-static int window_up(reader *r, const plain *m, matrix *t, int window) {
-    t->form = WINDOWS, t->window = window;
-    const size_t steps = count_windows(m, t->tiles, window, t->start);
-    if (!(t->column = fp_array(r, steps, 2)) || !(t->words = fp_array(r, steps, 2 * 2 * WIDE))) return 0;
-    for (int q = 0; q < t->tiles / 2; q++) {
-        size_t step = t->start[q];
-        for (int left = 0; left < m->columns; left += window) {
-            const int count = steps_of_window(m, q, left, window);
-            for (int s = 0; s < count; s++) t->column[step + s] = (uint16_t)(left / window);
-            for (int k = 0; k < WIDE; k++) {
-                int found[64];
-                const int kept = kept_in_window(m, WIDE * q + k, left, window, found);
-                const size_t source = kept ? (size_t)row_of(m->gates, m->rows, (WIDE * q + k) / ROWS, k % ROWS) : 0;
-                for (int i = 0; i < kept; i++)
-                    t->words[(step + i / 2) * 2 * WIDE + 2 * k + i % 2] =
-                        (int16_t)(m->values[source * m->columns + found[i]] * 256 + found[i] - left);
-            }
-            step += count;
-        }
-    }
-    return 1;
-}
-
 /* ---- all forms ---- */
 
 static uint32_t count_tiles(const plain *m, int tiles, uint32_t *start) {
@@ -129,47 +75,62 @@ static uint32_t count_tiles(const plain *m, int tiles, uint32_t *start) {
     return start[tiles];
 }
 
+/* With vectors a step of tiles takes no longer than a single weight. These are the times of a step beside each other: of
+ * tiles, of windows of 32 and of 64, of picked bytes; AVX2 by measurement, AVX-512 as its ports suggest. */
+static const int *times(void) {
+    static const int avx2[] = {10, 34, 58, 56}, vnni[] = {10, 22, 32, 60}, permuting[] = {10, 22, 32, 28};
+    if (fp_best_level() != FP_AVX512_VNNI) return avx2;
+    return fp_has_byte_permutation() ? permuting : vnni;
+}
+
+static int lay_out_for_vectors(reader *r, const plain *m, matrix *t, int bytes) {
+    const int *each = times();
+    const uint64_t narrow = (uint64_t)each[1] * fp_count_windows(m, t->tiles, 32, 2, t->start);
+    const uint64_t wide = (uint64_t)each[2] * fp_count_windows(m, t->tiles, 64, 2, t->start);
+    const uint64_t picked = (uint64_t)each[3] * fp_count_windows(m, t->tiles, 64, 4, t->start);
+    const uint64_t tiles = (uint64_t)each[0] * count_tiles(m, t->tiles, t->start);
+    const uint64_t best = narrow < wide ? narrow : wide;
+    if (bytes && picked < best && picked < tiles) return fp_pick_up(r, m, t);
+    if (best < tiles) return fp_window_up(r, m, t, narrow < wide ? 32 : 64);
+    return tile_up(r, m, t);
+}
+
 /* The form that is faster. Without vectors a step of tiles takes as long as nine single weights (x86; elsewhere a compiler
- * may make more of it, so four are taken for as long). With vectors it takes no longer than one; TIME has what a step of
- * tiles, of windows of 32 and of 64 take beside each other, for many frames and for one. */
-int fp_lay_out(reader *r, const plain *m, matrix *t) {
-    static const int time[3][3] = {{1, 1, 1}, {10, 30, 56}, {10, 20, 30}};
-    const int *each = time[fp_best_level()];
+ * may make more of it, so four are taken for as long). */
+int fp_lay_out(reader *r, const plain *m, matrix *t, int32_t top) {
     t->tiles = tiles_of(m->gates, m->rows), t->columns = m->columns;
     if (!(t->start = fp_array(r, (size_t)ROWS * t->tiles + 1, 4))) return 0;
-    const uint64_t narrow = (uint64_t)each[1] * count_windows(m, t->tiles, 32, t->start);
-    const uint64_t wide = (uint64_t)each[2] * count_windows(m, t->tiles, 64, t->start);
-    const uint64_t tiles = (uint64_t)each[0] * count_tiles(m, t->tiles, t->start);
-    if (fp_best_level() == FP_PORTABLE) {
-        const size_t kept = count_kept(m);
-        return kept < 4 * tiles ? line_up(r, m, t, kept) : tile_up(r, m, t);
-    }
-    if (tiles <= narrow && tiles <= wide) return tile_up(r, m, t);
-    return window_up(r, m, t, narrow <= wide ? 32 : 64);
+    if (fp_best_level() != FP_PORTABLE && top < 128 && !m->mask) return fp_line_bytes_up(r, m, t);
+    if (fp_best_level() != FP_PORTABLE) return lay_out_for_vectors(r, m, t, top < 128);
+    const uint32_t steps = count_tiles(m, t->tiles, t->start);
+    const size_t kept = count_kept(m);
+    return kept < 4 * (size_t)steps ? line_up(r, m, t, kept) : tile_up(r, m, t);
 }
+
+static int height_of(const matrix *t) { return t->form == TILES ? ROWS : t->form == SINGLE ? 1 : WIDE; }
+
+static int slots_of(const matrix *t) { return t->form == SINGLE ? 1 : t->form == TILES || t->form == WINDOWS ? 2 : 4; }
 
 /* The largest sum of each row, in the order of tiles: inputs of `top` where weights are positive, -top elsewhere. */
 int64_t fp_row_limit(const matrix *t, int row, int32_t top) {
-    const int height = t->form == TILES ? ROWS : t->form == WINDOWS ? WIDE : 1;
+    const int height = height_of(t), slots = slots_of(t);
     int64_t sum = 0;
-    for (size_t s = t->start[row / height]; s < t->start[row / height + 1]; s++) {
-        const size_t place = 2 * (s * height + row % height);
-        if (t->form == SINGLE) sum += abs(t->weights[s]);
-        else if (t->form == TILES) sum += abs(t->weights[place]) + abs(t->weights[place + 1]);
-        else sum += abs(t->words[place] >> 8) + abs(t->words[place + 1] >> 8);
-    }
+    for (size_t s = t->start[row / height]; s < t->start[row / height + 1]; s++)
+        for (int k = 0; k < slots; k++) {
+            const size_t place = slots * (s * height + row % height) + k;
+            sum += t->words ? abs(t->words[place] >> 8) : abs(t->weights[place]);
+        }
     return sum * top;
 }
 
-static int64_t steps(const matrix *t) {
-    return t->start[t->form == TILES ? t->tiles : t->form == WINDOWS ? t->tiles / 2 : ROWS * t->tiles];
-}
+static int64_t steps(const matrix *t) { return t->start[ROWS * t->tiles / height_of(t)]; }
 
-int64_t fp_matrix_macs(const matrix *t) { return steps(t) * (t->form == TILES ? 2 * ROWS : t->form == WINDOWS ? 2 * WIDE : 1); }
+int64_t fp_matrix_macs(const matrix *t) { return steps(t) * slots_of(t) * height_of(t); }
 
 int64_t fp_matrix_bytes(const matrix *t) {
+    const int64_t macs = fp_matrix_macs(t), each = t->words || t->control ? 2 : 1;
     const int64_t starts = t->form == SINGLE ? 4 * ROWS * (int64_t)t->tiles : 0;
-    return steps(t) * (t->form == TILES ? 2 + 2 * ROWS : t->form == WINDOWS ? 2 + 4 * WIDE : 3) + starts;
+    return each * macs + (t->column ? 2 * steps(t) : 0) + starts;
 }
 
 void fp_free_matrix(matrix *t) {
@@ -177,4 +138,6 @@ void fp_free_matrix(matrix *t) {
     free(t->column);
     free(t->weights);
     free(t->words);
+    free(t->control);
+    free(t->offset);
 }

@@ -6,7 +6,7 @@
 
 enum { ROWS = 8, STEPS = 4, WIDE = 16, GATES = 4, MAX_LAYERS = 61, VECTOR = 16 /* numbers that a load may reach past the end */ };
 
-/* A matrix in one of three forms.
+/* A matrix in one of five forms.
  *
  * Tiles: weights in steps of eight rows and two neighbouring columns, of which any is kept: w[row][0..1] of one step lie
  * side by side, 16 bytes. Tile p has eight rows: of an LSTM those of cells 2p and 2p + 1 in all four gates
@@ -16,8 +16,13 @@ enum { ROWS = 8, STEPS = 4, WIDE = 16, GATES = 4, MAX_LAYERS = 61, VECTOR = 16 /
  * Single: kept weights one by one, row by row in the same order; for masks without structure where there are no vectors.
  *
  * Windows: in steps of sixteen rows, those of two tiles, and two weights of each row within the same `window` columns,
- * 32 or 64: (weight << 8 | column in the window). Rows with fewer have weights of zero. Steps come in twos. */
-typedef enum { TILES, SINGLE, WINDOWS } form;
+ * 32 or 64: (weight << 8 | column in the window). Rows with fewer have weights of zero. Steps come in twos.
+ *
+ * Bytes, where inputs have at most 8 bits: in steps of sixteen rows and four weights of each, either of four neighbouring
+ * columns, all of them in order, or of those columns of a window of 64 that `control` says. Steps come in twos. */
+typedef enum { TILES, SINGLE, WINDOWS, DENSE_BYTES, PICKED_BYTES } form;
+
+static inline uint32_t fp_dense_steps(int columns) { return (uint32_t)(columns + 7) / 8 * 2; }
 
 typedef struct {
     form form;
@@ -25,9 +30,12 @@ typedef struct {
     int32_t columns;
     int32_t window;
     uint32_t *start;  /* first step of each tile, of each two tiles, or first weight of each row; and the end */
-    uint16_t *column; /* [steps] column / 2; [weights] column; [steps] column / window */
-    int8_t *weights;  /* [steps][8][2]; [weights] */
+    uint16_t *column; /* [steps] column / 2; [weights] column; [steps] column / window, of bytes 64 */
+    int8_t *weights;  /* [steps][8][2]; [weights]; [steps][16][4] */
     int16_t *words;   /* [steps][16][2] */
+    uint8_t *control; /* [steps][16][4] column in the window */
+    int32_t *offset;  /* of bytes: -128 times the sum of each row's weights */
+    int32_t narrow;   /* of bytes: 255 times any two neighbouring weights stays below 2^15 */
 } matrix;
 
 typedef struct { int32_t multiplier, shift; } requantizer;

@@ -126,7 +126,7 @@ static int read_plain(reader *r, plain *m, int32_t top) {
 
 static int read_matrix(reader *r, matrix *t, int gates, int rows, int columns, int32_t top) {
     plain m = {0};
-    const int good = read_shape(r, &m, gates, rows, columns) && read_plain(r, &m, top) && fp_lay_out(r, &m, t);
+    const int good = read_shape(r, &m, gates, rows, columns) && read_plain(r, &m, top) && fp_lay_out(r, &m, t, top);
     free(m.mask);
     free(m.values);
     return good;

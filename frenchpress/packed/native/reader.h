@@ -68,8 +68,15 @@ static inline int tiles_of(int gates, int rows) { return (gates * rows + WIDE - 
 int fp_read_index_head(reader *r, plain *m);
 int fp_read_masks(reader *r, bits *b, plain *m);
 
-/* layout.c: the form that is computed with, of which each row's largest sum, with inputs of `top`, is asked for. */
-int fp_lay_out(reader *r, const plain *m, matrix *t);
+/* windows_layout.c: the forms in which rows pick their inputs, and dense bytes. `start` counts the steps,
+ * `slots` weights of each row in one; fill in the rest. */
+uint32_t fp_count_windows(const plain *m, int tiles, int window, int slots, uint32_t *start);
+int fp_window_up(reader *r, const plain *m, matrix *t, int window);
+int fp_pick_up(reader *r, const plain *m, matrix *t);
+int fp_line_bytes_up(reader *r, const plain *m, matrix *t);
+
+/* layout.c: the form that is computed with, inputs being at most `top`, of which each row's largest sum, with inputs of `top`, is asked for. */
+int fp_lay_out(reader *r, const plain *m, matrix *t, int32_t top);
 int64_t fp_row_limit(const matrix *t, int row, int32_t top); /* rows in the order of tiles */
 int64_t fp_matrix_macs(const matrix *t);
 int64_t fp_matrix_bytes(const matrix *t);

@@ -261,6 +261,7 @@ static const int16_t *requantized(fp_stream *s, requantizer q, int32_t top, cons
 
 static product product_of(const fp_model *m, const matrix *w) {
     if (w->form == SINGLE) return fp_single_product;
+    if (w->form == DENSE_BYTES || w->form == PICKED_BYTES) return fp_bytes_product(m->level);
     return w->form == WINDOWS ? fp_windows_product(m->level) : fp_tiles_product(m->level);
 }
 
