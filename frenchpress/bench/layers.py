@@ -30,6 +30,7 @@ TRAINED = {
     "w8a16_magnitude16x": LayerPress(8, 16, mask={"method": "magnitude", "keep": "1/16", "after_epoch": 0}),
 }
 
+
 def _bank(bank: int, keep: str) -> MatrixPress:
     return MatrixPress(mask={"method": "bank", "bank": bank, "keep": keep, "after_epoch": 0})
 
