@@ -28,19 +28,20 @@ class Magnitude:
 
 
 class Gained(Magnitude):
-    """|w - w_0|: how far a weight has come from where it started, which leaves out the noise that it started with.
+    """|w| - |w_0|: the magnitude that a weight has gained since the start, which leaves out the noise that it started
+    with, shifted so that the least is 0 (`magnitude_increase` of Zhou et al. 2019, arXiv 1905.01067, sec. 2).
 
-    (Zhou et al. 2019, arXiv 1905.01067, sec. 2, compare it with others as `movement` of weights.) The start is the
-    initialisation that the seed draws; a run that begins from a model of the same seed began there too.
+    The start is the initialisation that the seed draws; a run that begins from a model of the same seed began there too.
     """
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__(weight)
-        self._start = weight.detach().clone()
+        self._start = weight.detach().abs()
 
     def score(self, weight: Tensor) -> Tensor:
-        """The distance."""
-        return (weight.detach() - self._start.to(weight.device)).abs()
+        """The gain, from the least on."""
+        gain = weight.detach().abs() - self._start.to(weight.device)
+        return gain - gain.min()
 
 
 class Taylor(Magnitude):
