@@ -31,7 +31,8 @@ class Gained(Magnitude):
     """|w| - |w_0|: the magnitude that a weight has gained since the start, which leaves out the noise that it started
     with, shifted so that the least is 0 (`magnitude_increase` of Zhou et al. 2019, arXiv 1905.01067, sec. 2).
 
-    The start is the initialisation that the seed draws; a run that begins from a model of the same seed began there too.
+    The start is the initialisation that the seed draws; a model of the same seed, from which a run may begin, had it
+    too.
     """
 
     def __init__(self, weight: Tensor) -> None:
