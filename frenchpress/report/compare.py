@@ -1,7 +1,7 @@
 """Is one model really better than another? Test results held against each other, utterance by utterance.
 
-    python -m frenchpress.report.compare exp/lstm512 exp/w8a16 exp/w8a16_hcgs16x
-    python -m frenchpress.report.compare exp/lstm512_seed* exp/w8a16_seed*
+    frenchpress compare exp/lstm512 exp/w8a16 exp/w8a16_hcgs16x
+    frenchpress compare exp/lstm512_seed* exp/w8a16_seed*
 
 The first system is what the others are held against. Directories that differ in their seed alone are one system. Any
 directory with decode_test in it will do, also a GMM's (exp/tri3) or that of a packed model (exp/x/packed).

@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from frenchpress.report.study import load_study
+from frenchpress.report.study_rows import read_runs
+from frenchpress.report.table import epochs_cell
+
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 
@@ -18,3 +22,11 @@ def test_a_run_of_several_studies_has_one_size_and_one_result():
         if same != came_to:
             pytest.fail(f"{path} and {other} are the same run and do not say the same of it")
     assert first
+
+
+def test_records_from_before_lineage_and_silence_were_noted(tmp_path):
+    runs = read_runs(load_study(RECIPES / "prune_pattern_retrain"), tmp_path)
+    dense, retrained = (runs[name][0].system for name in ("dense", "retrain-4of64"))
+    assert (epochs_cell(dense), epochs_cell(retrained)) == ("3", "3 of 6")
+    assert (dense.starts_from, retrained.starts_from) == ("", "dense-seed2234")
+    assert dense.test.speakers is None and dense.test.without_silence is None

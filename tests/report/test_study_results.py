@@ -111,6 +111,22 @@ def test_what_shares_a_configuration_shares_its_runs(recipe, exp, monkeypatch):
     assert "- w8: eight bits" in text
 
 
+def test_silence_left_out_has_a_column_where_it_was_measured(recipe, exp, monkeypatch):
+    assert "test, no silence" not in row(results(recipe, exp, monkeypatch), "point")
+    for seed in (1, 2):
+        path = exp / f"w8-seed{seed}/decode_test/stats.yaml"
+        stats = yaml.safe_load(path.read_text()) | {"speakers": 8, "interval_over": "speakers"}
+        silent = {key: stats[key] for key in ("interval", "utterances", "phones")} | {"per": 25.0 + seed}
+        path.write_text(yaml.safe_dump(stats | {"without_silence": silent}))
+    text = results(recipe, exp, monkeypatch)
+    assert [row(text, name)[6] for name in ("point", "float", "w8")] == ["test, no silence", "", "26.50"]
+    assert "- test: 96 utterances, 3893 phones, 8 speakers, intervals over speakers" in text
+    # As it is recorded, so it is told where the runs are gone.
+    shutil.rmtree(exp)
+    exp.mkdir()
+    assert row(results(recipe, exp, monkeypatch), "w8")[6] == "26.50"
+
+
 def test_rank_correlation_says_of_how_many(recipe, exp, monkeypatch):
     text = results(recipe, exp, monkeypatch)
     assert row(text, "all, variants left out")[1:] == ["PER", "3", "1.000", "1.000"]
