@@ -23,6 +23,7 @@ def module_of(path):
 def test_every_program_is_a_command_or_called_by_a_script():
     programs = {module_of(p) for p in (ROOT / "frenchpress").rglob("*.py") if ENTRY in p.read_text()}
     scripts = "".join(p.read_text() for place in ("steps", "local") for p in (ROOT / place).glob("*.sh"))
+    scripts += (ROOT / "run.sh").read_text()
     called = set(re.findall(r"frenchpress(?:\.\w+)+", scripts))
     assert set(COMMANDS.values()) <= programs
     missing = programs - set(COMMANDS.values()) - called - {"frenchpress.__main__", "frenchpress.graph.bigram"}
