@@ -32,6 +32,7 @@
 #                       which can give better systems, see docs/real_speech.md (coin)
 #   --reference FILE    YAML of reference PERs (system: [dev, test]) to print beside the GMM rows
 #   --baseline NAME     experiment that the differences in the table count from (the first float one)
+#   --chip FILE         chips/x.yaml: the table also says what a frame costs on this chip (of a study too)
 #   --allow-pipes       let entries of wav.scp and feats.scp be shell pipes, and run them
 #   --silence "A B"     of kaldi-data: phones that are silence, in place of the usual names (sil, sp, pau, <sil>, ...)
 #   --score-map FILE    of kaldi-data and --kaldi-s5: two columns, phone and what it is scored as (DIR/phones.map)
@@ -63,6 +64,7 @@ gauss=
 first_silence=coin
 reference=
 baseline=
+chip=
 allow_pipes=false
 silence=
 score_map=
@@ -110,7 +112,7 @@ done
 [ "$gauss" -ge "$leaves" ] || die "--gauss is $gauss, expected at least one per leaf: --leaves is $leaves"
 if [ -n "$recipe" ]; then
   [ -f "$recipe/study.yaml" ] || die "--recipe: $recipe/study.yaml: no such file; there are $(dirname recipes/*/study.yaml | xargs)"
-  exec steps/run_study.sh --nj "$nj" --seeds "$seeds" --only "$only" --epochs "$epochs" --set "$set" --jobs "${jobs:-1}" \
+  exec steps/run_study.sh --chip "$chip" --nj "$nj" --seeds "$seeds" --only "$only" --epochs "$epochs" --set "$set" --jobs "${jobs:-1}" \
     --results "$results" "$recipe" "${task:-$exp/task}" "$exp/$(basename "$recipe")"
 fi
 for n in task only epochs set jobs results; do [ -z "${!n}" ] || die "--$n is of a study; it needs --recipe DIR"; done
@@ -135,6 +137,7 @@ fi
 # Stages 4 and 5 lock what they write, an experiment's directory; 6 writes its files whole.
 if [ "$stage" -le 3 ]; then fp_lock "$exp"; elif [ "$stage" -le 5 ]; then fp_lock "$exp" 10 -s; fi
 
+[ -z "$chip" ] || python -m frenchpress.hardware --chip "$chip" > /dev/null
 # What a .cfg says wrongly is better said now than after an hour of preparation. Models that one starts or learns from
 # are trained before it, where they are not yet.
 plan=
@@ -196,5 +199,5 @@ done < <([ -z "$plan" ] || printf '%s\n' "$plan")
 
 if run_stage 6; then
   say 6 "table"
-  steps/report.sh --reference "$reference" --baseline "$baseline" "$out"
+  steps/report.sh --reference "$reference" --baseline "$baseline" --chip "$chip" "$out"
 fi

@@ -6,11 +6,13 @@
 #
 #   --reference FILE   YAML of reference PERs (system: [dev, test], null if not known) to print beside the GMM rows
 #   --baseline NAME    experiment that differences count from (the first float one)
+#   --chip FILE        chips/x.yaml: also what a frame costs on this chip; packs the experiments that can be packed
 # Writes <exp-dir>/RESULTS.md and <exp-dir>/results.json.
 set -euo pipefail
 
 reference=
 baseline=
+chip=
 
 . "$(dirname "$0")/parse_options.sh"
 [ $# -eq 1 ] || { fp_usage >&2; exit 1; }
@@ -21,4 +23,13 @@ exp=$1
 . "$(dirname "$0")/../path.sh"
 options=(); [ -z "$reference" ] || options=(--reference "$reference")
 [ -z "$baseline" ] || options+=(--baseline "$baseline")
+if [ -n "$chip" ]; then
+  python -m frenchpress.hardware --chip "$chip" > /dev/null
+  options+=(--chip "$chip")
+  for model in "$exp"/*/final.pt; do
+    d=$(dirname "$model")
+    # What cannot be packed, such as a model of floats, says why; the table goes on without it.
+    [ ! -f "$model" ] || [ "$d/model.press" -nt "$model" ] || python -m frenchpress.export.pack "$d" || true
+  done
+fi
 python -m frenchpress.report.table --exp "$exp" "${options[@]}"

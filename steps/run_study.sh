@@ -13,6 +13,7 @@
 #   --nj J             processes that decode side by side (1)
 #   --results DIR      where RESULTS.md, figures and the records of runs are written (the recipe's directory, which
 #                      must then have no records of another task)
+#   --chip FILE        chips/x.yaml: models are packed, and the table says what a frame costs on this chip
 # Writes <exp-dir>/<experiment>-seed<N>, <exp-dir>/conf and <exp-dir>/log. An experiment that fails does not stop the
 # rest: it is listed at the end, and the exit status is 1. Stopped at any moment, the same command goes on where it was.
 # A run that DIR/runs has the record of is not made again, unless another one starts or learns from its model.
@@ -25,6 +26,7 @@ set=
 jobs=1
 nj=1
 results=
+chip=
 
 . "$(dirname "$0")/parse_options.sh"
 [ $# -eq 3 ] || { fp_usage >&2; exit 1; }
@@ -48,6 +50,7 @@ options=()
 read -ra pairs <<< "$set"
 for pair in "${pairs[@]}"; do options+=(--set "$pair"); done
 [ -z "$results" ] || options+=(--results "$results")
+[ -z "$chip" ] || python -m frenchpress.hardware --chip "$chip" > /dev/null
 plan=$(python -m frenchpress.report.study_plan --task "$task" --seeds "$seeds" --only "$only" "${options[@]}" \
   "$recipe" "$exp")
 mapfile -t runs < <(printf '%s' "$plan")
@@ -73,9 +76,14 @@ attend() {
 }
 attempt() {
   attend "$1" python -m frenchpress.nnet.train --config "$exp/conf/$1.cfg" --task "$task" "$exp/$1" &&
-    attend "$1" "$steps/decode.sh" --nj "$nj" "$task" "$exp/$1"
+    attend "$1" "$steps/decode.sh" --nj "$nj" "$task" "$exp/$1" || return
+  # What cannot be packed, such as a model of floats, says why in its log; the table goes on without it.
+  [ -z "$chip" ] || attend "$1" python -m frenchpress.export.pack --task "$task" "$exp/$1" || true
 }
-table() { attend table python -m frenchpress.report.study_results --out "${results:-$recipe}" "$recipe" "$exp"; }
+table() {
+  attend table python -m frenchpress.report.study_results --out "${results:-$recipe}" ${chip:+--chip "$chip"} \
+    "$recipe" "$exp"
+}
 
 failed=()
 number=0

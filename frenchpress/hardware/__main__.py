@@ -16,7 +16,7 @@ import numpy as np
 from frenchpress.common import UserError, atomic_path, run_main
 from frenchpress.hardware.chip import Chip, load_chip
 from frenchpress.hardware.cost import FrameCost, frame_cost
-from frenchpress.hardware.show import cost_data, cost_text
+from frenchpress.hardware.show import chip_text, cost_data, cost_text
 from frenchpress.hardware.simulator.machine import Machine
 from frenchpress.packed.format import read_model
 from frenchpress.packed.memories import replay_memories
@@ -53,14 +53,19 @@ def simulate(path: Path, model: PackedModel, chip: Chip, cost: FrameCost, frames
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="exp/x with a model.press in it, or a packed model")
+    help_ = "exp/x with a model.press in it, or a packed model; none: the chip alone is printed"
+    parser.add_argument("model", type=Path, nargs="?", help=help_)
     parser.add_argument("--chip", type=Path, required=True, help="description of the chip, such as chips/hcgs65.yaml")
     parser.add_argument("--simulate", type=int, default=0, metavar="N", help="execute N frames too (default: none)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, unrounded, to FILE")
     args = parser.parse_args()
     if args.simulate < 0:
         raise UserError(f"--simulate {args.simulate}: expected a number of frames")
-    chip, path = load_chip(args.chip), find_model(args.model)
+    chip = load_chip(args.chip)
+    if args.model is None:
+        print(chip_text(chip), end="")
+        return
+    path = find_model(args.model)
     model = read_model(path)
     cost = frame_cost(model, chip)
     print(cost_text(cost, str(args.model)), end="")

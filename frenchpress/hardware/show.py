@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from frenchpress.hardware.chip import Chip
 from frenchpress.hardware.cost import FrameCost, Part
 from frenchpress.hardware.totals import area_mm2, frame_energy, part_energy
 
 
+def chip_text(chip: Chip) -> str:
+    """What a chip has, and what its file says of where that comes from."""
+    head = ["memory", "kB", "banks", "words", "bits of a word"]
+    rows = []
+    for name, sram in chip.memories.present().items():
+        rows.append([name, f"{sram.bits / 8000:.1f}", str(sram.banks), str(sram.words), str(sram.word_bits)])
+    lines = [f"{chip.name}: {chip.file.title}", _array(chip), *chip.file.notes, "", *table(head, rows)]
+    return "\n".join(lines) + "\n"
+
+
 def cost_text(cost: FrameCost, model_name: str) -> str:
     """The whole report; docs/hardware.md explains the columns."""
-    chip, flow = cost.chip, type(cost.chip.dataflow).__name__.lower()
+    chip = cost.chip
     lines = [
         f"{model_name} on {chip.name}: {chip.file.title}",
-        f"{chip.multipliers} multipliers at {chip.file.clock_mhz:g} MHz, dataflow {flow}",
+        _array(chip),
         "",
         *summary_lines(cost),
         "",
@@ -23,6 +34,11 @@ def cost_text(cost: FrameCost, model_name: str) -> str:
         *table(*memory_table(cost)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _array(chip: Chip) -> str:
+    flow = type(chip.dataflow).__name__.lower()
+    return f"{chip.multipliers} multipliers at {chip.file.clock_mhz:g} MHz, dataflow {flow}"
 
 
 def summary_lines(cost: FrameCost) -> list[str]:

@@ -30,7 +30,7 @@ from frenchpress.compress.codes.index import IndexCode, Mask
 from frenchpress.compress.size import matrix_codings
 from frenchpress.nnet.model import load_model
 from frenchpress.report.bars import Bar, bars_svg
-from frenchpress.report.table import markdown
+from frenchpress.report.markdown import markdown
 
 LEGEND = """\
 How to read a row

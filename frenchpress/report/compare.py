@@ -23,7 +23,8 @@ from frenchpress.config import config_differences
 from frenchpress.nnet.checkpoint import CONFIG
 from frenchpress.report.baseline import ordered_errors, pair
 from frenchpress.report.collect import System, read_decoded, read_experiment
-from frenchpress.report.table import epochs_cell, markdown
+from frenchpress.report.markdown import markdown
+from frenchpress.report.table import epochs_cell
 from frenchpress.score.counts import Units, units
 from frenchpress.score.paired import Aligned, check_same, matched_pairs
 

@@ -23,7 +23,7 @@ from frenchpress.nnet.data import Frames
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 from frenchpress.nnet.task import Task
 from frenchpress.nnet.train import evaluate
-from frenchpress.report.table import markdown
+from frenchpress.report.markdown import markdown
 
 
 @dataclass(frozen=True)

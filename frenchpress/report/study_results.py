@@ -14,8 +14,10 @@ from pathlib import Path
 
 from frenchpress.common import UserError, run_main
 from frenchpress.config import Config
+from frenchpress.hardware.chip import Chip, load_chip
 from frenchpress.nnet.checkpoint import CONFIG, read_header
 from frenchpress.nnet.given import given_digests
+from frenchpress.report.hardware import chip_section, on_chip
 from frenchpress.report.records import record_path, write_record
 from frenchpress.report.study import Study, load_study
 from frenchpress.report.study_figures import figures
@@ -82,15 +84,23 @@ def notes(study: Study, runs: dict[str, list[Run]]) -> list[str]:
 
 
 def results_text(
-    study: Study, runs: dict[str, list[Run]], pictures: dict[tuple[str, ...], list[str]], reading: Path
+    study: Study,
+    runs: dict[str, list[Run]],
+    pictures: dict[tuple[str, ...], list[str]],
+    reading: Path,
+    more: Sequence[list[str]] = (),
 ) -> str:
-    """All of RESULTS.md; `pictures` names the figures of each section, `reading` is what is made of them, if a file."""
+    """All of RESULTS.md; `pictures` names the figures of each section, `reading` is what is made of them, if a file.
+
+    `more`: paragraphs of other sections.
+    """
     parts = [[f"# {study.title}"], [study.asks]]
     if reading.is_file():
         parts += [["## Reading"], [reading.read_text("utf-8").strip()]]
     found = sections(study, runs)
     for settings, rows in found.items():
         parts += section_text(settings, rows, pictures.get(settings, []))
+    parts += more
     if missing := missing_lines(study, runs):
         parts += [["## Without a result"], missing]
     if study.left_out:
@@ -121,14 +131,23 @@ def same_given(place: Path, config: Config) -> bool:
     return given.items() <= read_header(place / CONFIG).items()
 
 
+def study_on_chip(chip: Chip, study: Study, runs: dict[str, list[Run]], exp: Path) -> list[list[str]]:
+    """Paragraphs on what each point costs on a chip: its first run, and the mean PER of all."""
+    rows = [row for found in sections(study, runs).values() for row in found]
+    places = [exp / f"{row.runs[0].name}-seed{row.runs[0].seed}" for row in rows]
+    return chip_section(chip, [on_chip(chip, r.experiment.name, place, r.mean()) for r, place in zip(rows, places)])
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Write RESULTS.md, the figures and the records of a study.")
     parser.add_argument("--out", type=Path, help="where they are written (the recipe's directory)")
+    parser.add_argument("--chip", type=Path, help="description of a chip, chips/x.yaml: what packed models cost on it")
     parser.add_argument("recipe", type=Path, help="recipes/X")
     parser.add_argument("exp", type=Path, help="exp/X")
     args = parser.parse_args()
     study, out = load_study(args.recipe), args.out or args.recipe
+    chip = load_chip(args.chip) if args.chip else None
     runs = read_runs(study, args.exp, out)
     record(study, runs, args.exp, out)
     pictures: dict[tuple[str, ...], list[str]] = {}
@@ -137,7 +156,8 @@ def main() -> None:
             own = name if number == 1 else name.replace(".svg", f"_{number}.svg")
             write(out / own, svg)
             pictures.setdefault(settings, []).append(own)
-    write(out / RESULTS, results_text(study, runs, pictures, out / READING))
+    more = study_on_chip(chip, study, runs, args.exp) if chip else []
+    write(out / RESULTS, results_text(study, runs, pictures, out / READING, more))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from frenchpress.report.markdown import markdown
 from frenchpress.report.rank import kendall, spearman
 from frenchpress.report.study_rows import Loss, Row, by_group, loss, published_loss
-from frenchpress.report.table import epochs_cell, markdown
+from frenchpress.report.table import epochs_cell
 
 Named = dict[str, Row]
 

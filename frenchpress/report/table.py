@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from frenchpress.common import atomic_path, run_main
+from frenchpress.hardware.chip import load_chip
 from frenchpress.report.baseline import Baseline
 from frenchpress.report.collect import Measured, References, System, alike, collect, one_per_seed, read_reference
+from frenchpress.report.hardware import chip_data, chip_section, on_chip
+from frenchpress.report.markdown import markdown
 from frenchpress.report.next_steps import next_steps
 
 LEGEND = """\
@@ -160,18 +163,6 @@ def _duration(seconds: float | None) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table whose columns line up in plain text too; the first column to the left, others to the right."""
-    widths = [max(len(row[c]) for row in (head, *rows)) for c in range(len(head))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [t.rjust(w) if c else t.ljust(w) for c, (t, w) in enumerate(zip(cells, widths))]
-        return "| " + " | ".join(padded) + " |"
-
-    rule = "|" + "|".join("-" * (w + 1) + ":" if c else "-" * (w + 2) for c, w in enumerate(widths)) + "|"
-    return [line(head), rule, *(line(row) for row in rows)]
-
-
 def scored_on(systems: Sequence[System]) -> list[str]:
     """How much was scored, and what the intervals resample; a line per set, more where systems differ in it."""
     lines = []
@@ -196,8 +187,9 @@ def results_text(
     reference: References,
     conf: Path,
     baseline: Baseline,
+    more: Sequence[list[str]] = (),
 ) -> str:
-    """All of RESULTS.md."""
+    """All of RESULTS.md; `more`: paragraphs of other sections."""
     parts: list[list[str]] = [["# Results"]]
     if gmms or reference:
         parts += [["## GMM-HMM"], gmm_table(gmms, reference)]
@@ -206,7 +198,7 @@ def results_text(
     if not gmms and not experiments:
         parts.append([f"Nothing in {exp} has been trained yet."])
     parts += [["Scored:", "", *scores] for scores in [scored_on([*gmms, *experiments])] if scores]
-    parts += [[LEGEND.rstrip()], ["What to try next:", "", *next_steps(exp, experiments, conf)]]
+    parts += [[LEGEND.rstrip()], *more, ["What to try next:", "", *next_steps(exp, experiments, conf)]]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
@@ -237,13 +229,18 @@ def main() -> None:
     )
     parser.add_argument("--baseline", help="the experiment that differences count from (the first float one)")
     parser.add_argument("--conf", type=Path, default=Path("conf"), help="where the .cfg files are (conf)")
+    parser.add_argument("--chip", type=Path, help="description of a chip, chips/x.yaml: what packed models cost on it")
     args = parser.parse_args()
+    chip = load_chip(args.chip) if args.chip else None
     gmms, experiments = collect(args.exp)
     reference = read_reference(args.reference) if args.reference else {}
     baseline = Baseline.choose(args.exp, experiments, args.baseline)
-    text = results_text(args.exp, gmms, experiments, reference, args.conf, baseline)
-    data = json.dumps(results_data(gmms, experiments, reference, baseline), indent=1, sort_keys=True) + "\n"
-    write(args.exp / "results.json", data)
+    values, more = results_data(gmms, experiments, reference, baseline), []
+    if chip:
+        rows = [on_chip(chip, s.name, args.exp / s.name, s.test.per if s.test else None) for s in experiments]
+        values, more = values | {"hardware": chip_data(rows)}, chip_section(chip, rows)
+    text = results_text(args.exp, gmms, experiments, reference, args.conf, baseline, more)
+    write(args.exp / "results.json", json.dumps(values, indent=1, sort_keys=True) + "\n")
     write(args.exp / "RESULTS.md", text)
     print(text, end="")
 

@@ -45,7 +45,7 @@ def banks(rows, count, **more):
 
 
 CASES = {
-    "dense": (DENSE, chip(Dense(4))),
+    "dense, a chip without index": (DENSE, chip(Dense(4), index=None)),
     "dense, lanes that no cell fills": (DENSE, chip(Dense(5), Cells(3, 2, 4))),
     "dense, zeros stored": (HCGS, chip(Dense(16))),
     "blocks": (HCGS, chip(Blocks(4, 2, 2))),

@@ -69,9 +69,11 @@ class Machine:
     def _ram(self, memory: str, banks: list[list[int]]) -> list[Ram]:
         """One for each bank, or one for all of them where they are read side by side."""
         sram = getattr(self._chip.memories, memory)
+        if sram is None:  # a dense chip has no index
+            return []
         together = len(banks) == 1
         bits, number = (sram.wide, sram.banks) if together else (sram.word_bits, 1)
-        return [Ram(memory, words, bits, number, self._counts) for words in banks] if sram else []
+        return [Ram(memory, words, bits, number, self._counts) for words in banks]
 
     def _load_numbers(self, model: PackedModel) -> None:
         """Constants as in the memory images, and room for sums and states."""

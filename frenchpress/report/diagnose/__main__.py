@@ -21,7 +21,7 @@ from frenchpress.report.diagnose.errors import Errors, error_findings
 from frenchpress.report.diagnose.findings import Finding
 from frenchpress.report.diagnose.layers import Activity, layer_findings, measure
 from frenchpress.report.diagnose.targets import prior_finding, target_findings
-from frenchpress.report.table import markdown
+from frenchpress.report.markdown import markdown
 
 _UTTERANCES, _WORST = 200, 5
 
