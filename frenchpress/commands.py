@@ -29,6 +29,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Use a model elsewhere, measure speed": {
         "to-onnx": ("frenchpress.export.to_onnx", "a trained model as an ONNX file"),
         "hardware": ("frenchpress.hardware.__main__", "cycles and energy of a packed model on a described chip"),
+        "published-chips": ("frenchpress.hardware.published", "the formulas of `hardware` beside published figures"),
         "images": ("frenchpress.export.images", "memory images of a packed model, for hardware"),
         "bench": ("frenchpress.bench.__main__", "speed of training and inference, beside other programs"),
         "memory": ("frenchpress.bench.memory", "memory that a packed model takes at run time"),

@@ -138,7 +138,7 @@ def eie_modules(chip: Chip) -> Iterator[Comparison]:
     }
     product = multiply_pj(16, 16, chip.scale) + add_pj(SUM_BITS, chip.scale)
     mw["arithmetic"] = cost.executed * product / cost.cycles * chip.file.clock_mhz / flow.elements / 1000
-    taken = "no clock and no registers here; AlexNet_FC7 of recalled size and density"
+    taken = "no clock, no registers; at work on AlexNet_FC7"
     for module, name, published in (
         ("SpmatRead", "weights", 4.955), ("PtrRead", "index", 1.807), ("ArithmUnit", "arithmetic", 1.162),
         ("ActRW", "sums", 1.122),
@@ -161,7 +161,7 @@ def eie_layers(chip: Chip) -> Iterator[Comparison]:
         matrix = _random_matrix(np.random.default_rng(_SEED), outputs, round(inputs * active), density)
         entries = flow.entries(matrix)
         even = entries.sum() / flow.elements / chip.file.clock_mhz
-        taken = "size and densities recalled; weights kept at random; runs of 4 bits"
+        taken = "size and densities recalled; random weights"
         yield Comparison(f"{name}, theoretical", ideal, even, "us", taken)
         waiting = flow.timing(entries) / chip.file.clock_mhz
         yield Comparison(f"{name}, actual", actual, waiting, "us", f"{taken}; queues of 8")
