@@ -170,14 +170,14 @@ class _Builder:
             for right in (0, *self._pause):
                 self._phones[there, 0, right].append(end)
             return
+        ways = [(x, [(s, direct) for s in self._phones[here, x, phone]], start) for x in self._before[here]]
+        if self._pause:
+            ways.append((self._silence, paused, NEVER))
         for right in [*self._after[there], *self._pause]:
             next_phone = self._silence if right == _PAUSE else right
-            for left in self._before[here]:
-                entries = [(s, direct) for s in self._phones[here, left, phone]]
-                self._phones[there, phone, right].append(self._block((left, phone, next_phone), entries, start))
-            if self._pause:
-                end = self._block((self._silence, phone, next_phone), paused, NEVER)
-                self._phones[there, phone, right].append(end)
+            self._phones[there, phone, right] += [
+                self._block((left, phone, next_phone), entries, begin) for left, entries, begin in ways
+            ]
 
     def _block(self, window: tuple[int, int, int], entries: list[tuple[int, float]], start: float) -> int:
         """The states of one phone in context; returns the last one's number."""

@@ -110,6 +110,7 @@ class _Search:
         self._enters = np.zeros((self.frames, rows * width), bool)
         # Whether each further way is better than all before it.
         self._better = np.zeros((len(batch.ways) - 1, self.frames, len(batch.doors)), bool)
+        self._further = list(zip(batch.ways[1:], batch.toll[1:], self._better))
         self._way, self._stay = np.full((2, rows * width), NEVER, np.float32)
         self._scores = (batch.start + heard[0]).reshape(-1)
         # Utterances still going on at each time, and how many states and doors they have.
@@ -134,7 +135,7 @@ class _Search:
         batch, scores, way, stay = self.batch, self._scores[:n], self._way[:n], self._stay[:n]
         best = scores.take(batch.ways[0, :doors])
         best += batch.toll[0, :doors]
-        for ways, toll, better in zip(batch.ways[1:], batch.toll[1:], self._better):
+        for ways, toll, better in self._further:
             other = scores.take(ways[:doors])
             other += toll[:doors]
             np.greater(other, best, out=better[t, :doors])
@@ -161,8 +162,8 @@ class _Search:
             states[t, :n] = here - first[:n]
             entered[t, :n] = enters = self._enters[t, here] | (t == 0)
             door = door_of[here]
-            chosen = np.zeros(n, np.int64)
-            for k, better in enumerate(self._better, 1):
+            chosen = self._better[0][t, door].astype(np.int64)
+            for k, better in enumerate(self._better[1:], 2):
                 chosen[better[t, door]] = k
             through = self.batch.ways[chosen, door]
             state[:n] = np.where(enters, np.where(door >= 0, through, here - 1), here)
