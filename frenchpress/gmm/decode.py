@@ -131,6 +131,7 @@ def main() -> None:
         "graph": digest(graph / "HCLG.fst", graph / "words.txt"),
         "data": [data_digest(args.data / name) for name in ("dev", "test")],
         "lm_weights": LM_WEIGHTS,
+        "scored": digest(*(path for path in [args.lang / "score_map.txt"] if path.exists())),
     }
     phones, system = PhoneSet.load(args.lang), System.load(args.out)
     decoder = Decoder(graph / "HCLG.fst", system.model.transitions.tid2pdf, graph / "words.txt")

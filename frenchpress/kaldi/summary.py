@@ -57,7 +57,8 @@ def _phones(data: Path) -> tuple[str, list[str]]:
 
 def _split_line(place: Path) -> str:
     speakers = read_table(place / "utt2spk")
-    line = f"{place}: {len(speakers)} utterances of {len(set(speakers.values()))} speakers"
+    count = len(set(speakers.values()))
+    line = f"{place}: {len(speakers)} utterances of {count} speaker{'s' * (count > 1)}"
     if (place / "utt2dur").exists():
         seconds = sum(float(value) for value in read_table(place / "utt2dur").values())
         line += f", {seconds / 3600:.2f} h" if seconds >= 360 else f", {seconds / 60:.1f} min"
