@@ -14,7 +14,7 @@ from frenchpress.common import UserError, blaming
 from frenchpress.kaldi.datadir import DataDir
 from frenchpress.kaldi.kinds import LOOK, kind_of
 from frenchpress.kaldi.scp import is_pipe, no_pipe, parse_entry, resolve, run_pipe
-from frenchpress.kaldi.wav import check_format, check_size, from_floats, is_wav, read_header
+from frenchpress.kaldi.wav import check_format, check_rest, check_size, from_floats, is_wav, read_header
 
 _FLOATS = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG")
 
@@ -118,6 +118,8 @@ def _checked(data: bytes) -> bytes:
         header = read_header(io.BytesIO(data))
         there = len(data) - header.begin
         check_size(header, there, 1)
+        if header.size is not None:
+            check_rest(data[header.begin + header.size + header.size % 2 :][:LOOK])
         return data if header.size is not None else header.with_samples(data[header.begin :])
     promised = _sphere_bytes(data) if data[:7] == b"NIST_1A" else 0
     if promised > len(data):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from frenchpress.common import UserError, blaming
 from frenchpress.kaldi.kinds import LOOK, kind_of
-from frenchpress.kaldi.wav import NAMES, check_size, decoder, read_header
+from frenchpress.kaldi.wav import NAMES, check_rest, check_size, decoder, read_header
 
 _PIECE = 3200
 
@@ -37,6 +37,8 @@ def _wav_samples(handle: io.BufferedIOBase, begun: bytes, rate: int) -> Iterator
         yield decode(piece, received // width)
         received += len(piece)
     check_size(header, received, width)
+    if header.size is not None:
+        check_rest(_fill(handle, b"", LOOK + header.size % 2)[header.size % 2 :])
 
 
 def _raw_samples(handle: io.BufferedIOBase, begun: bytes) -> Iterator[NDArray[np.float32]]:

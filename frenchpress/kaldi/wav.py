@@ -20,6 +20,7 @@ from frenchpress.common import UserError
 NAMES = (b"RIFF", b"RF64", b"BW64")
 UNKNOWN_FROM = 0x7FFF0000
 """Sizes from here on are no sizes: as much speech would be eighteen hours long."""
+_MUCH = 3200  # bytes that are no padding
 _SMALL_CHUNKS = 1024  # bytes: names of artists and the like
 _LARGEST_FLOAT = 16.0  # beyond full scale, which is 1, for a peak; 16-bit integers stored as floats go far beyond
 _INTEGERS, _FLOATS, _EXTENSIBLE = 1, 3, 0xFFFE
@@ -104,6 +105,14 @@ def check_size(header: WavHeader, received: int, width: int) -> None:
         raise UserError(f"truncated audio, {received} bytes where its header promises {header.size}")
     if not received:
         raise UserError("no samples: it holds a header and no audio")
+
+
+def check_rest(rest: bytes) -> None:
+    """UserError when the bytes behind the samples are more audio, and no chunks of the file; the first `LOOK` do."""
+    if rest[:4] in NAMES:
+        raise UserError("a second WAV file follows the first; give each by itself")
+    if len(rest) >= _MUCH and any(rest) and not all(32 <= byte < 127 for byte in rest[:4]):
+        raise UserError("more audio follows than its header promises; repair it: sox --ignore-length IN OUT")
 
 
 def decoder(header: WavHeader, rate: int) -> tuple[int, Callable[[bytes, int], Samples]]:

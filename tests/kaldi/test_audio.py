@@ -81,6 +81,8 @@ def test_a_size_that_the_writer_did_not_know_means_to_the_end(tmp_path, read, si
         (wav(SAMPLES[:0]), "no samples"),
         (wav(SAMPLES[:0], size=0xFFFFFFFF), "no samples"),
         (wav(SAMPLES[:0], riff=48) + b"LIST\4\0\0\0abcd", "no samples"),
+        (wav() + wav(), "a second WAV file follows"),
+        (wav(np.tile(SAMPLES, 5), size=1600), "more audio follows than its header promises"),
         (wav(rate=8000), "8000 Hz, expected 16000 Hz"),
         (wav(channels=2), "2 channels, expected mono"),
         (b"RIFF\0\0\0\0AVI LIST" + bytes(100), "not WAV|no WAV"),
@@ -106,6 +108,12 @@ def test_floats_keep_their_peaks_and_must_be_numbers_of_full_scale_1(tmp_path, r
         over[7] = bad
         with pytest.raises(UserError, match=rf"a: .*sample 7 \(from 0\) is {name}"):
             read(wav(over, **shape), tmp_path)
+
+
+@both
+def test_chunks_and_padding_behind_the_samples_are_no_audio(tmp_path, read):
+    for rest in (b"LIST\x88\x13\0\0" + bytes(range(250)) * 20, bytes(5000), b"TAG" + bytes(125)):
+        assert np.array_equal(read(wav() + rest, tmp_path), SAMPLES)
 
 
 def test_audio_in_an_archive(tmp_path):
