@@ -26,6 +26,8 @@
 #   --kaldi-s5 DIR      an existing Kaldi s5 directory in place of stages 0-3
 #   --features KIND     fmllr, adapted to each speaker, or for unknown speakers lda or fbank (fmllr); see docs/recognise.md.
 #                       Tasks and models of the others go to EXP/lda, EXP/fbank
+#   --speed-perturb "A B"   train networks on the training set at these speeds as well, such as "0.9 1.1" (none). GMMs are
+#                       trained without; tasks and models go to EXP/fmllr_sp, EXP/lda_sp, EXP/fbank_sp
 #   --leaves N          tied states of tri1-tri3 (by corpus: timit 2500, kaldi-data 1200, synth tiny 150, small 700)
 #   --gauss N           Gaussians of tri1-tri3 (by corpus: timit 15000, kaldi-data 8000, synth tiny 600, small 4000)
 #   --first-silence W   optional silence when the GMMs begin: coin, at any place, as Kaldi does, or ends, of utterances,
@@ -59,6 +61,7 @@ data=data
 exp=exp
 kaldi_s5=
 features=fmllr
+speed_perturb=
 leaves=
 gauss=
 first_silence=coin
@@ -88,12 +91,13 @@ done
 [ -n "$nj" ] || { nj=$(nproc); [ "$nj" -le 16 ] || nj=16; }
 if [ -n "$recipe" ]; then
   [ "$stage $stop_stage $conf" = "0 6 $fp_default_conf" ] && [ -z "$corpus_dir$kaldi_s5$leaves$gauss$reference$baseline$silence$score_map" ] &&
-    [ "$features" = fmllr ] ||
+    [ "$features$speed_perturb" = fmllr ] ||
     die "--recipe runs a study on what stages 0 to 3 have made, and no stage; leave out options of stages"
 fi
 [[ $features =~ ^(fmllr|lda|fbank)$ ]] || die "--features is '$features', expected fmllr, lda or fbank"
-[ "$features" = fmllr ] || [ -z "$kaldi_s5" ] ||
-  die "--features $features is made from audio; with --kaldi-s5 there are the fMLLR features of that directory"
+[ "$features$speed_perturb" = fmllr ] || [ -z "$kaldi_s5" ] ||
+  die "--features and --speed-perturb need audio; with --kaldi-s5 there are the fMLLR features of that directory"
+[[ $speed_perturb =~ ^[0-9.\ ]*$ ]] || die "--speed-perturb is '$speed_perturb', expected speeds, such as \"0.9 1.1\""
 [[ $first_silence =~ ^(coin|ends)$ ]] || die "--first-silence is '$first_silence', expected coin or ends"
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number of processes"
 [[ $seeds =~ ^[0-9\ ]*$ ]] || die "--seeds is '$seeds', expected numbers, such as \"1 2 3\""
@@ -119,8 +123,9 @@ for n in task only epochs set jobs results; do [ -z "${!n}" ] || die "--$n is of
 if [ "$corpus" != synth ] && [ -z "$corpus_dir" ] && [ -z "$kaldi_s5" ] && [ "$stage" = 0 ]; then
   die "--corpus $corpus needs --corpus-dir DIR"
 fi
-out=$exp
-[ "$features" = fmllr ] || out=$exp/$features
+train=train out=$exp
+[ -z "$speed_perturb" ] || train=train_sp
+[ "$features$speed_perturb" = fmllr ] || out=$exp/$features${speed_perturb:+_sp}
 [ "$stage" -lt 4 ] || [ "$stage" = 6 ] || [ -f "$out/task/meta.yaml" ] ||
   die "--exp: $out/task: no task; run stages 0 to 3 first, or name the --exp of a run that has"
 [ "$stage" -lt 6 ] || [ -d "$out" ] || die "--exp: $out: no such directory"
@@ -167,6 +172,8 @@ if [ -z "$kaldi_s5" ]; then
   if run_stage 1; then
     say 1 "MFCC and CMVN"
     for set in train dev test; do steps/make_mfcc.sh --nj "$nj" --allow-pipes "$allow_pipes" "$data/$set"; done
+    [ -z "$speed_perturb" ] || steps/perturb_speed.sh --nj "$nj" --allow-pipes "$allow_pipes" \
+      --speeds "$speed_perturb" "$data/train" "$data/train_sp"
   fi
   if run_stage 2; then
     say 2 "GMM-HMM: mono, tri1, tri2 (LDA+MLLT), tri3 (SAT)"
@@ -175,10 +182,10 @@ if [ -z "$kaldi_s5" ]; then
   fi
   if run_stage 3; then
     say 3 "features ($features), alignments and graph"
-    steps/align_fmllr.sh --nj "$nj" "$data" "$exp"
-    [ "$features" = fmllr ] ||
-      steps/unadapted_feats.sh --nj "$nj" --allow-pipes "$allow_pipes" "$features" "$data" "$exp"
-    steps/make_task.sh --features "$features" "$data" "$exp" "$out"
+    steps/align_fmllr.sh --nj "$nj" --train "$train" "$data" "$exp"
+    [ "$features" = fmllr ] || steps/unadapted_feats.sh --nj "$nj" --train "$train" --allow-pipes "$allow_pipes" \
+      "$features" "$data" "$exp"
+    steps/make_task.sh --features "$features" --train "$train" "$data" "$exp" "$out"
   fi
 elif run_stage 3; then
   say 3 "features, alignments and graph of $kaldi_s5"

@@ -8,6 +8,7 @@
 #
 #   --kaldi-s5 DIR           take it all from an existing Kaldi experiment (data-fmllr-tri3, exp/tri3_ali*, exp/tri3/graph)
 #   --features KIND          fmllr, lda or fbank: those of <data-dir>/KIND-tri3 (fmllr)
+#   --train NAME             name of the training set there and of its alignment (train)
 #   --lang DIR               its lang directory (data/lang_test_bg)
 #   --score-map FILE         what each phone is scored as, two columns; a phone alone is not scored
 #   --optional-tokens FILE   scored tokens whose omission is no error, one per line
@@ -17,6 +18,7 @@ set -euo pipefail
 
 kaldi_s5=
 features=fmllr
+train=train
 lang=
 score_map=
 optional_tokens=
@@ -29,10 +31,11 @@ if [ -n "$kaldi_s5" ]; then
   [ -d "$kaldi_s5" ] || { echo "error: $0: --kaldi-s5: $kaldi_s5: no such directory" >&2; exit 1; }
   options=(--kaldi-s5 "$kaldi_s5")
 else
-  for f in "$data/$features-tri3/train/feats.scp" "$exp/tri3_ali_train/final.mdl" "$exp/tri3/graph/HCLG.fst"; do
+  for f in "$data/$features-tri3/$train/feats.scp" "$exp/tri3_ali_$train/final.mdl" "$exp/tri3/graph/HCLG.fst"; do
     [ -f "$f" ] || { echo "error: $0: $f: no such file; run the stages before this one" >&2; exit 1; }
   done
-  options=(--features "$features" --feats "$data/$features-tri3" --ali-prefix "$exp/tri3_ali" --graph "$exp/tri3/graph")
+  options=(--features "$features" --feats "$data/$features-tri3" --train "$train")
+  options+=(--ali-prefix "$exp/tri3_ali" --graph "$exp/tri3/graph")
   lang=${lang:-$data/lang}
 fi
 [ "$allow_pipes" = false ] || options+=(--allow-pipes)

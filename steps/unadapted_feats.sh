@@ -5,12 +5,14 @@
 #   e.g.: steps/unadapted_feats.sh --nj 4 lda data exp
 #
 #   --nj J             processes side by side (1)
+#   --train NAME       name of the training set in <data> (train); the mean is always that of train
 #   --allow-pipes      run wav.scp entries that are shell pipes (fbank)
 # lda: spliced MFCC through the LDA+MLLT matrix of <exp>/tri3; fbank: 40 log mel filterbanks. A running mean is taken off.
 # Writes <data>/{lda,fbank}-tri3/{train,dev,test}.
 set -euo pipefail
 
 nj=1
+train=train
 allow_pipes=false
 
 . "$(dirname "$0")/parse_options.sh"
@@ -24,10 +26,11 @@ done
 
 . "$(dirname "$0")/../path.sh"
 pipes=(); [ "$allow_pipes" = false ] || pipes=(--allow-pipes)
-for set in train dev test; do
+sets=$(printf '%s\n' train "$train" dev test | uniq)
+for set in $sets; do
   [ $features = lda ] || python -m frenchpress.feats.make_mfcc --kind fbank --nj "$nj" "${pipes[@]}" "$data/$set"
 done
-for set in train dev test; do
+for set in "$train" dev test; do
   python -m frenchpress.gmm.make_unadapted_feats \
     "$features" "$data/train" "$exp/tri3" "$data/$set" "$data/$features-tri3/$set"
 done

@@ -26,7 +26,7 @@ from frenchpress.kaldi.datadir import DataDir
 from frenchpress.kaldi.io import write_mats
 from frenchpress.kaldi.recordings import Utterance, over_utterances
 
-_INPUTS = ("wav.scp", "utt2spk", "segments")
+_INPUTS = ("wav.scp", "utt2spk", "segments", "utt2speed")
 FBANK_BINS = 40
 _TABLES = {"mfcc": ("feats.scp", "cmvn.scp"), "fbank": ()}
 """What stands in the data directory itself too, by kind."""

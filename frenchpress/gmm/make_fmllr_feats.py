@@ -26,7 +26,7 @@ def make_fmllr_feats(data: Path, model_dir: Path, transforms: Path, out: Path) -
     feats = corpus.adapt(system.front_end(corpus), found)
     write_mats(out / "feats.ark", out / "feats.scp", corpus.split(feats))
     tables = DataDir.load(data, allow_pipes=True)
-    tables.wav, tables.segments = {}, {}
+    tables.wav, tables.segments, tables.speeds = {}, {}, {}
     tables.write(out)
 
 

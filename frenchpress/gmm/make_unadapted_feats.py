@@ -49,7 +49,7 @@ def make_unadapted_feats(front: UnadaptedFront, data: Path, kind: str, out: Path
         return ((utt, front(reader[utt])) for utt in tables.utts if utt in reader)
 
     write_mats(out / "feats.ark", out / "feats.scp", matrices())
-    tables.wav = {}
+    tables.wav, tables.segments, tables.speeds = {}, {}, {}
     tables.write(out)
 
 

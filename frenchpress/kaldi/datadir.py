@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 from frenchpress.common import UserError, read_lines
@@ -16,7 +17,8 @@ class DataDir:
 
     `wav`: utterance -> file (or command |) as written; `utt2spk`; `text`: utterance -> tokens. With `segments`,
     utterances are parts of recordings, and `wav` is by recording. A table is empty when the directory has no such file.
-    `text_name` is the file of the transcripts; `seconds`: utterance -> how long it is, where that was measured.
+    `text_name` is the file of the transcripts; `seconds`: utterance -> how long it is, where that was measured;
+    `speeds`: utterance -> how much faster than its recording it is heard, where that is not 1 (`utt2speed`).
     """
 
     path: Path
@@ -26,6 +28,7 @@ class DataDir:
     text_name: str = "text"
     segments: dict[str, Segment] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    speeds: dict[str, Fraction] = field(default_factory=dict)
     _lines: dict[str, dict[str, int]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -38,7 +41,9 @@ class DataDir:
         wav = read_scp(path / "wav.scp", allow_pipes) if (path / "wav.scp").exists() else {}
         text = read_table(path / "text") if (path / "text").exists() else {}
         segments = read_segments(path / "segments") if (path / "segments").exists() else {}
-        return cls(path, utt2spk, wav, {utt: t.split() for utt, t in text.items()}, segments=segments).sorted()
+        speeds = _read_speeds(path / "utt2speed") if (path / "utt2speed").exists() else {}
+        text = {utt: line.split() for utt, line in text.items()}
+        return cls(path, utt2spk, wav, text, segments=segments, speeds=speeds).sorted()
 
     def where(self, name: str, utt: str) -> str:
         """`path/name:line: utt`, for messages."""
@@ -64,7 +69,7 @@ class DataDir:
 
     def sorted(self) -> DataDir:
         """The same with all tables in order."""
-        tables = ("utt2spk", "wav", "text", "segments", "seconds")
+        tables = ("utt2spk", "wav", "text", "segments", "seconds", "speeds")
         return replace(self, **{name: in_order(getattr(self, name)) for name in tables})
 
     def problems(self) -> list[str]:
@@ -103,6 +108,8 @@ class DataDir:
             _write(path / "segments", {utt: str(part) for utt, part in data.segments.items()})
         if data.seconds:
             _write(path / "utt2dur", {utt: f"{length:.3f}" for utt, length in data.seconds.items()})
+        if data.speeds:
+            _write(path / "utt2speed", {utt: str(speed) for utt, speed in data.speeds.items()})
         if data.text:
             _write(path / "text", {utt: " ".join(tokens) for utt, tokens in data.text.items()})
 
@@ -112,6 +119,16 @@ class DataDir:
         return [f"{self.where('utt2spk', utt)} has no {what} in {name}" for utt in absent] + [
             f"{self.where(name, utt)} is not in utt2spk, which must name its speaker" for utt in strangers
         ]
+
+
+def _read_speeds(path: Path) -> dict[str, Fraction]:
+    try:
+        found = {utt: Fraction(speed) for utt, speed in read_table(path).items()}
+    except (ValueError, ZeroDivisionError):
+        raise UserError(f"{path}: expected '<utterance> <speed>' per line, such as 0.9 or 9/10") from None
+    if any(not 0 < speed <= 10 for speed in found.values()):
+        raise UserError(f"{path}: a speed that is not above 0 and at most 10")
+    return found
 
 
 def in_order(table: dict) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ from frenchpress.common.progress import progress
 from frenchpress.kaldi.audio import read_audio
 from frenchpress.kaldi.datadir import DataDir
 from frenchpress.kaldi.parallel import ordered_map
+from frenchpress.kaldi.resample import change_speed
 from frenchpress.kaldi.segments import Segment
 
 Result = TypeVar("Result")
@@ -23,11 +25,17 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Utterance:
-    """An utterance that is `part` of a recording, or all of it; `where` names its line for messages."""
+    """An utterance that is `part` of a recording, or all of it, at a `speed`; `where` names its line for messages."""
 
     id: str
     where: str
     part: Segment | None = None
+    speed: Fraction = Fraction(1)
+
+    def of(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """Its samples, from those of the recording [N]."""
+        part = samples if self.part is None else self.part.of(samples, rate)
+        return part if self.speed == 1 else change_speed(part, self.speed)
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,17 @@ class Recording:
 
 def recordings(data: DataDir) -> list[Recording]:
     """All recordings that utterances are in, in the order of wav.scp."""
+
+    def speed(utt: str) -> Fraction:
+        return data.speeds.get(utt, Fraction(1))
+
     if not data.segments:
-        parts = {utt: [Utterance(utt, data.where("wav.scp", utt))] for utt in data.wav}
+        parts = {utt: [Utterance(utt, data.where("wav.scp", utt), None, speed(utt))] for utt in data.wav}
     else:
         parts = {}
         for utt, segment in data.segments.items():
-            parts.setdefault(segment.recording, []).append(Utterance(utt, data.where("segments", utt), segment))
+            utterance = Utterance(utt, data.where("segments", utt), segment, speed(utt))
+            parts.setdefault(segment.recording, []).append(utterance)
     return [
         Recording(entry, data.path, data.where("wav.scp", name), tuple(parts[name]))
         for name, entry in data.wav.items()
@@ -83,8 +96,7 @@ def _results(
     found: list[tuple[str, Result | UserError]] = []
     for utterance in job.utterances:
         try:
-            part = samples if utterance.part is None else utterance.part.of(samples, rate)
-            found.append((utterance.id, function(utterance, part, len(samples))))
+            found.append((utterance.id, function(utterance, utterance.of(samples, rate), len(samples))))
         except UserError as error:
             found.append((utterance.id, UserError(f"{utterance.where}: {error}")))
     return found

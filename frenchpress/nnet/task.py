@@ -169,6 +169,7 @@ def main() -> None:
     parser.add_argument("--kaldi-s5", type=Path, help="take everything from this Kaldi s5 directory")
     parser.add_argument("--feats", type=Path, help="parent of the feature directories train, dev, test")
     parser.add_argument("--features", choices=MADE_OF, default=ADAPTED, help="what these are (fmllr)")
+    parser.add_argument("--train", default="train", help="name of the training set among these (train)")
     parser.add_argument("--ali-prefix", help="alignments are in PREFIX_train, PREFIX_dev, PREFIX_test")
     parser.add_argument("--graph", type=Path, help="directory of HCLG.fst and words.txt")
     parser.add_argument("--lang", type=Path, help="directory of phones.txt (with --kaldi-s5: data/lang_test_bg)")
@@ -180,7 +181,7 @@ def main() -> None:
     if args.kaldi_s5:
         sources = kaldi_sources(args.kaldi_s5, args.lang)
     elif args.feats and args.ali_prefix and args.graph and args.lang:
-        sources = own_sources(args.feats, args.ali_prefix, args.graph, args.lang, args.features)
+        sources = own_sources(args.feats, args.ali_prefix, args.graph, args.lang, args.features, args.train)
     else:
         raise UserError("give --kaldi-s5, or all of --feats --ali-prefix --graph --lang")
     for name in ("score_map", "optional_tokens"):

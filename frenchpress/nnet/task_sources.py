@@ -40,14 +40,20 @@ class Sources:
         return [place for place in places if place is not None and place.exists()]
 
 
-def own_sources(feats: Path, ali_prefix: str, graph: Path, lang: Path, features: str = ADAPTED) -> Sources:
-    """Directories by name: `feats`/{train,dev,test}, `ali_prefix`_{train,dev,test}, graph, lang."""
-    dirs = {split: _directory(feats / split, "features") for split in SPLITS}
+def own_sources(
+    feats: Path, ali_prefix: str, graph: Path, lang: Path, features: str = ADAPTED, train: str = "train"
+) -> Sources:
+    """Directories by name: `feats`/{train,dev,test}, `ali_prefix`_{train,dev,test}, graph, lang.
+
+    `train`: what the training set is called there.
+    """
+    names = {split: train if split == "train" else split for split in SPLITS}
+    dirs = {split: _directory(feats / name, "features") for split, name in names.items()}
     return Sources(
         name=str(feats),
         feats=dirs,
         text={split: _file(dirs[split] / "text", "reference phones") for split in SPLITS},
-        ali={split: _alignment(split, [f"{ali_prefix}_{split}"]) for split in SPLITS},
+        ali={split: _alignment(split, [f"{ali_prefix}_{name}"]) for split, name in names.items()},
         graph=_graph(graph),
         lang=_directory(lang, "phones.txt"),
         features=features,

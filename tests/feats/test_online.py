@@ -33,6 +33,30 @@ def test_running_mean_is_its_formula():
         assert np.allclose(row, frames[t] - (last.sum(0) + prior * mean) / (len(last) + prior), atol=1e-5)
 
 
+def apply_cmvn_sliding(frames, window, min_window):
+    """Kaldi's apply-cmvn-sliding --center=false, frame by frame (src/feat/feature-functions.cc, SlidingWindowCmn)."""
+    out = np.zeros(frames.shape)
+    for t in range(len(frames)):
+        start, end = t - window, t + 1
+        if start < 0:
+            start, end = 0, end - start
+        if end > t:
+            end = max(t + 1, min_window)
+        if end > len(frames):
+            start, end = max(0, start - (end - len(frames))), len(frames)
+        out[t] = frames[t] - frames[start:end].astype(np.float64).mean(0)
+    return out
+
+
+def test_without_prior_frames_it_is_kaldis_sliding_mean():
+    """Kaldi's causal window has one frame more than it says. It differs at the start alone, where it looks ahead."""
+    frames = np.random.default_rng(3).normal(3, 1, (90, 2)).astype(np.float32)
+    running = RunningMean(np.zeros(2, np.float32), window=31, prior_frames=0)(frames)
+    assert np.allclose(running, apply_cmvn_sliding(frames, 30, 1), atol=1e-5)
+    ahead = apply_cmvn_sliding(frames, 30, 10)
+    assert np.allclose(running[9:], ahead[9:], atol=1e-5) and not np.allclose(running[:9], ahead[:9], atol=1e-2)
+
+
 @pytest.mark.parametrize("left,right", [(0, 0), (3, 3), (2, 0), (0, 4)])
 @pytest.mark.parametrize("frames", [1, 2, 11])
 def test_splicing_as_frames_come(left, right, frames):
