@@ -22,6 +22,7 @@ train=train
 lang=
 score_map=
 optional_tokens=
+allow_pipes=false
 
 . "$(dirname "$0")/parse_options.sh"
 [ $# -eq 2 ] || [ $# -eq 3 ] || { fp_usage >&2; exit 1; }

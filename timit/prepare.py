@@ -77,18 +77,12 @@ def prepare(corpus_dir: Path, out: Path) -> None:
                 for file, content in files.items():
                     (place / file).write_text(content, encoding="utf-8")
             if name in corpus:
-                print(f"{out / name}: {_summary(corpus[name])}")
+                print(f"{out / name}: written")
 
 
 def _unchanged(place: Path, files: Files) -> bool:
     paths = [(place / file, content) for file, content in files.items()]
     return all(path.is_file() and path.read_text(encoding="utf-8") == content for path, content in paths)
-
-
-def _summary(part: Sequence[Utterance]) -> str:
-    minutes = sum(utterance.samples for utterance in part) / RATE / 60
-    speakers = len({utterance.speaker for utterance in part})
-    return f"{len(part)} utterances, {speakers} speakers, {minutes:.1f} min"
 
 
 def _lines(lines: Iterable[str]) -> str:

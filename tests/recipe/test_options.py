@@ -1,5 +1,6 @@
 """Bad options of `./run.sh` are refused before anything starts."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -59,3 +60,16 @@ def test_a_model_to_start_from_that_nothing_trains_is_said_before_stage_0(tmp_pa
     assert done.returncode == 1 and "stage 0" not in done.stdout
     assert f"{cfg}: train.init: " in done.stderr and "nothing.cfg to train it with" in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_scripts_are_given_options_that_they_have():
+    """Each `steps/x.sh --name` in run.sh and steps/ is an option that x.sh sets to its default."""
+    calls = 0
+    for caller in (ROOT / "run.sh", *(ROOT / "steps").glob("*.sh")):
+        lines = [line for line in caller.read_text().replace("\\\n", " ").splitlines() if not line.startswith("#")]
+        for script, rest in (m for line in lines for m in re.findall(r"\b((?:steps|local)/\w+\.sh)([^;]*)", line)):
+            known = (ROOT / script).read_text() + (ROOT / "steps/triphone_options.sh").read_text()
+            for option in re.findall(r"--([a-z][a-z0-9-]*)", rest):
+                calls += 1
+                assert re.search(rf"^{option.replace('-', '_')}=", known, re.M), f"{caller.name}: {script} --{option}"
+    assert calls > 20
