@@ -2,6 +2,7 @@
 # French Press: from a corpus to a table of what each squeeze costs.
 #
 #   ./run.sh                                            the synthetic corpus: float, w8a16, w8a16_hcgs16x
+#   ./run.sh --demo                                     a tiny model in minutes, and what it recognises, in pictures
 #   ./run.sh --stage 4 --conf "conf/w6a13.cfg"          one more experiment on what is already prepared
 #   ./run.sh --corpus timit --corpus-dir /data/TIMIT    LDC93S1 as it comes
 #   ./run.sh --corpus kaldi-data --corpus-dir DIR       Kaldi-style train/ dev/ test/
@@ -38,6 +39,7 @@
 #   --allow-pipes       let entries of wav.scp and feats.scp be shell pipes, and run them
 #   --silence "A B"     of kaldi-data: phones that are silence, in place of the usual names (sil, sp, pau, <sil>, ...)
 #   --score-map FILE    of kaldi-data and --kaldi-s5: two columns, phone and what it is scored as (DIR/phones.map)
+#   --demo              train and try a tiny model, in DATA/demo and EXP/demo; of the options above --nj, --data, --exp
 # Of a study, in place of stages:
 #   --recipe DIR        the study (recipes/published_points, recipes/bits, ...); results go to EXP/<its name>
 #   --task DIR          features, targets and graph (EXP/task)
@@ -71,6 +73,7 @@ chip=
 allow_pipes=false
 silence=
 score_map=
+demo=false
 recipe=
 task=
 only=
@@ -100,6 +103,14 @@ fi
 [[ $speed_perturb =~ ^[0-9.\ ]*$ ]] || die "--speed-perturb is '$speed_perturb', expected speeds, such as \"0.9 1.1\""
 [[ $first_silence =~ ^(coin|ends)$ ]] || die "--first-silence is '$first_silence', expected coin or ends"
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number of processes"
+if [ "$demo" = true ]; then
+  others=$speed_perturb$corpus_dir$seeds$kaldi_s5$leaves$gauss$reference$baseline$chip$silence$score_map
+  others+=$recipe$task$only$epochs$set$jobs$results
+  [ "$stage $stop_stage $conf $corpus $synth_size $features $first_silence $allow_pipes $others" = \
+    "0 6 $fp_default_conf synth small fmllr coin false " ] ||
+    die "--demo has its own corpus, model and stages; leave out options other than --nj, --data and --exp"
+  exec steps/demo.sh --nj "$nj" "$data/demo" "$exp/demo"
+fi
 [[ $seeds =~ ^[0-9\ ]*$ ]] || die "--seeds is '$seeds', expected numbers, such as \"1 2 3\""
 for c in $conf; do [ -f "$c" ] || die "--conf: $c: no such file; conf/ has $(echo conf/*.cfg)"; done
 case $corpus-$synth_size in

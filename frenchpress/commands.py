@@ -5,6 +5,7 @@ from __future__ import annotations
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Recognise speech": {
         "recognise": ("frenchpress.export.recognise", "phones with times from audio files or a pipe"),
+        "picture": ("frenchpress.picture", "a spectrogram with the recognised phones below it"),
         "pack": ("frenchpress.export.pack", "a trained model as integers in one file, model.press"),
         "decode-packed": ("frenchpress.export.decode_packed", "PER of a packed model on dev and test"),
     },
@@ -23,6 +24,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "task": ("frenchpress.nnet.task", "features, targets and graph for training, in one directory"),
         "train": ("frenchpress.nnet.train", "train the model of a .cfg"),
         "decode": ("frenchpress.nnet.decode", "decode dev and test with a trained model, and score them"),
+        "clean": ("frenchpress.nnet.clean", "what finished trainings left behind and can be removed"),
         "study-plan": ("frenchpress.report.study_plan", "what is left to train of a study in recipes/"),
         "study-results": ("frenchpress.report.study_results", "the tables and figures of a study"),
     },

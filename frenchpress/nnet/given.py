@@ -15,6 +15,7 @@ from frenchpress.common import UserError, digest
 from frenchpress.compress import BitQuantizer, PressedWeight
 from frenchpress.config import Config
 from frenchpress.nnet.checkpoint import CONFIG, POSTERIORS, read_header
+from frenchpress.nnet.clean import readable, size_of
 from frenchpress.nnet.data import Frames
 from frenchpress.nnet.distill import Teacher, ask
 from frenchpress.nnet.model import FINAL, AcousticModel, load_model
@@ -65,6 +66,15 @@ def make_teacher(config: Config, out: Path, model: AcousticModel, frames: Frames
     place = given_places(config, out)[TEACHER]
     said = ask(model, frames, place / POSTERIORS, {"model": digest(place / FINAL), "task": task_digest})
     return Teacher(said, config.train.distill.weight, config.train.distill.temperature)
+
+
+def kept_for_others(config: Config, out: Path) -> str:
+    """That the teacher's posteriors are still there when the run in `out` is over, how large, and how they go."""
+    said = given_places(config, out)[TEACHER] / POSTERIORS
+    return (
+        f"{said}: {readable(size_of(said))}, kept for other runs that learn from the same model; "
+        f"frenchpress clean {out.parent} lists what can be removed"
+    )
 
 
 def load_given(key: str, place: Path, model: AcousticModel, task_digest: str) -> AcousticModel:

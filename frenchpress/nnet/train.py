@@ -34,7 +34,7 @@ from frenchpress.nnet.average import AveragedModel
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.data import Batch, Frames, epoch_order
 from frenchpress.nnet.distill import Teacher
-from frenchpress.nnet.given import given_digests, make_teacher, use_given
+from frenchpress.nnet.given import given_digests, kept_for_others, make_teacher, use_given
 from frenchpress.nnet.kernel_line import kernel_line
 from frenchpress.nnet.losses import evaluate, losses
 from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, load_model, read_weights
@@ -374,7 +374,10 @@ def main() -> None:
         checkpoint.write_yaml(out / "size.yaml", size_report(load_model(out)))
         write_summary(run, arguments, device)
         mark_done(out, checkpoint.stamp(config, identity, given))
-        (out / checkpoint.BEST).unlink()
+        for name in (checkpoint.BEST, checkpoint.CHECKPOINT):
+            (out / name).unlink(missing_ok=True)
+        if run.teacher is not None:
+            print(kept_for_others(config, out))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from frenchpress.nnet import decode
 from frenchpress.nnet.checkpoint import write_tensors
 from frenchpress.nnet.model import load_model, read_weights
 from frenchpress.nnet.task import Task
+from frenchpress.report import figure
 from frenchpress.report.diagnose import __main__ as command
-from frenchpress.report.diagnose import figures
 
 CONFIG = """
 model: {context: [1, 1], lstm: {layers: 1, cells: 24}}
@@ -211,14 +211,14 @@ def test_command_writes_report_and_figures(exp, monkeypatch, capsys):
     assert "**overfitted**" in report and "confusions.csv" in report and "spk1-dev" in report
     table = (exp / "x/diagnose/confusions.csv").read_text().splitlines()
     assert table[0].split(",")[0] == "said" and table[-1].startswith("-,") and len(table) >= PHONES
-    assert (exp / "x/diagnose/curves.png").exists() == figures.available()
+    assert (exp / "x/diagnose/curves.png").exists() == figure.available()
     before = (exp / "x/diagnose.md").stat().st_mtime_ns
     command.main()
     assert (exp / "x/diagnose.md").stat().st_mtime_ns == before, "written again though nothing changed"
 
 
 def test_without_figures_and_without_decoding(exp, monkeypatch, capsys):
-    monkeypatch.setattr(figures, "available", lambda: False)
+    monkeypatch.setattr(figure, "available", lambda: False)
     shutil.rmtree(exp / "x/decode_dev")
     monkeypatch.setattr(sys, "argv", ["diagnose", "--task", str(exp / "task"), str(exp / "x")])
     command.main()

@@ -15,6 +15,7 @@ from frenchpress.common import UserError, run_main, write_if_changed
 from frenchpress.nnet.data import Frames
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 from frenchpress.nnet.task import Task
+from frenchpress.report import figure
 from frenchpress.report.diagnose import figures
 from frenchpress.report.diagnose.curves import History, curve_findings, read_history
 from frenchpress.report.diagnose.errors import Errors, error_findings
@@ -58,12 +59,12 @@ def write_report(experiment: Path, task: Task, found: Diagnosis) -> None:
     lines = [f"# What may be wrong with {experiment.name}", "", "## Findings", ""]
     lines += [f"- **{f.kind}**: {f.seen} *Try:* {f.advice}" for f in found.findings] or ["Nothing stands out."]
     lines += ["", "## Learning curves", "", *_curve_table(found.history)]
-    if figures.available():
-        figures.save(place / "curves.png", figures.curves(found.history))
-        figures.save(place / "priors.png", figures.priors(found.activity.mean_posterior, task.pdf_counts))
+    if figure.available():
+        figure.save(place / "curves.png", figures.curves(found.history))
+        figure.save(place / "priors.png", figures.priors(found.activity.mean_posterior, task.pdf_counts))
         lines += ["", "![learning curves](diagnose/curves.png)", "", "![priors](diagnose/priors.png)"]
     else:
-        lines += ["", f"({figures.HOW_TO_GET})"]
+        lines += ["", f"({figure.HOW_TO_GET})"]
     lines += ["", "## Layers", "", *_layer_table(found.activity)]
     lines += ["", *(_error_sections(place, found.errors) if found.errors else ["Not decoded: stage 5 does that."])]
     write_if_changed(experiment / "diagnose.md", "\n".join(lines) + "\n")
@@ -104,9 +105,9 @@ def _error_sections(place: Path, errors: Errors) -> list[str]:
         "",
         "All confusions (row: said, column: recognised, `-`: nothing): [confusions.csv](diagnose/confusions.csv)",
     ]
-    if figures.available():
+    if figure.available():
         side = max(5.0, 0.14 * len(names))
-        figures.save(place / "confusions.png", figures.confusions(names, table), (side, side))
+        figure.save(place / "confusions.png", figures.confusions(names, table), (side, side))
         lines += ["", "![confusions](diagnose/confusions.png)"]
     lines += ["", "Worst utterances (reference above, recognised below):"]
     for utt, rate, pairs in errors.worst_utterances()[:_WORST]:
@@ -136,8 +137,8 @@ def main() -> None:
         print(finding)
     if not found.findings:
         print("nothing stands out")
-    if not figures.available():
-        print(figures.HOW_TO_GET)
+    if not figure.available():
+        print(figure.HOW_TO_GET)
     print(f"{args.experiment}/diagnose.md has the tables")
 
 
