@@ -25,12 +25,12 @@ from frenchpress.report.baseline import ordered_errors, pair
 from frenchpress.report.collect import System, read_decoded, read_experiment
 from frenchpress.report.markdown import markdown
 from frenchpress.report.table import epochs_cell
-from frenchpress.score.counts import Units, units
+from frenchpress.score.counts import MIN_SPEAKERS, Units, units
 from frenchpress.score.paired import Aligned, check_same, matched_pairs
 
 LEGEND = """\
-- **difference**: PER less that of the first system, in points, on the same {over}, with the 95 % interval of a paired
-  bootstrap over them{seeds}. An interval on one side of 0: the two differ.
+- **difference**: PER less that of the first system, in points, with the 95 % interval of a paired bootstrap: the same
+  {over} for both{seeds}. An interval on one side of 0: the two differ.{few}
 - **lower in**: in how many of the bootstrap's samples this system has the lower PER.
 - **p, segments**: matched-pairs test on segments between errors (MAPSSWE), two-sided: how often two equally good
   systems would differ as much. It takes segments as independent, which those of one speaker are not. Of single runs."""
@@ -43,6 +43,11 @@ class Compared:
     name: str
     systems: tuple[System, ...]
     aligned: tuple[Aligned, ...]
+
+    @property
+    def short(self) -> str:
+        """Its name without where it lies."""
+        return Path(self.name).name
 
     def errors(self, first: Aligned) -> np.ndarray:
         """Errors per utterance, means over seeds, in the order of `first`; float [utterances]."""
@@ -120,8 +125,8 @@ def speaker_table(one: Compared, other: Compared, top: int) -> list[str]:
     for n in sorted(range(len(names)), key=lambda n: (-abs(change[n]), n))[:top]:
         rates = [100 * mine[n] / max(tokens[n], 1) for mine in errors]
         rows.append([names[n], str(tokens[n]), *(f"{rate:.1f}" for rate in rates), f"{rates[1] - rates[0]:+.1f}"])
-    said = f"Of {len(names)} speakers {better} are better, {worse} worse, {len(names) - better - worse} the same."
-    return [said, "", *markdown(["speaker", "phones", one.name, other.name, "difference"], rows)]
+    said = f"Speakers: {better} better, {worse} worse, {len(names) - better - worse} the same."
+    return [said, "", *markdown(["speaker", "phones", one.short, other.short, "difference"], rows)]
 
 
 def phone_table(one: Compared, other: Compared, top: int) -> list[str]:
@@ -132,7 +137,7 @@ def phone_table(one: Compared, other: Compared, top: int) -> list[str]:
     moved = sorted((p for p in change if change[p]), key=lambda p: (-abs(change[p]), p))[:top]
     counts = [(there[p], wrong[p], wrong_too[p], inserted[p], inserted_too[p]) for p in moved]
     rows = [[p, *(f"{n:.4g}" for n in mine), f"{change[p]:+.4g}"] for p, mine in zip(moved, counts)]
-    head = ["phone", "there", *(f"{what}, {s.name}" for what in ("wrong or left out", "put in") for s in (one, other))]
+    head = ["phone", "there", *(f"{what}, {s.short}" for what in ("wrong or left out", "put in") for s in (one, other))]
     return markdown([*head, "change"], rows)
 
 
@@ -142,6 +147,8 @@ def config_lines(one: Compared, other: Compared) -> list[str]:
     if not all(configs):
         return ["- at least one of them has no configuration (a GMM, or a packed model)"]
     lines = [f"- `{key}`: {then} -> {now}" for key, then, now in config_differences(*configs)]
+    epochs = [epochs_cell(system.systems[0]) for system in (one, other)]
+    lines += [f"- epochs: {epochs[0]} -> {epochs[1]}"] * (epochs[0] != epochs[1])
     seeds = [sorted(str(s.seed) for s in system.systems) for system in (one, other)]
     lines += [f"- `seed`: {' '.join(seeds[0])} -> {' '.join(seeds[1])}"] * (seeds[0] != seeds[1])
     return lines or ["- nothing but how they were decoded, if that"]
@@ -151,10 +158,12 @@ def comparison(systems: Sequence[Compared], split: str, top: int) -> str:
     """All that is said."""
     base = systems[0].aligned[0]
     by = units(list(base.rows), base.utt2spk)
-    size = f"{by.speakers} speakers, {len(base.rows)} utterances, {base.tokens().sum()} phones"
-    few = f" ({by.speakers} speakers are too few to resample: these intervals are too narrow)"
-    seeds = ", and over the seeds of each" if any(len(s.aligned) > 1 for s in systems) else ""
-    legend = LEGEND.format(over=by.over + few * (by.over == "utterances"), seeds=seeds)
+    size = f"speakers {by.speakers}, utterances {len(base.rows)}, phones {base.tokens().sum()}"
+    few = (
+        f"\n  Speakers would be the right thing to draw, but {MIN_SPEAKERS} are needed: these intervals are too narrow."
+    )
+    seeds = ", and seeds of each" if any(len(s.aligned) > 1 for s in systems) else ""
+    legend = LEGEND.format(over=by.over, seeds=seeds, few=few * (by.over == "utterances"))
     parts = [[f"# {split}: {size}"], rate_table(systems), [legend]]
     for other in systems[1:]:
         parts += [[f"## {other.name} against {systems[0].name}"], ["What differs:"], config_lines(systems[0], other)]
