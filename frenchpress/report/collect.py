@@ -72,6 +72,11 @@ class System:
     learns_from: str = ""
 
 
+def without_seed(name: str) -> str:
+    """The name of a run without `_seed1` or `-seed1` at its end."""
+    return re.sub(r"[_-]seed\d+$", "", name)
+
+
 def alike(run: System) -> tuple[str, str]:
     """What runs have in common that differ in nothing but their seed."""
     return run.group, run.config
@@ -136,7 +141,7 @@ def read_experiment(place: Path) -> System:
         dev,
         test,
         state,
-        re.sub(r"[_-]seed\d+$", "", place.name),
+        without_seed(place.name),
         seed if isinstance(seed, int) else None,
         json.dumps(config, sort_keys=True, default=str),
         _made_from(place),

@@ -24,7 +24,7 @@ from frenchpress.nnet.checkpoint import CONFIG
 from frenchpress.report.baseline import ordered_errors, pair
 from frenchpress.report.collect import System, read_decoded, read_experiment
 from frenchpress.report.markdown import markdown
-from frenchpress.report.table import epochs_cell
+from frenchpress.report.table import epochs_cell, given_cell, markdown
 from frenchpress.score.counts import MIN_SPEAKERS, Units, units
 from frenchpress.score.paired import Aligned, check_same, matched_pairs
 
@@ -98,7 +98,7 @@ def rate_table(systems: Sequence[Compared]) -> list[str]:
     rows = []
     for system in systems:
         per = 100 * system.errors(base).sum() / tokens
-        making = [epochs_cell(system.systems[0]), system.systems[0].starts_from or "-"]
+        making = [epochs_cell(system.systems[0]), given_cell([run.starts_from for run in system.systems])]
         cells = [system.name, str(len(system.systems)), *making, f"{per:.2f}"]
         if system is systems[0]:
             rows.append([*cells, "-", "-", "-"])

@@ -14,7 +14,16 @@ from typing import Any
 from frenchpress.common import atomic_path, run_main
 from frenchpress.hardware.chip import load_chip
 from frenchpress.report.baseline import Baseline
-from frenchpress.report.collect import Measured, References, System, alike, collect, one_per_seed, read_reference
+from frenchpress.report.collect import (
+    Measured,
+    References,
+    System,
+    alike,
+    collect,
+    one_per_seed,
+    read_reference,
+    without_seed,
+)
 from frenchpress.report.hardware import chip_data, chip_section, on_chip
 from frenchpress.report.markdown import markdown
 from frenchpress.report.next_steps import next_steps
@@ -85,7 +94,7 @@ def _run_cells(run: System, baseline: Baseline) -> list[str]:
     seed = "-" if run.seed is None else str(run.seed)
     cells = [run.name, seed, _rate(run.dev, run.state), _rate(run.test, run.state), *_to_baseline([run], baseline)]
     times = [_duration(run.training.get(key)) for key in _TIMES]
-    return [*cells, _silent([run]), oracle, *_making_cells(run), *_size_cells(run), *times]
+    return [*cells, _silent([run]), oracle, *_making_cells([run]), *_size_cells(run), *times]
 
 
 def _mean_cells(runs: Sequence[System], baseline: Baseline) -> list[str]:
@@ -93,7 +102,7 @@ def _mean_cells(runs: Sequence[System], baseline: Baseline) -> list[str]:
     cells = [f"**{runs[0].group}, mean ± s.d.**", f"{len(runs)} seeds", dev, test, *_to_baseline(runs, baseline)]
     times = [[r.training[key] for r in runs if key in r.training] for key in _TIMES]
     means = [_duration(statistics.mean(mine) if mine else None) for mine in times]
-    return [*cells, _silent(runs), "-", *_making_cells(runs[0]), *_size_cells(runs[0]), *means]
+    return [*cells, _silent(runs), "-", *_making_cells(runs), *_size_cells(runs[0]), *means]
 
 
 def _to_baseline(runs: Sequence[System], baseline: Baseline) -> list[str]:
@@ -112,9 +121,18 @@ def _silent(runs: Sequence[System]) -> str:
     return _mean([m.per for m in found]) if len(found) > 1 else f"{found[0].per:.2f}"
 
 
-def _making_cells(run: System) -> list[str]:
-    """Epochs, and the runs whose models it was given."""
-    return [epochs_cell(run), run.starts_from or "-", run.learns_from or "-"]
+def _making_cells(runs: Sequence[System]) -> list[str]:
+    """Epochs, and the runs whose models were given."""
+    given = [given_cell([getattr(run, key) for run in runs]) for key in ("starts_from", "learns_from")]
+    return [epochs_cell(runs[0]), *given]
+
+
+def given_cell(names: Sequence[str]) -> str:
+    """The run that some seeds start or learn from, or that each has one of its own of one name."""
+    if len(set(names)) == 1:
+        return names[0] or "-"
+    groups = {without_seed(name) for name in names}
+    return f"{groups.pop()} of each seed" if len(groups) == 1 else "several"
 
 
 def epochs_cell(run: System) -> str:
@@ -177,7 +195,8 @@ def _size_of(found: Measured) -> str:
     if found.interval_over is None:
         return f"{size}; intervals over utterances"
     few = "too few to resample: " if found.interval_over == "utterances" else ""
-    return f"{size}, {found.speakers} speakers, {few}intervals over {found.interval_over}"
+    speakers = f"{found.speakers} speaker{'s' * (found.speakers != 1)}"
+    return f"{size}, {speakers}, {few}intervals over {found.interval_over}"
 
 
 def results_text(

@@ -174,6 +174,11 @@ def test_epochs_and_time_go_through_what_a_run_starts_and_learns_from(tmp_path, 
     assert made["e"] == ["8", "-", "teacher_seed1", "2:04:11"]
 
 
+def test_parents_of_several_seeds():
+    cells = [table.given_cell(names) for names in (["a_seed1", "a_seed2"], ["a", "a"], ["", ""], ["a_seed1", "b"])]
+    assert cells == ["a of each seed", "a", "-", "several"]
+
+
 def test_silence_left_out_and_speakers_where_they_were_noted(tmp_path, monkeypatch, capsys):
     for name, seed in (("a_seed1", 1), ("a_seed2", 2), ("old_seed3", 3)):
         experiment(tmp_path, name, 20.0 + seed, seed)
