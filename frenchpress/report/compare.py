@@ -24,7 +24,7 @@ from frenchpress.nnet.checkpoint import CONFIG
 from frenchpress.report.baseline import ordered_errors, pair
 from frenchpress.report.collect import System, read_decoded, read_experiment
 from frenchpress.report.markdown import markdown
-from frenchpress.report.table import epochs_cell, given_cell, markdown
+from frenchpress.report.table import epochs_cell, given_cell
 from frenchpress.score.counts import MIN_SPEAKERS, Units, units
 from frenchpress.score.paired import Aligned, check_same, matched_pairs
 
