@@ -115,6 +115,18 @@ def sources_of(root):
     return own_sources(root / "feats", f"{root}/ali", root / "graph", root / "lang")
 
 
+def test_task_says_which_features_it_has(small):
+    for name in ("feats/train", "ali_train"):
+        shutil.copytree(small / name, small / f"{name}_sp")
+    shutil.rmtree(small / "ali_train")
+    sources = own_sources(small / "feats", f"{small}/ali", small / "graph", small / "lang", "lda", "train_sp")
+    assert build(sources, small / "task")
+    task, meta = Task.load(small / "task"), small / "task/meta.yaml"
+    assert task.features == "lda" and task.split("train").utts == ["train1", "train2"]
+    meta.write_text(meta.read_text().replace("features: lda\n", ""))
+    assert Task.load(small / "task").features == "fmllr"  # a task from before
+
+
 def test_own_directories(small):
     assert build(sources_of(small), small / "task")
     task = Task.load(small / "task")
