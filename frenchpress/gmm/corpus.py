@@ -59,7 +59,8 @@ class Corpus:
         phones = _phone_ids(data / "text", utts, tables.text, symbols) if symbols else [[] for _ in utts]
         offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
         feats = np.concatenate(parts).astype(np.float32)
-        words = _words(data, utts, symbols) if symbols and (data / "words").exists() else []
+        chosen = symbols and all((data / name).exists() for name in ("words", "lexiconp.txt"))
+        words = _words(data, utts, symbols) if chosen else []
         return cls(utts, [tables.utt2spk[utt] for utt in utts], phones, offsets.astype(np.int64), feats, words)
 
     @property

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from frenchpress.common import UserError, atomic_dir, digest, is_done, locked_dir, mark_done, read_lines, run_main
 from frenchpress.kaldi.audio import file_state
@@ -47,14 +48,7 @@ def prepare(
     for name, data in splits.items():
         splits[name] = replace(data, text=in_order(found.phones[name]), text_name=transcript_file(data.path).name)
     scored = _scored(splits, score_map or corpus / "phones.map", given=score_map is not None, notes=found.notes)
-    key = {
-        "stage": "kaldi-data with durations",
-        "rate": rate,
-        "tables": [digest(*_tables(corpus, name)) for name in SPLITS],
-        "lexicon": digest(*filter(None, [find_lexicon(corpus)])) if found.words else None,
-        "silence": list(silence),
-        "audio": [file_state(data) for data in splits.values()],
-    }
+    key = _key(corpus, splits, rate, silence, find_lexicon(corpus) if found.words else None)
     keys = {name: key for name in SPLITS} | {"dict": key | {"scored": scored}}
     for note in found.notes:
         print(note)
@@ -74,6 +68,20 @@ def prepare(
                     _write_words(found, name, work)
                 mark_done(work, keys[name])
     return True
+
+
+def _key(
+    corpus: Path, splits: dict[str, DataDir], rate: int, silence: tuple[str, ...], lexicon: Path | None
+) -> dict[str, Any]:
+    """What the three sets depend on."""
+    return {
+        "stage": "kaldi-data with durations",
+        "rate": rate,
+        "tables": [digest(*_tables(corpus, name)) for name in SPLITS],
+        "lexicon": digest(lexicon) if lexicon else None,
+        "silence": list(silence),
+        "audio": [file_state(data) for data in splits.values()],
+    }
 
 
 def _check_places(corpus: Path, out: Path) -> None:

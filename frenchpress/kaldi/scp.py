@@ -6,6 +6,7 @@ import gzip
 import io
 import re
 import subprocess
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +27,8 @@ def read_table(path: Path | str) -> dict[str, str]:
         if not parts:
             continue
         key = parts[0]
+        if "Cf" in (unicodedata.category(key[0]), unicodedata.category(key[-1])):
+            raise UserError(f"{path}:{number}: {ascii(key)} begins or ends with an invisible character; take it out")
         if key in table:
             raise UserError(f"{path}:{number}: {key} is there twice; every id may come once")
         table[key] = parts[1] if len(parts) > 1 else ""

@@ -63,7 +63,7 @@ def test_alignment_chooses_the_pronunciation_that_was_spoken():
     data.phones = [[2 if p == 3 and k % 3 == 0 else p for p in phones] for k, phones in enumerate(said)]
     system, tids = train_monophone(TOPO, SETS, Aligner(data, 1, 0.1), total_gauss=60, iterations=20)
     found = system.model.transitions.tid2phone[tids]
-    assert (found == truth).mean() > 0.9
+    assert (found == truth).mean() > 0.97  # 0.92 without the choice
 
 
 def test_monophones_find_the_phones():

@@ -440,3 +440,8 @@ def test_summary_and_what_sizes_can_be(corpus, tmp_path):
     check_sizes(tmp_path / "data", 5, 5)
     with pytest.raises(UserError, match="--leaves is 4, but .* 4 phones and SIL.*expected 5 or more"):
         check_sizes(tmp_path / "data", 4, 10)
+
+
+def test_ids_that_only_look_the_same_are_named(corpus, tmp_path):
+    replace(corpus / "dev/phones", "dev-b ", "dev-b\u200b ")
+    refuses(corpus, tmp_path, r"dev/phones:2: 'dev-b.u200b' begins or ends with an invisible character")
