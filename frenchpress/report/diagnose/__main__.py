@@ -46,7 +46,8 @@ def diagnose(experiment: Path, task: Task, model: AcousticModel) -> Diagnosis:
     found = curve_findings(history, task.pdf_counts)
     if errors is not None:
         best = min((entry["dev_frame_error_mono"] for entry in history), default=None)
-        found += error_findings(errors, decode.lm_weights, best)
+        tried = errors.stats.get("tried", {}).get("lm_weight", decode.lm_weights)
+        found += error_findings(errors, tuple(tried), best)
     found += target_findings(task, decode)
     prior = prior_finding(activity.mean_posterior, task.pdf_counts)
     found += ([] if prior is None else [prior]) + layer_findings(activity)
