@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# French Press: from a corpus to a table of what each squeeze costs.
+# French Press: from a corpus to a table of what each compression costs.
 #
 #   ./run.sh                                            the synthetic corpus: float, 8 bits, 1/16 of the weights
 #   ./run.sh --demo                                     a tiny model in minutes, and what it recognises, in pictures

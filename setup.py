@@ -1,4 +1,4 @@
-"""French Press: press LSTM acoustic models small and see what each squeeze costs."""
+"""French Press: small LSTM acoustic models, quantized and pruned, and what each compression costs."""
 
 from glob import glob
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A synthetic twin of TIMIT, spoken by espeak-ng, to Kaldi data directories. Needs no corpus.
+# A synthetic corpus like TIMIT, spoken by espeak-ng, to Kaldi data directories. Needs no corpus.
 #
 #   local/synth_data_prep.sh [options] <data-dir>
 #   e.g.: local/synth_data_prep.sh --size small --nj 2 data

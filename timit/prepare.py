@@ -92,7 +92,7 @@ def _lines(lines: Iterable[str]) -> str:
 def main() -> None:
     """Command-line entry."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--corpus-dir", type=Path, required=True, help="LDC93S1 tree, or its synthetic twin")
+    parser.add_argument("--corpus-dir", type=Path, required=True, help="LDC93S1 tree, or a synthetic one")
     parser.add_argument("--out", type=Path, required=True, help="data directory to write, e.g. data")
     options = parser.parse_args()
     prepare(options.corpus_dir, options.out)

@@ -127,7 +127,7 @@ class TrainConfig:
     `l2_cd_output`: weight of the mean square of the tied-state head's outputs, in the loss. `threads` is part
     of the experiment, because the order of additions, and so the last bits of a result, depends on it.
     `init`: the experiment whose weights are the first ones, named as a teacher is; with it `epochs` may be 0.
-    `keep_epochs`: the model after each epoch, once as thin as asked for, is kept and decoded on dev.
+    `keep_epochs`: the model after each epoch, once it has its final density, is kept and decoded on dev.
     `warmup`: epochs in which rates rise linearly. `cosine`: how they fall, in place of `halving`. `augment`: what is
     hidden of the features. `weight_decay`: at each step the matrices' weights shrink by this times the rate.
     """

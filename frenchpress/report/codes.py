@@ -122,7 +122,7 @@ def compare(name: str, matrix: PressedWeight) -> MatrixCodes:
 
 
 def _float_line(name: str) -> str:
-    return f"{name}: float weights have no integers to encode; press them with weight_bits below 32"
+    return f"{name}: float weights have no integers to encode; quantize them with weight_bits below 32"
 
 
 def _structure_bound(coding: Coding | None) -> float | None:

@@ -29,19 +29,19 @@ RESULTS, READING = "RESULTS.md", "reading.md"
 LEGEND = """\
 How to read a row
 
-- **PER**: phone error rate in percent, in scored phones; the LM weight was chosen on dev, test was scored once. Several
-  seeds: mean ± sample standard deviation (seeds). One: the 95 % interval of a bootstrap over speakers, or over
+- **PER**: phone error rate in percent; the LM weight was chosen on dev, test was scored once. With several seeds: mean
+  ± sample standard deviation (number of seeds). With one: the 95 % interval of a bootstrap over speakers, or over
   utterances where there are fewer than 5 or the record is old; "Scored" says which.
 - **test, no silence**: with silence taken out, its LM weight chosen on dev (docs/scoring.md); empty: not measured.
-- **to baseline**: what was lost against the model that the study counts from (the row with +0.00), in points, and in
-  percent of that model's PER, seed by seed. **published**, **to its float**: the published PER, and what it had lost
-  against the float model of the same source.
-- **density**: kept weights over all weights, as realised. **fewer weights**: its inverse, the published "16x", which
-  counts neither bits nor index.
-- **compression**: bits of the dense float32 matrices over bits stored, index and scales included. **stored**: bytes of
-  the whole model. **epochs**: of this training, of those in all with the models that it starts from (?: not known).
-- **index code**: of all that can write the masks, those with the fewest bits; `python -m frenchpress.report.codes` sets
-  all of them side by side. **index free**: what the compression would be if a reader knew the masks.
+- **to baseline**: PER minus that of the baseline (the row with +0.00), in points and in percent of the baseline's PER,
+  seed by seed. **published**: the published PER. **to its float**: the same difference in the source.
+- **density**: kept weights / all weights, as it came out. **fewer weights**: the inverse, the published "16x". It counts
+  neither bits nor index.
+- **compression**: bits of the weight matrices as dense float32 / bits stored for them, with index and scales.
+  **stored**: bytes of the whole model.
+- **epochs**: of this training, of those in all with the models that it starts from (?: not known).
+- **index code**: the codes with the fewest bits for the masks; `frenchpress codes` compares all codes. **index free**:
+  what the compression would be if a reader knew the masks.
 - In the figures bars are one standard deviation over seeds to either side; one seed has none."""
 
 

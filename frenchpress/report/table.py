@@ -43,12 +43,12 @@ How to read a row
 - **test oracle**: test with the LM weight chosen on test itself. A bound, not a result.
 - **epochs**: of this training, of those in all, with the runs that it starts from. **starts from**: the run whose
   weights were its first ones. **learns from**: its teacher.
-- **parameters**: of the whole model before pressing. **density**: kept weights over all weights, as realised.
+- **parameters**: of the whole dense model. **density**: kept weights / all weights, as it came out.
 - **stored**: bytes of the kept weights at their bits, of the index and scales, and of biases and batch norm.
-- **compression**: bits of the dense float32 matrices over bits stored, index and scales included.
-- **fewer weights**: all weights over kept weights, the figure that papers call "16x". It counts neither the bits nor
-  the index.
-- **MACs**: multiply-accumulates per frame with the kept weights, of those of the dense model.
+- **compression**: bits of the weight matrices as dense float32 / bits stored for them, with index and scales. Biases and
+  batch norm are not counted.
+- **fewer weights**: all weights / kept weights, which papers call "16x". It counts neither bits nor index.
+- **MACs**: multiply-accumulate operations per frame with the kept weights, of those of the dense model.
 - **time**: training, hours:minutes:seconds on the machine named in train.yaml. **in all**: with every run that it
   starts or learns from, each once.
 - **mean ± s.d.** over seeds, sample standard deviation: compare rows by these, not by single runs.

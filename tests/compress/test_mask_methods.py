@@ -273,7 +273,7 @@ def test_gradual_densities_follow_the_cube(method):
         ({"method": "magnitude", "keep": 0.5, "after_epoch": 0, "score": "taylor"}, "chooses before the first step"),
         ({"method": "magnitude", "keep": 0.5, "after_epoch": 1, "targeted": True}, "targeted: acts between"),
         ({"method": "hcgs", "blocks": [8], "keep": [0.5], "score": "taylor"}, "score: nothing is chosen"),
-        ({"method": "hcgs", "blocks": [8], "keep": [0.5], "after_epoch": 1}, "drawn before training"),
+        ({"method": "hcgs", "blocks": [8], "keep": [0.5], "after_epoch": 1}, "fixed before training"),
         ({"method": "hcgs", "blocks": [8], "keep": [0.5], "lasso": 0.1}, "there is none"),
         ({"method": "hcgs", "blocks": [8, 2], "keep": [0.5]}, "one each per level"),
         ({"method": "hcgs", "blocks": [8, [16, 2]], "keep": [0.5, 0.5]}, "lies inside"),

@@ -144,7 +144,7 @@ ONE = {"block": 4, "nonzeros": 2, "count": 4}
     "said, words",
     [
         ({"method": "pattern", **ONE}, "it goes by the weights; say when"),
-        ({"method": "pattern", **ONE, "place": "random", "after_epoch": 1}, "drawn before training"),
+        ({"method": "pattern", **ONE, "place": "random", "after_epoch": 1}, "fixed before training"),
         ({"method": "pattern", **ONE, "start_epoch": 0, "end_epoch": 1}, "cannot be reached step by step"),
         ({"method": "pattern", **ONE, "block": 64, "after_epoch": 1}, "64 x 64 is larger than the matrix of 63 x 50"),
         ({"method": "pattern", **ONE, "nonzeros": 17, "after_epoch": 1}, "17 do not fit a pattern of 4 x 4; use 1 to"),

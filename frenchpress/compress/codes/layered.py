@@ -52,7 +52,7 @@ class Layered(IndexCode):
         """In the structure that was thinned; over the patterns that blocks share."""
         found = [*_thinned(origin), *_over_patterns(mask, origin)]
         if not found:
-            raise UserError("index code layered: the mask was not made by thinning or filling up another one")
+            raise UserError("index code layered: the mask was not made by pruning another one or adding weights to it")
         return found
 
     def write(self, mask: Mask, out: BitWriter) -> None:

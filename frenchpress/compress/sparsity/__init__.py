@@ -61,15 +61,15 @@ def mask_plan_of(press: LayerPress) -> MaskPlan | None:
 
 
 def prune_plan_of(press: LayerPress, outline: MaskPlan | None) -> MaskPlan | None:
-    """What the `prune:` section of a layer asks for, None without one; `outline` is its `mask:`, which is thinned.
+    """What the `prune:` section of a layer asks for, None without one; `outline` is its `mask:`, which is pruned further.
 
-    UserError where it cannot be, or where that mask moves while it would be thinned.
+    UserError where it cannot be, or where that mask moves meanwhile.
     """
     if press.prune is None:
         return None
     if outline is not None and outline.timing is not None:
         raise UserError(
-            f"prune: thins hcgs or a mask that is drawn before training, and {outline.name} is chosen later; "
+            f"prune: needs hcgs or a mask that is random and fixed before training, and {outline.name} is chosen later; "
             "give that mask a lower density"
         )
     values = {key: value for key, value in press.prune.items() if value is not None}

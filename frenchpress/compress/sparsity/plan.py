@@ -131,9 +131,9 @@ def _check_timing(plan: MaskPlan, where: str) -> None:
         wanted = "start_epoch and end_epoch" if method.regrows else "after_epoch"
         raise UserError(f"{where}: it goes by the weights; say when, with {wanted}")
     if timing is not None and not (method.by_weight or method.regrows):
-        raise UserError(f"{where}: drawn before training; a time would do nothing")
+        raise UserError(f"{where}: random and fixed before training; a time would do nothing")
     if timing is not None and timing.after_epoch is None and not (method.gradual or method.regrows or plan.targeted):
-        raise UserError(f"{where}: cannot be reached step by step; use after_epoch")
+        raise UserError(f"{where}: cannot be reached gradually; use after_epoch")
     if timing is not None and timing.after_epoch is not None and method.regrows:
         raise UserError(f"{where}: changes over a time; use start_epoch and end_epoch")
     if plan.lasso and not method.by_weight:
