@@ -145,7 +145,7 @@ ONE = {"block": 4, "nonzeros": 2, "count": 4}
     [
         ({"method": "pattern", **ONE}, "it goes by the weights; say when"),
         ({"method": "pattern", **ONE, "place": "random", "after_epoch": 1}, "fixed before training"),
-        ({"method": "pattern", **ONE, "start_epoch": 0, "end_epoch": 1}, "cannot be reached step by step"),
+        ({"method": "pattern", **ONE, "start_epoch": 0, "end_epoch": 1}, "cannot be reached gradually"),
         ({"method": "pattern", **ONE, "block": 64, "after_epoch": 1}, "64 x 64 is larger than the matrix of 63 x 50"),
         ({"method": "pattern", **ONE, "nonzeros": 17, "after_epoch": 1}, "17 do not fit a pattern of 4 x 4; use 1 to"),
         ({"method": "pattern", **ONE, "nonzeros": 0, "after_epoch": 1}, "use 1 to 16"),
