@@ -17,7 +17,7 @@ from frenchpress.packed.format import parse_model, parse_outline
 from frenchpress.packed.model import UNSEEN, Outline, PackedModel
 from frenchpress.packed.reference import ReferenceStream
 
-LEVELS = ("portable C", "AVX2", "AVX-512 VNNI")
+LEVELS = ("portable C", "AVX2", "AVX-512 VNNI", "NEON", "NEON with dot products")
 """Instruction sets of the runtime, by number."""
 
 _LOG = logging.getLogger(__name__)

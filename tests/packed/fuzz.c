@@ -56,7 +56,7 @@ static void run(fp_model *model) {
     static float feats[65536 * FRAMES];
     const int32_t dim = fp_model_dim(model), outputs = fp_model_outputs(model);
     for (int i = 0; i < dim * FRAMES; i++) feats[i] = (float)(int32_t)draw(2000) - 1000.0f;
-    fp_model_level(model, (int32_t)draw(3));
+    fp_model_level(model, (int32_t)draw(5));
     fp_stream *stream = fp_stream_new(model);
     int32_t *logits = malloc(((size_t)FRAMES + (size_t)fp_model_delay(model)) * (size_t)outputs * sizeof *logits);
     if (stream && logits) {

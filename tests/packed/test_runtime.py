@@ -1,14 +1,16 @@
 """The C runtime gives the bits of the numpy reference, whole or streaming, at every instruction set."""
 
 import ctypes
+import platform
 import shutil
 import struct
 import subprocess
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from packed_models import SOURCES, Banks, random_model
+from packed_models import NATIVE, SOURCES, Banks, random_model
 
 from frenchpress.common import UserError
 from frenchpress.packed import reference, runtime
@@ -147,17 +149,44 @@ def test_inputs_of_8_bits_are_bytes_and_give_the_same_bits(compiled, case, level
     assert np.array_equal(packed.logits(feats), reference.run(model, feats))
 
 
+def built(directory, sources, *options):
+    """The runtime of these sources as a library."""
+    compiler, out = shutil.which("cc"), directory / "runtime.so"
+    if compiler is None:
+        pytest.skip("no compiler")
+    command = [compiler, "-O2", "-ffp-contract=off", "-fPIC", "-shared", *options, *sources, "-lm", "-o", out]
+    subprocess.run(command, check=True)
+    return runtime._declared(ctypes.CDLL(str(out)))
+
+
+@pytest.fixture(scope="module")
+def computed_library(tmp_path_factory):
+    """The runtime with the instructions of AVX-512 that windows and bytes need computed in C."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("no x86")
+    sources = [path for path in SOURCES if Path(path).name not in ("windows.c", "bytes.c")]
+    here = Path(__file__).with_name("avx512_in_c.c")
+    return built(tmp_path_factory.mktemp("computed"), [here, *sources], "-w", f"-I{NATIVE}")
+
+
+@pytest.mark.parametrize("act_bits", [(16, 13, 13), (8, 8, 6)])
+@pytest.mark.parametrize("levels", [(), 0.05, Banks(1, 32, 2), Banks(1, 64, 1)], ids=["dense", "weights", "32", "64"])
+def test_avx512_computed_in_c_gives_the_same_bits(computed_library, monkeypatch, levels, act_bits):
+    """Windows of 32 and of 64, bytes in order and picked; one frame, four, and a rest."""
+    monkeypatch.setattr(runtime, "library", lambda: computed_library)
+    sizes = {"cells": (33, 70), "dim": 90, "context": (1, 0), "outputs": 21}
+    model = random_model(12, levels=levels, act_bits=act_bits, bits=6, **sizes)
+    packed, feats = Runtime(model_bytes(model)), features(model, 23)
+    if packed.level == 0:
+        pytest.skip("no vectors")
+    assert np.array_equal(packed.logits(feats), reference.run(model, feats))
+    assert np.array_equal(streamed(packed.stream(), feats, 1), reference.run(model, feats))
+
+
 @pytest.fixture(scope="module")
 def plain_library(tmp_path_factory):
     """The runtime compiled without vectors, where it may take another form of a matrix."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no compiler")
-    out = tmp_path_factory.mktemp("plain") / "plain.so"
-    options = ["-O2", "-ffp-contract=off", "-fPIC", "-shared", "-DFP_NO_VECTORS"]
-    command = [compiler, *options, *SOURCES, "-lm", "-o", out]
-    subprocess.run(command, check=True)
-    return runtime._declared(ctypes.CDLL(str(out)))
+    return built(tmp_path_factory.mktemp("plain"), SOURCES, "-DFP_NO_VECTORS")
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -12,13 +12,10 @@
 
 static uint8_t flipped(int16_t x) { return (uint8_t)(x + 128); }
 
-/* Bytes of `columns` inputs, zeros up to a multiple of 64: as they are, or 128 higher. */
-static void to_bytes(const int16_t *x, int columns, int higher, uint8_t *out) {
+void fp_to_bytes(const int16_t *x, int columns, int higher, uint8_t *out) {
     for (int k = 0; k < columns; k++) out[k] = higher ? flipped(x[k]) : (uint8_t)x[k];
     memset(out + columns, 0, (size_t)(64 - columns % 64) % 64); /* what weights of zero read */
 }
-
-static size_t bytes_of(const matrix *w) { return (size_t)(w->columns + 63) / 64 * 64; }
 
 static uint32_t steps_to(const matrix *w, int q) {
     return w->form == DENSE_BYTES ? (uint32_t)q * fp_dense_steps(w->columns) : w->start[q];
@@ -28,7 +25,7 @@ static void bytes_portable(const matrix *w, const int16_t *x, size_t stride, int
                            uint8_t *scratch) {
     for (int n = 0; n < frames; n++, out += out_stride) {
         const int8_t *v = (const int8_t *)scratch;
-        to_bytes(x + n * stride, w->columns, 0, scratch);
+        fp_to_bytes(x + n * stride, w->columns, 0, scratch);
         for (int q = 0; q < w->tiles / 2; q++) {
             int32_t sums[WIDE] = {0};
             const uint32_t first = steps_to(w, q), end = steps_to(w, q + 1);
@@ -45,6 +42,8 @@ static void bytes_portable(const matrix *w, const int16_t *x, size_t stride, int
 }
 
 #ifdef X86
+static size_t bytes_of(const matrix *w) { return (size_t)(w->columns + 63) / 64 * 64; }
+
 #define LOAD(P) _mm256_loadu_si256((const __m256i *)(P))
 #define BOTH(P) _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(P)))
 
@@ -125,7 +124,7 @@ BYTES_AVX2(1, 1)
 /* `higher`: inputs that the instructions take as unsigned. */
 AVX2 static void all_to_bytes(const matrix *w, const int16_t *x, size_t stride, int frames, int higher, uint8_t *out) {
     const size_t size = bytes_of(w);
-    for (int n = 0; n < frames; n++) to_bytes(x + n * stride, w->columns, higher, out + n * size);
+    for (int n = 0; n < frames; n++) fp_to_bytes(x + n * stride, w->columns, higher, out + n * size);
 }
 
 AVX2 static void bytes_avx2(const matrix *w, const int16_t *x, size_t stride, int frames, int32_t *out,
@@ -136,8 +135,6 @@ AVX2 static void bytes_avx2(const matrix *w, const int16_t *x, size_t stride, in
 }
 
 /* ---- AVX-512 ---- */
-
-#define VBMI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,prefer-vector-width=512,tune=icelake-server")))
 
 VBMI INLINE void bytes_vnni_of(const matrix *w, const uint8_t *x, size_t size, int dense, int frames, int32_t *out,
                                size_t out_stride) {
@@ -196,6 +193,9 @@ product fp_bytes_product(int32_t level) {
 #ifdef X86
     if (level == FP_AVX512_VNNI && fp_has_byte_permutation()) return bytes_vnni;
     if (level >= FP_AVX2) return bytes_avx2;
+#endif
+#ifdef ARM
+    if (level >= FP_NEON) return level == FP_NEON_DOT ? fp_neon_dot_bytes : fp_neon_bytes;
 #endif
     (void)level;
     return bytes_portable;

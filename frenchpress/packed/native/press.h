@@ -17,7 +17,7 @@ typedef struct fp_model fp_model;
 typedef struct fp_stream fp_stream;
 
 /* Instruction sets, each giving the same bits. Compiled with FP_NO_VECTORS there is the first one alone. */
-enum { FP_PORTABLE = 0, FP_AVX2 = 1, FP_AVX512_VNNI = 2 };
+enum { FP_PORTABLE = 0, FP_AVX2 = 1, FP_AVX512_VNNI = 2, FP_NEON = 3, FP_NEON_DOT = 4 };
 
 /* The model in `size` bytes of a packed file, which may be freed after. NULL, with a line in `error`, when damaged. */
 fp_model *fp_model_read(const uint8_t *bytes, size_t size, char *error, size_t error_size);

@@ -1,4 +1,4 @@
-/* Computing with a packed model: integer products over the kept weights, gates by table, a cell state in fixed point.
+/* Computing with a packed model: streams of frames through products (kernels.h) and gates (gates.h).
  *
  * Three instruction sets give the same bits, since everything but the input's first multiplication is integer arithmetic;
  * with FP_NO_VECTORS there is plain C alone.
@@ -8,101 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels.h"
-
-enum { CHUNK = 16, VALUE_BITS = 20, STEP_BITS = 9, ENTRIES = 2048, CELL_BITS = 24, OUT_SHIFT = 10 };
-
-/* ---- numbers after the products ---- */
-
-INLINE int64_t shifted(int64_t value, int shift) { return (value + (INT64_C(1) << shift >> 1)) >> shift; }
-INLINE int64_t limited(int64_t value, int64_t top) { return value < -top ? -top : value > top ? top : value; }
-
-/* Arguments with 16 fraction bits -> values with 20. */
-INLINE int32_t sigmoid(const uint32_t *table, int32_t x) {
-    const int32_t limit = (ENTRIES << STEP_BITS) - 1;
-    int32_t size = x < 0 ? -x : x;
-    size = size < limit ? size : limit;
-    const uint32_t entry = table[size >> STEP_BITS];
-    const int32_t more = entry & 4095, rest = size & ((1 << STEP_BITS) - 1);
-    const int32_t above = (int32_t)(entry >> 12) + ((more * rest + (1 << (STEP_BITS - 1))) >> STEP_BITS);
-    return (1 << (VALUE_BITS - 1)) + (x < 0 ? -above : above);
-}
-
-/* Arguments of `count` gates: (ax * along + ah * back) / 2^shift + bias. */
-INLINE void arguments_portable(const lstm_layer *l, const int32_t *ax, const int32_t *ah, int32_t *z, int count) {
-    for (int k = 0; k < count; k++) {
-        const int64_t sum = (int64_t)ax[k] * l->along[k] + (int64_t)ah[k] * l->back[k];
-        z[k] = (int32_t)shifted(sum, l->shift) + l->bias[k];
-    }
-}
-
-#ifdef X86
-/* The same on vectors of P. Products of even and of odd lanes are 64 bits wide. Since the sum lies within +-2^62, 2^62
- * more makes it positive: a logical shift then gives the low 32 bits that an arithmetic one would, but for the 2^62. */
-#define ARGUMENTS(NAME, TARGET, P, V, LANES, JOIN)                                                                     \
-    TARGET INLINE V NAME##_load(const int32_t *p) { return P##_loadu_si##JOIN((const void *)p); }                      \
-    TARGET INLINE V NAME##_wide(V a, V b, V c, V d, V start, __m128i shift) {                                          \
-        return P##_srl_epi64(P##_add_epi64(P##_add_epi64(P##_mul_epi32(a, b), P##_mul_epi32(c, d)), start), shift);    \
-    }                                                                                                                  \
-    TARGET INLINE void NAME(const lstm_layer *l, const int32_t *ax, const int32_t *ah, int32_t *z, int count) {        \
-        const V start = P##_set1_epi64##JOIN##x((INT64_C(1) << 62) + (INT64_C(1) << l->shift >> 1));                   \
-        const V low = P##_set1_epi64##JOIN##x(0xFFFFFFFF);                                                             \
-        const V offset = P##_set1_epi32((int32_t)(UINT64_C(1) << (62 - l->shift)));                                    \
-        const __m128i shift = _mm_cvtsi32_si128(l->shift);                                                             \
-        for (int k = 0; k < count; k += LANES) {                                                                       \
-            const V a = NAME##_load(ax + k), b = NAME##_load(l->along + k);                                            \
-            const V c = NAME##_load(ah + k), d = NAME##_load(l->back + k);                                             \
-            const V even = NAME##_wide(a, b, c, d, start, shift);                                                      \
-            const V odd = NAME##_wide(P##_srli_epi64(a, 32), P##_srli_epi64(b, 32), P##_srli_epi64(c, 32),             \
-                                      P##_srli_epi64(d, 32), start, shift);                                            \
-            const V both = P##_or_si##JOIN(P##_and_si##JOIN(even, low), P##_slli_epi64(odd, 32));                      \
-            const V bias = P##_sub_epi32(NAME##_load(l->bias + k), offset);                                            \
-            P##_storeu_si##JOIN((void *)(z + k), P##_add_epi32(both, bias));                                           \
-        }                                                                                                              \
-    }
-#define _mm256_set1_epi64256x _mm256_set1_epi64x
-#define _mm512_set1_epi64512x _mm512_set1_epi64
-ARGUMENTS(arguments_avx2, AVX2, _mm256, __m256i, 8, 256)
-ARGUMENTS(arguments_vnni, VNNI, _mm512, __m512i, 16, 512)
+#include "gates.h"
+#if defined(ARM) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
-typedef uint64_t couple __attribute__((may_alias)); /* of cells, in one gate */
+enum { CHUNK = 16 };
 
-/* Gate values of all tiles, with those of a gate side by side after: [4][padded]. */
-INLINE void gates(const fp_model *m, const lstm_layer *l, int32_t *restrict z, int32_t *restrict value) {
-    const int count = GATES * l->padded;
-    const uint32_t *restrict table = m->sigmoid;
-    for (int k = 0; k < count; k++) z[k] = sigmoid(table, z[k]);
-    const couple *restrict both = (const void *)z;
-    couple *restrict i = (void *)value, *restrict f = (void *)(value + l->padded);
-    couple *restrict g = (void *)(value + 2 * l->padded), *restrict o = (void *)(value + 3 * l->padded);
-    for (int p = 0; p < l->padded / 2; p++) {
-        i[p] = both[4 * p];
-        f[p] = both[4 * p + 1];
-        g[p] = both[4 * p + 2];
-        o[p] = both[4 * p + 3];
-    }
-}
-
-/* Gate values and cell state c -> the new c and the outputs. */
-INLINE void cells(const fp_model *m, const lstm_layer *l, const int32_t *restrict value, int32_t *restrict c,
-                  int16_t *restrict out) {
-    const int n = l->padded;
-    const uint32_t *restrict table = m->sigmoid;
-    const int32_t *i = value, *f = value + n, *g = value + 2 * n, *o = value + 3 * n;
-    const int64_t factor = l->out_multiplier;
-    for (int k = 0; k < n; k++) {
-        const int32_t tanh_g = 2 * g[k] - (1 << VALUE_BITS); /* its argument came doubled */
-        const int64_t sum = (int64_t)f[k] * c[k] + (int64_t)i[k] * tanh_g * (1 << (CELL_BITS - VALUE_BITS));
-        c[k] = (int32_t)limited(shifted(sum, VALUE_BITS), INT32_MAX);
-    }
-    for (int k = 0; k < n; k++) {
-        const int32_t argument = (int32_t)shifted(c[k], CELL_BITS - 16);
-        const int32_t tanh_c = 2 * sigmoid(table, 2 * argument) - (1 << VALUE_BITS);
-        const int64_t h = shifted((int64_t)o[k] * tanh_c, OUT_SHIFT);
-        out[k] = (int16_t)limited(shifted(h * factor, 2 * VALUE_BITS - OUT_SHIFT + 15), l->output_top);
-    }
-}
+/* ---- numbers before and after the layers ---- */
 
 INLINE void logits(const fp_model *m, const int32_t *restrict acc, int32_t *restrict out) {
     const int32_t *restrict multiplier = m->multiplier, *restrict bias = m->head_bias;
@@ -125,7 +38,7 @@ INLINE void quantize(const fp_model *m, const float *restrict feats, int16_t *re
 
 typedef struct {
     void (*quantize)(const fp_model *, const float *, int16_t *);
-    void (*step)(const fp_model *, const lstm_layer *, const int32_t *, int32_t *, int32_t *, int32_t *, int16_t *);
+    fp_step *step;
     void (*logits)(const fp_model *, const int32_t *, int32_t *);
 } kernels;
 
@@ -134,14 +47,8 @@ typedef struct {
     TARGET static void quantize_##NAME(const fp_model *m, const float *feats, int16_t *out) {                         \
         quantize(m, feats, out);                                                                                      \
     }                                                                                                                 \
-    TARGET static void step_##NAME(const fp_model *m, const lstm_layer *l, const int32_t *ax, int32_t *ah,            \
-                                   int32_t *value, int32_t *c, int16_t *out) {                                        \
-        arguments_##NAME(l, ax, ah, ah, GATES *l->padded);                                                            \
-        gates(m, l, ah, value);                                                                                       \
-        cells(m, l, value, c, out);                                                                                   \
-    }                                                                                                                 \
     TARGET static void logits_##NAME(const fp_model *m, const int32_t *acc, int32_t *out) { logits(m, acc, out); }    \
-    static const kernels NAME = {quantize_##NAME, step_##NAME, logits_##NAME};
+    static const kernels NAME = {quantize_##NAME, fp_step_##NAME, logits_##NAME};
 
 COMPILED(portable, )
 #ifdef X86
@@ -158,6 +65,18 @@ static const kernels *kernels_of(const fp_model *m) {
     return &portable;
 }
 
+#ifdef ARM
+static int has_dot_products(void) {
+#if defined(__linux__)
+    return getauxval(AT_HWCAP) >> 20 & 1; /* HWCAP_ASIMDDP */
+#elif defined(__APPLE__)
+    return 1;
+#else
+    return 0;
+#endif
+}
+#endif
+
 int32_t fp_best_level(void) {
 #ifdef X86
     __builtin_cpu_init();
@@ -166,11 +85,15 @@ int32_t fp_best_level(void) {
         return FP_AVX512_VNNI;
     if (__builtin_cpu_supports("avx2")) return FP_AVX2;
 #endif
+#ifdef ARM
+    return has_dot_products() ? FP_NEON_DOT : FP_NEON;
+#endif
     return FP_PORTABLE;
 }
 
 int32_t fp_model_level(fp_model *m, int32_t level) {
-    if (level >= FP_PORTABLE && level <= fp_best_level()) m->level = level;
+    const int32_t best = fp_best_level(), lowest = best >= FP_NEON ? FP_NEON : FP_AVX2; /* of this processor's kind */
+    if (level == FP_PORTABLE || (level >= lowest && level <= best)) m->level = level;
     return m->level;
 }
 
@@ -217,7 +140,7 @@ fp_stream *fp_stream_new(const fp_model *m) {
                (s->scratch = calloc(CHUNK * widest(m), 2));
     for (int i = 0; good && i < m->layers; i++)
         good = (s->out[i] = calloc((size_t)(1 + CHUNK) * m->layer[i].padded + SLACK, sizeof **s->out)) &&
-               (s->c[i] = calloc(m->layer[i].padded, sizeof **s->c));
+               (s->c[i] = calloc((size_t)m->layer[i].padded + VECTOR, sizeof **s->c));
     if (good) return s;
     fp_stream_free(s);
     return NULL;

@@ -136,6 +136,9 @@ product fp_tiles_product(int32_t level) {
     if (level == FP_AVX512_VNNI) return product_vnni;
     if (level == FP_AVX2) return product_avx2;
 #endif
+#ifdef ARM
+    if (level >= FP_NEON) return fp_neon_tiles;
+#endif
     (void)level;
     return product_portable;
 }

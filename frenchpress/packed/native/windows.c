@@ -154,6 +154,9 @@ product fp_windows_product(int32_t level) {
     if (level == FP_AVX512_VNNI) return windows_vnni;
     if (level == FP_AVX2) return windows_avx2;
 #endif
+#ifdef ARM
+    if (level >= FP_NEON) return fp_neon_windows;
+#endif
     (void)level;
     return windows_portable;
 }
