@@ -6,6 +6,7 @@ import torch
 from test_pack import COUNTS, HCGS, W8A16, check, make
 
 from frenchpress.common import UserError
+from frenchpress.compress.size import matrix_size
 from frenchpress.compress.sparsity import MASKS
 from frenchpress.export.pack import pack_model
 from frenchpress.packed import reference
@@ -96,6 +97,18 @@ def test_the_runtime_gives_the_logits_of_the_reference(name):
 @pytest.mark.parametrize("name", PRESSES)
 def test_packed_agrees_with_the_training_graph(name):
     check(masked(name, **W8A16), 0.005)
+
+
+@pytest.mark.parametrize("name", ["bank"])
+def test_size_charges_and_file_holds_the_numbers_of_combinations(name):
+    """The code has the sizes of blocks before its numbers, for every gate; the file has them once."""
+    model = masked(name, **W8A16)
+    packed = pack_model(model, COUNTS, {})
+    assert model_bytes(packed)[8] == 3
+    for matrix, found in zip(matrices(model), packed.matrices):
+        size, numbers = matrix_size(name, matrix), sum(map(len, found.index))
+        assert size.index_code == "combination" and found.counted is not None
+        assert numbers < size.index_bits <= numbers + len(found.masks) * (8 + 8 + 4 * 6)
 
 
 @pytest.mark.parametrize("bits", [1, 3])
