@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from frenchpress.bench.growth import run_growth
-from frenchpress.bench.inference import run_inference
+from frenchpress.bench.inference import CLOCKS, run_inference
 from frenchpress.bench.timing import machine
 from frenchpress.bench.training import run_training
 from frenchpress.common import UserError, run_main
@@ -36,6 +36,8 @@ def _arguments() -> argparse.Namespace:
     others = ("threads", 0, "training: threads of torch (0: as it chooses)"), ("seed", 2234, "of weights, masks, data")
     for name, default, help_ in (*sizes, *others):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{help_} (default: {default})")
+    clocks = "inference: seconds that pass (default), or of the processor on one thread, for a machine that is busy"
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help=clocks)
     parser.add_argument("--quick", action="store_true", help="few rounds, frames and sizes: does it run, not how fast")
     args = parser.parse_args()
     if args.quick:

@@ -44,16 +44,18 @@ class Subject:
         return 1 / statistics.median(1 / q for q in quotients)
 
 
-def interleave(subjects: Sequence[Subject], repeats: int, warm_up: int = 1) -> None:
-    """Time every subject `repeats` times, one after the other in each round, after `warm_up` rounds."""
+def interleave(
+    subjects: Sequence[Subject], repeats: int, warm_up: int = 1, clock: Callable[[], float] = time.perf_counter
+) -> None:
+    """Time every subject `repeats` times by `clock`, one after the other in each round, after `warm_up` rounds."""
     for round_ in range(warm_up + repeats):
         for subject in subjects:
-            start = time.perf_counter()
+            start = clock()
             subject.run()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if round_ >= warm_up:
-                subject.times.append(time.perf_counter() - start)
+                subject.times.append(clock() - start)
 
 
 def machine() -> dict[str, str | int]:

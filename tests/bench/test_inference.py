@@ -16,7 +16,7 @@ from frenchpress.common import UserError
 from frenchpress.packed.runtime import library
 
 CASE = Case(inputs=40, cells=64, layers=2, frames=6, streaming=False, threads=1, seed=0)
-ARGS = argparse.Namespace(inputs=40, cells=64, layers=2, frames=4, stream_frames=3, repeats=2, seed=0)
+ARGS = argparse.Namespace(inputs=40, cells=64, layers=2, frames=4, stream_frames=3, repeats=2, seed=0, clock="wall")
 
 
 @pytest.fixture(autouse=True)
