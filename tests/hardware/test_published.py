@@ -25,5 +25,5 @@ def test_the_rest_is_consistent_within_what_the_page_says(found):
     layers = [c for name, c in found.items() if name.endswith((", theoretical", ", actual")) and "ESE" not in name]
     assert len(layers) == 18 and all(0.7 < c.ratio < 1.1 for c in layers)
     for name in ("power at 80 MHz", "efficiency at 80 MHz", "power of an element", "area of 64 elements"):
-        assert 0.75 < found[name].ratio < 1.35, found[name]
+        assert 0.7 < found[name].ratio < 1.35, found[name]
     assert all(0.3 < c.ratio < 2 for c in found.values())

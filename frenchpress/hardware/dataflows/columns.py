@@ -17,20 +17,21 @@ from frenchpress.common import UserError
 from frenchpress.common.typed import ranged
 from frenchpress.hardware.dataflows.base import Ints, Placed, ProductCost, codes_of
 from frenchpress.hardware.dataflows.dense import refuse_fill
-from frenchpress.hardware.memory import NUMBER_BITS, Memories, Packing, to_words
+from frenchpress.hardware.memory import Memories, Packing, to_words
 from frenchpress.packed.model import PackedMatrix
-
-POINTER_BITS = NUMBER_BITS
-"""Where a column of an element ends."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """`elements` processing elements, each with a multiplier and a bank of weights, index and sums of its own."""
+    """`elements` processing elements, each with a multiplier and a bank of weights, index and sums of its own.
+
+    `pointer_bits`: of the number that says where a column of an element ends.
+    """
 
     elements: int | None = ranged(None, low=1, high=65536)
     fifo: int = ranged(8, low=1, high=65536)
     run_bits: int = ranged(4, low=1, high=16)
+    pointer_bits: int = ranged(16, low=1, high=64)
 
     def __post_init__(self) -> None:
         if self.elements is None:
@@ -49,12 +50,17 @@ class Columns:
             banks = getattr(memories, name).banks
             if banks != self.elements:
                 raise UserError(f"{name}.banks: {banks}, but there are {self.elements} elements with one each")
-        if memories.index.word_bits < POINTER_BITS:
-            raise UserError(f"index.word_bits: {memories.index.word_bits} is below {POINTER_BITS}, a pointer's bits")
+        bits = memories.index.word_bits
+        if bits < self.pointer_bits:
+            raise UserError(f"index.word_bits: {bits} is below {self.pointer_bits}, the bits of a pointer")
 
     def check_matrix(self, matrix: PackedMatrix) -> None:
         """Every structure will do, as long as runs can be broken by zeros."""
-        refuse_fill(matrix, int(self.entries(matrix).sum()) > matrix.kept)
+        entries = self.entries(matrix)
+        refuse_fill(matrix, int(entries.sum()) > matrix.kept)
+        most = int(entries.sum(1).max())
+        if most >> self.pointer_bits:
+            raise UserError(f"an element has {most} entries, past dataflow.pointer_bits: {self.pointer_bits}")
 
     def entry_bits(self, matrix: PackedMatrix) -> int:
         """Bits of weight and run."""
@@ -114,7 +120,7 @@ class Columns:
         entry = self.entry_bits(matrix)
         if entry > memories.weights.word_bits:
             raise UserError(f"an entry has {entry} bits, more than a word of memories.weights")
-        return Packing(entry, memories.weights.word_bits), Packing(POINTER_BITS, memories.index.word_bits)
+        return Packing(entry, memories.weights.word_bits), Packing(self.pointer_bits, memories.index.word_bits)
 
     def vector_words(self, size: int, act_bits: int, memories: Memories) -> int:
         """One behind the other in all banks side by side."""
@@ -127,7 +133,7 @@ class Columns:
             entries, ends = self._element(matrix, element)
             codes = np.array(entries, np.int64).reshape(-1, 1)
             weights.append(to_words(codes, self.entry_bits(matrix), memories.weights.word_bits))
-            index.append(to_words(np.array(ends)[:, None], POINTER_BITS, memories.index.word_bits))
+            index.append(to_words(np.array(ends)[:, None], self.pointer_bits, memories.index.word_bits))
         return Placed(weights, index)
 
     def _element(self, matrix: PackedMatrix, element: int) -> tuple[list[int], list[int]]:

@@ -34,7 +34,7 @@ class _Element:
         self._flow, self._job, self._number = flow, job, number
         self.queue: deque[tuple[int, int]] = deque()
         index, start = job.index[number]
-        self._ends = (end for end, _ in index.fields(start, 32, job.sizes["columns"]))
+        self._ends = (end for end, _ in index.fields(start, flow.pointer_bits, job.sizes["columns"]))
         ram, start = job.weights[number]
         # As many as the last pointer says; the generator stops being asked there.
         self._entries = (entry for entry, _ in ram.fields(start, job.sizes["bits"] + flow.run_bits, 1 << 62))
