@@ -16,6 +16,8 @@ from frenchpress.kaldi.kinds import LOOK, kind_of
 from frenchpress.kaldi.scp import is_pipe, no_pipe, parse_entry, resolve, run_pipe
 from frenchpress.kaldi.wav import check_format, check_rest, check_size, from_floats, is_wav, read_header
 
+_BLOCK = 1 << 20
+_UNKNOWN_FRAMES = 1 << 40  # what libsndfile says of FLAC without a length is more
 _FLOATS = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG")
 
 
@@ -46,7 +48,7 @@ def _decoded(data: bytes, rate: int, at: str) -> np.ndarray:
             raise UserError("empty file, expected audio")
         data = _checked(data)
         try:
-            with soundfile.SoundFile(io.BytesIO(data)) as sound:
+            with _ReadOnce(io.BytesIO(data)) as sound:
                 check_format(sound.samplerate, sound.channels, rate)
                 frames, samples = sound.frames, _samples(sound)
         except soundfile.LibsndfileError as error:
@@ -54,20 +56,29 @@ def _decoded(data: bytes, rate: int, at: str) -> np.ndarray:
             raise UserError(
                 f"truncated, or no WAV, FLAC or SPHERE audio ({found + ' data; ' if found else ''}{_reason(error)})"
             ) from None
-        except MemoryError:
-            raise UserError("damaged, its header promises more samples than there is memory for") from None
-        if len(samples) < frames:
+        if len(samples) < frames < _UNKNOWN_FRAMES:
             raise UserError(f"truncated audio, {len(samples)} samples where its header promises {frames}")
         if not len(samples):
             raise UserError("no samples: it holds a header and no audio")
         return samples
 
 
+class _ReadOnce(soundfile.SoundFile):
+    """Read from front to back. soundfile else seeks after each block, which FLAC of unknown length does not allow."""
+
+    def seekable(self) -> bool:
+        """No."""
+        return False
+
+
 def _samples(sound: soundfile.SoundFile) -> np.ndarray:
     """All samples, float32 [N], as 16-bit integers. libsndfile scales other integers to that, but not floats."""
-    if sound.subtype.startswith(_FLOATS):
-        return from_floats(sound.read(dtype="float64"))
-    return sound.read(dtype="int16").astype(np.float32)
+    floats, blocks = sound.subtype.startswith(_FLOATS), []
+    # Block by block, since a file that was written to a pipe may not say how long it is.
+    while len(block := sound.read(_BLOCK, dtype="float64" if floats else "int16")):
+        first = _BLOCK * len(blocks)
+        blocks.append(from_floats(block, first) if floats else block.astype(np.float32))
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
 def file_state(data: DataDir) -> str:

@@ -116,6 +116,15 @@ def test_chunks_and_padding_behind_the_samples_are_no_audio(tmp_path, read):
         assert np.array_equal(read(wav() + rest, tmp_path), SAMPLES)
 
 
+def test_flac_that_was_written_to_a_pipe_does_not_say_how_long_it_is(tmp_path):
+    soundfile.write(tmp_path / "a.flac", SAMPLES, 16000)
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[21] &= 0xF0  # the 36 bits of "samples in all", and the sum over them
+    data[22:42] = bytes(20)
+    (tmp_path / "a.flac").write_bytes(data)
+    assert np.array_equal(read_audio_file(tmp_path / "a.flac", 16000), SAMPLES)
+
+
 def test_audio_in_an_archive(tmp_path):
     """Kaldi's wav-copy writes these: an id, a space, and the WAV file itself."""
     first, second = wav(), wav(SAMPLES[::-1])
