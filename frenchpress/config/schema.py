@@ -170,7 +170,10 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class DecodeConfig:
-    """Beam search. The pair of `acoustic_scales` and `lm_weights` that is best on dev is used on test."""
+    """Beam search. The pair of `acoustic_scales` and `lm_weights` that is best on dev is used on test.
+
+    Where it lies at the end of a list, more values are tried; a list of one is fixed.
+    """
 
     acoustic_scales: tuple[float, ...] = ranged((0.7,), above=0.0)
     lm_weights: tuple[float, ...] = ranged((1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0, 5.0), above=0.0)
