@@ -8,10 +8,11 @@ from setuptools import Extension, find_packages, setup
 # training runs on torch alone with the same numbers.
 KERNELS = Extension(
     "frenchpress.kernels.native._lstm",
-    sources=[f"frenchpress/kernels/native/{name}.c" for name in ("lstm", "singles", "norm")],
+    sources=[f"frenchpress/kernels/native/{name}.c" for name in ("lstm", "singles", "norm", "loss")],
     depends=["frenchpress/kernels/native/common.h"],
     extra_compile_args=["-O3", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi"],
     extra_link_args=["-pthread"],
+    libraries=["m"],
     optional=True,
 )
 

@@ -33,17 +33,16 @@ class Teacher:
     weight: float
     temperature: float
 
-    def mix(self, hard: Tensor, logits: dict[str, Tensor], batch: Batch) -> Tensor:
-        """`hard`, the loss [] against the alignment, mixed with that against the teacher, over both heads.
+    def of(self, head: str, batch: Batch, like: Tensor) -> Tensor:
+        """What is said of the frames of `batch`, log posteriors [N, classes] of type and device of `like`."""
+        return torch.from_numpy(self.said[head][batch.rows.cpu().numpy()]).to(like.device, like.dtype)
 
-        (1 - weight) * hard + weight * sum of `soft_loss` (Hinton et al. 2015, arXiv 1503.02531, sec. 2).
+    def mix(self, hard: Tensor, soft: Tensor) -> Tensor:
+        """The loss [] against the alignment and that against the teacher, over both heads, in one.
+
+        (1 - weight) * hard + weight * soft, a sum of `soft_loss` (Hinton et al. 2015, arXiv 1503.02531, sec. 2).
         """
-        rows = batch.rows.cpu().numpy()
-        soft = [
-            soft_loss(z, torch.from_numpy(self.said[head][rows]).to(z.device, z.dtype), self.temperature)
-            for head, z in logits.items()
-        ]
-        return (1.0 - self.weight) * hard + self.weight * torch.stack(soft).sum()
+        return (1.0 - self.weight) * hard + self.weight * soft
 
 
 def ask(model: AcousticModel, frames: Frames, place: Path, key: dict[str, Any]) -> dict[str, np.ndarray]:

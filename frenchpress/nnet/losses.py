@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from frenchpress.kernels import native
 from frenchpress.nnet.data import Batch, Frames, in_order
-from frenchpress.nnet.distill import Teacher
+from frenchpress.nnet.distill import Teacher, soft_loss
 from frenchpress.nnet.model import AcousticModel
 
 
@@ -17,12 +18,26 @@ def losses(
     """Total, tied-state and monophone loss per frame, float32 []; in the total the two are mixed with what `teacher`
     says, and `l2` times the mean square of the tied-state logits is added, which keeps their scale in bounds.
     """
-    cd = cross_entropy(logits["cd"], batch.cd)
-    mono = cross_entropy(logits["mono"], batch.mono)
-    total = cd + mono if teacher is None else teacher.mix(cd + mono, logits, batch)
+    said = {} if teacher is None else {head: teacher.of(head, batch, z) for head, z in logits.items()}
+    temperature = 1.0 if teacher is None else teacher.temperature
+    cd, soft_cd, square = logit_losses(logits["cd"], batch.cd, said.get("cd"), temperature)
+    mono, soft_mono, _ = logit_losses(logits["mono"], batch.mono, said.get("mono"), temperature)
+    total = cd + mono if teacher is None else teacher.mix(cd + mono, soft_cd + soft_mono)
     if l2:
-        total = total + l2 * logits["cd"].square().mean()
+        total = total + l2 * square
     return total, cd, mono
+
+
+def logit_losses(
+    logits: Tensor, targets: Tensor, teacher: Tensor | None, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross entropy [] of `logits` [N, classes] with `targets` int64 [N]; `soft_loss` [] with what the teacher says,
+    [N, classes], 0 without one; the mean square [] of the logits. By a compiled kernel where there is one.
+    """
+    if logits.dtype == torch.float32 and logits.device.type == "cpu" and native.library() is not None:
+        return native.LogitLosses.apply(logits, targets, teacher, temperature)
+    soft = logits.new_zeros(()) if teacher is None else soft_loss(logits, teacher, temperature)
+    return cross_entropy(logits, targets), soft, logits.square().mean()
 
 
 @torch.no_grad()

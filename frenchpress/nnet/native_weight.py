@@ -11,10 +11,10 @@ from frenchpress.kernels.native import LANES, ROWS, KeptProduct, Layout, Singles
 
 # Time of a weight computed with by itself over that of one in a tile. Measured on an AVX2 core over densities of 1/32
 # to 1/2, forward, backward and the gradient of the weights.
-_SINGLE_COST = 2.0
+_SINGLE_COST = 2.7
 # Of the time of the products of a matrix over all of its weights, the share above which a dense library product is no
-# slower. Measured at 2190 x 512 x 960, one thread.
-_WORTH_KEPT = 0.5
+# slower. Measured at 1600 x 512 x 960, one thread.
+_WORTH_KEPT = 0.6
 # Of the weights of a matrix, the share above which all of them are quantized rather than looked up one by one.
 _WORTH_SELECTING = 0.7
 

@@ -7,6 +7,7 @@ the same numbers to rounding.
 from frenchpress.kernels.native.functions import KeptProduct, Recurrence, Rounding, norm_stats, rmsprop_step
 from frenchpress.kernels.native.layout import Layout
 from frenchpress.kernels.native.library import LANES, ROWS, library
+from frenchpress.kernels.native.losses import LogitLosses
 from frenchpress.kernels.native.singles import Singles
 from frenchpress.kernels.native.tiles import Tiles
 
@@ -15,6 +16,7 @@ __all__ = [
     "ROWS",
     "KeptProduct",
     "Layout",
+    "LogitLosses",
     "Recurrence",
     "Rounding",
     "Singles",

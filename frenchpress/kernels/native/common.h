@@ -84,12 +84,12 @@ INLINE vec vmax(vec a, vec bound) { return choose(bound > a, bound, a); }
 /* Adding 1.5 * 2^23 leaves no bits for a fraction: rounds to nearest, ties to even, for |x| < 2^22. */
 INLINE vec vround(vec x) { return (x + 12582912.0f) - 12582912.0f; }
 
-/* 1 / (1 + exp(-x)) of `count` vectors (a constant) in place. Stage by stage over all of them, since each one alone would
- * wait for itself. exp on [-87, 88]: -x = n ln 2 + r with |r| <= ln 2 / 2, Taylor to r^7 / 7!, about 1 ulp. */
-INLINE void sigmoids(vec *x, int count) {
+/* exp of `count` vectors (a constant, at most 4) in place, stage by stage over all of them, since each one alone would
+ * wait for itself. On [-87, 88]: x = n ln 2 + r with |r| <= ln 2 / 2, Taylor to r^7 / 7!, about 1 ulp. */
+INLINE void exps(vec *x, int count) {
     static const float taylor[] = {1.38888889e-3f, 8.33333333e-3f, 4.16666667e-2f, 1.66666667e-1f, 0.5f, 1.0f, 1.0f};
     vec n[4], r[4], p[4];
-    for (int k = 0; k < count; k++) x[k] = vmin(vmax(-x[k], splat(-87.0f)), splat(88.0f));
+    for (int k = 0; k < count; k++) x[k] = vmin(vmax(x[k], splat(-87.0f)), splat(88.0f));
     for (int k = 0; k < count; k++) n[k] = vround(x[k] * 1.44269504f);
     for (int k = 0; k < count; k++) r[k] = (x[k] - n[k] * 0.693359375f) + n[k] * 2.12194440e-4f;
     for (int k = 0; k < count; k++) p[k] = splat(1.98412698e-4f);
@@ -97,8 +97,15 @@ INLINE void sigmoids(vec *x, int count) {
         for (int k = 0; k < count; k++) p[k] = p[k] * r[k] + taylor[term];
     for (int k = 0; k < count; k++) {
         const ivec exponent = (__builtin_convertvector(n[k], ivec) + 127) << 23;
-        x[k] = 1.0f / (1.0f + p[k] * (vec)exponent);
+        x[k] = p[k] * (vec)exponent;
     }
+}
+
+/* 1 / (1 + exp(-x)) of `count` vectors (a constant, at most 4) in place. */
+INLINE void sigmoids(vec *x, int count) {
+    for (int k = 0; k < count; k++) x[k] = -x[k];
+    exps(x, count);
+    for (int k = 0; k < count; k++) x[k] = 1.0f / (1.0f + x[k]);
 }
 
 INLINE float sum(vec v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }

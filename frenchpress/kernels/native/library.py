@@ -24,6 +24,8 @@ _STATUS_FUNCTIONS = (
     "fp_singles_gradient",
     "fp_singles_lstm_forward",
     "fp_singles_lstm_backward",
+    "fp_loss",
+    "fp_loss_gradient",
     "fp_norm_stats",
     "fp_norm_backward",
     "fp_rmsprop",
@@ -82,6 +84,8 @@ def _convert(value: object) -> object:
         return ctypes.c_void_p(value.data_ptr())
     if isinstance(value, (Matrix, SingleWeights)):
         return ctypes.byref(value)
+    if value is None:
+        return ctypes.c_void_p()
     if isinstance(value, int):
         return ctypes.c_int64(value)
     return ctypes.c_float(value)
