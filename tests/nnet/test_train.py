@@ -61,7 +61,7 @@ def test_it_learns_and_leaves_its_records(monkeypatch, config, made_task, tmp_pa
     epochs = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [e["epoch"] for e in epochs] == list(range(1, 13))
     assert [e["sequence_length"] for e in epochs[:4]] == [20, 40, 80, 160]
-    assert epochs[-1]["dev_frame_error_mono"] < 0.5 * epochs[0]["dev_frame_error_mono"]
+    assert epochs[-1]["dev_frame_error_mono"] < 0.7 * epochs[0]["dev_frame_error_mono"]
     assert epochs[-1]["loss_cd"] < epochs[0]["loss_cd"]
     assert len((out / "train.log").read_text().splitlines()) == 13
     summary = yaml.safe_load((out / "train.yaml").read_text())
