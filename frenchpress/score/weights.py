@@ -115,17 +115,19 @@ class Widening:
         return [part for part in parts if part.acoustic_scale and part.lm_weight]
 
     def line(self, chosen: Mapping[str, Weights], counts: Mapping[str, Mapping[Weights, int]]) -> str:
-        """What grew and what came of it, for one line; empty where nothing grew. `chosen` and `counts` by measure."""
+        """What grew and what came of it, for one line; empty where nothing grew. `chosen` and `counts` by measure,
+        the rate without silence last."""
         said = []
         for axis, name in AXES.items():
             old, new = getattr(self.start, axis), getattr(self.grid, axis)
             if old == new:
                 continue
-            took = " and ".join(dict.fromkeys(f"{getattr(weights, axis):g}" for weights in chosen.values()))
+            took = [f"{getattr(weights, axis):g}" for weights in chosen.values()]
+            also = f" ({took[1]} without silence)" if took[1:] not in ([], took[:1]) else ""
             still = any(axis in edges(errors, self.grid) for errors in counts.values())
             limit = ", at the limit of what is tried" if still else ""
             said.append(
                 f"the best {name} lay at the end of {old[0]:g} to {old[-1]:g}: "
-                f"tried {new[0]:g} to {new[-1]:g}, chose {took}{limit}"
+                f"tried {new[0]:g} to {new[-1]:g}, chose {took[0]}{also}{limit}"
             )
         return "; ".join(said)

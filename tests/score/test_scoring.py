@@ -151,6 +151,20 @@ def test_silence_left_out_is_chosen_for_itself():
     assert tuned.scores["without_silence"][Weights(0.1, 3)].counts == Counts(3, 0, 0, 0)
 
 
+def test_the_line_on_a_wider_grid_names_both_choices():
+    """As LM weights grow, inserted silence goes; the phones are right from 6 on."""
+    dev = Split("dev", {"u": ["sil", "t", "ih", "t"]}, {"u": "s"}, "data/dev/text")
+
+    def search(_, grid):
+        said = {w: ["t", "ih", "t"] if w.lm_weight >= 6 else ["t"] for w in grid}
+        return {w: {"u": words + ["sil"] * round(max(9 - w.lm_weight, 0))} for w, words in said.items()}
+
+    tuned = tune(Scoring(MAP, frozenset({"sil"})), dev, search, Grid.of([0.1], [1, 2, 3, 4, 5]))
+    assert tuned.line == (
+        "the best LM weight lay at the end of 1 to 5: tried 1 to 10, chose 9 (6 without silence)"
+    )  # fmt: skip
+
+
 def test_without_silence_counts_as_taking_it_out_by_hand():
     scored = Scoring(MAP, frozenset({"sil"})).without_silence().score(REFS, HYPS)
     assert scored.refs == [["ih", "t"], ["ih", "t"]]
