@@ -165,7 +165,11 @@ def test_a_teacher_that_was_trained_again_is_noticed(monkeypatch, copy, made_tas
     run(monkeypatch, copy / "teacher.cfg", made_task, copy / "teacher-seed2234", "--restart", "--set", "train.epochs=1")
     with pytest.raises(UserError, match=r"begun with another model as train.distill.teacher, or .* --restart"):
         run(monkeypatch, copy / "student.cfg", made_task, copy / "student")
+    capsys.readouterr()
     run(monkeypatch, copy / "student.cfg", made_task, copy / "student", "--restart")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"{copy}/teacher-seed2234/posteriors: 0.1 MB, kept for other runs") and "clean" in last
+    assert not (copy / "student/checkpoint.pt").exists()
 
 
 def test_teachers_that_cannot_teach_are_one_line_and_start_nothing(monkeypatch, copy, made_task):
