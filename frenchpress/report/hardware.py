@@ -48,7 +48,11 @@ def on_chip(chip: Chip, name: str, place: Path, per: float | None) -> OnChip:
 def chip_section(chip: Chip, rows: Sequence[OnChip]) -> list[list[str]]:
     """Paragraphs of Markdown: the table, and of what is not in it why."""
     there = [(row, row.found) for row in rows if isinstance(row.found, FrameCost)]
-    missing = [f"- {row.name}: {row.found}" for row in rows if isinstance(row.found, str)]
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if isinstance(row.found, str):
+            reasons.setdefault(row.found, []).append(row.name)
+    missing = [f"- {', '.join(names)}: {reason}" for reason, names in reasons.items()]
     what = f"{chip.file.title}; {chip.multipliers} multipliers, {chip.file.clock_mhz:g} MHz."
     parts = [[f"## On {chip.name}"], [what]]
     if there:
