@@ -56,9 +56,11 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write; it is moved onto `path` on success, removed on failure.
 
-    The name keeps the suffix of `path`, since some writers choose a format by it.
+    The name keeps the suffix of `path`, since some writers choose a format by it. UserError where `path` is a directory.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory, expected the name of a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:

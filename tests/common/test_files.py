@@ -120,3 +120,9 @@ def test_byte_order_marks_are_no_part_of_a_text(tmp_path):
     path.write_bytes("u1 a b\n".encode("utf-16"))
     with pytest.raises(UserError, match="phones: not UTF-8 text.*iconv -f UTF-16"):
         read_lines(path)
+
+
+def test_a_directory_is_no_file_to_write(tmp_path):
+    with pytest.raises(UserError, match="is a directory, expected the name of a file"), atomic_path(tmp_path):
+        pass
+    assert list(tmp_path.parent.glob(".tmp-*")) == []
