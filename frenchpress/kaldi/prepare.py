@@ -158,7 +158,7 @@ def _scored(splits: dict[str, DataDir], path: Path, given: bool, notes: list[str
     scored |= known
     others = [phone for phone in scored if phone not in known and phone != SILENCE]
     notes.append(
-        f"score map: {path}: {len(scored)} phones are scored as {len({s for s in scored.values() if s})}"
+        f"score map: {path}: {len(scored) - 1} phones are scored as {len({s for s in scored.values() if s})}"
         + (f"; not in it, and scored as they are: {' '.join(others)}" if others else "")
         + (f"; {len(table) - len(known)} of its phones do not occur" if len(known) < len(table) else "")
     )
