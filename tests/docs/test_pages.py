@@ -1,4 +1,4 @@
-"""The pages: links lead somewhere, also on a git host; the site builds."""
+"""The pages: links lead somewhere, also on a git host; lines are not wider than an editor; the site builds."""
 
 import re
 import subprocess
@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 WRITTEN = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*.md"), *ROOT.glob("recipes/*/reading.md")]
 PAGES = sorted({*WRITTEN, *ROOT.glob("recipes/*/RESULTS.md")} - set(ROOT.glob("recipes/*/reading.md")))
+WIDEST = 120
 
 
 def named(path: Path) -> str:
@@ -36,6 +37,13 @@ def test_links_lead_somewhere(page):
         target = (page.parent / place).resolve() if place else page
         assert target.exists(), f"{named(page)}: {link}: no such file"
         assert not anchor or anchor in anchors(target), f"{named(page)}: {link}: no such heading"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=named)
+def test_lines_are_not_wide(page):
+    lines = page.read_text(encoding="utf-8").splitlines()
+    wide = [n for n, line in enumerate(lines, 1) if len(line) > WIDEST and not line.startswith("|")]
+    assert not wide, f"{named(page)}: wider than {WIDEST}: lines {wide}"
 
 
 def test_site_builds(tmp_path):
