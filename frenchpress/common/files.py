@@ -56,7 +56,8 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write; it is moved onto `path` on success, removed on failure.
 
-    The name keeps the suffix of `path`, since some writers choose a format by it. UserError where `path` is a directory.
+    The name keeps the suffix of `path`, since some writers choose a format by it. UserError where `path` is a
+    directory.
     """
     path = Path(path)
     if path.is_dir():

@@ -59,7 +59,7 @@ def test_refuses(tmp_path, old, new, message):
     [
         ("words: 6144", "words: 3", HCGS, "x.yaml: memories.weights: the model needs 34 words in a bank"),
         ("word_bits: 64}\n  sums", "word_bits: 8}\n  sums", HCGS, "lstm0 input: activations of 16 bits"),
-        ("kind", "kind", {"levels": 0.1}, "x.yaml: lstm0 input: keeps single weights; dataflow blocks takes"),
+        ("kind", "kind", {"levels": 0.1}, "x.yaml: lstm0 input: not blocks in blocks; dataflow blocks takes"),
         ("kind", "kind", {"bits": 1}, "x.yaml: lstm0 input: weights of one bit"),
     ],
 )

@@ -1,6 +1,7 @@
 """The simulator gives the runtime's logits, and the formulas its cycles and accesses, to the last one."""
 
 import numpy as np
+import packed_models
 import pytest
 from packed_models import random_model
 
@@ -19,6 +20,7 @@ OWN = {"levels": TWO, "shared": False, "cells": (8,)}
 THREE = {"levels": (Level(6, 1, 1), Level(3, 1, 2), Level(1, 2, 3)), "act_bits": (16, 13, 9), "bits": 5}
 SINGLE = {"levels": 0.2, "cells": (9, 6), "bits": 6}
 OWN_SINGLE = {"levels": 0.3, "shared": False, "bits": 4, "outputs": 17}
+COUNTED = {"levels": packed_models.Banks(1, 5, 2), "cells": (16,), "act_bits": (8, 8, 8)}
 ONE = Cells()
 
 
@@ -58,6 +60,7 @@ CASES = {
     "banks": (SINGLE, banks(2, 4)),
     "banks, more than columns": (SINGLE, banks(3, 11, weights=Sram(words=4096, word_bits=512))),
     "banks, dense": (DENSE, banks(1, 3)),
+    "banks, the packed file counts them": (COUNTED, banks(2, 5)),
     "banks, masks of gates": (OWN_SINGLE, banks(4, 2)),
     "columns": (SINGLE, columns(4, 2)),
     "columns, no queue": (SINGLE, columns(3, 1, run_bits=1)),

@@ -33,7 +33,7 @@ def test_a_row_for_what_fits_and_a_reason_for_what_does_not(tmp_path):
     text = "\n\n".join("\n".join(part) for part in chip_section(chip, rows))
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len(table) == 3 and "17.25" in table[2] and "blocks" in table[2] and "uJ" in table[2]
-    assert "- single: " in text and "lstm0 input: keeps single weights" in text
+    assert "- single: " in text and "lstm0 input: not blocks in blocks" in text
     assert f"- older: trained anew since it was packed; python -m frenchpress.export.pack {older}" in text
     assert f"- floats: not packed; python -m frenchpress.export.pack {tmp_path}/floats" in text
     assert "- gone: its model is not here" in text

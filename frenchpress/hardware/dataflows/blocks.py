@@ -20,7 +20,7 @@ from frenchpress.common.typed import ranged
 from frenchpress.hardware.dataflows.base import Ints, Placed, ProductCost, codes_of
 from frenchpress.hardware.dataflows.dense import refuse_fill
 from frenchpress.hardware.memory import Memories, Packing, to_words
-from frenchpress.packed.index import Level, Mask, encode_index, number_bits
+from frenchpress.packed.index import Level, Mask, number_bits
 from frenchpress.packed.model import PackedMatrix
 
 
@@ -67,7 +67,7 @@ class Blocks:
     def check_matrix(self, matrix: PackedMatrix) -> None:
         """Blocks in blocks, or dense."""
         if matrix.masks and not matrix.levels:
-            raise UserError("keeps single weights; dataflow blocks takes blocks in blocks (hcgs, guided) or dense")
+            raise UserError("not blocks in blocks; dataflow blocks takes hcgs, guided, dynamic or dense")
         refuse_fill(matrix, any(block[2] % self.rows or block[3] % self.columns for block in self.blocks(matrix, 0)))
 
     def shared(self, matrix: PackedMatrix) -> int:
@@ -161,8 +161,7 @@ class Blocks:
 
     def index_bits(self, matrix: PackedMatrix) -> NDArray[np.uint8]:
         """The index of all masks, one behind the other, as in the packed file."""
-        parts = [encode_index(mask, matrix.levels) for mask in matrix.masks]
-        return np.concatenate(parts) if parts else np.zeros(0, np.uint8)
+        return np.concatenate([np.zeros(0, np.uint8), *matrix.index])
 
     def place(self, matrix: PackedMatrix, memories: Memories) -> Placed:
         """Weights step by step, gate by gate, row by row; zeros where a block is smaller than the array."""
