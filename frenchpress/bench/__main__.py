@@ -1,4 +1,4 @@
-"""Training and inference speed of pressed LSTMs beside other programs' LSTMs, and how its cost grows, in one run."""
+"""Training and inference speed of compressed LSTMs beside other programs' LSTMs, and how its cost grows, in one run."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Decode and score dev and test with a packed model.
 
-    python -m frenchpress.export.decode_packed exp/w8a16_hcgs16x
+    frenchpress decode-packed exp/w8a16_hcgs16x
 
-Writes exp/x/packed/{PER,decode_dev,decode_test} as stage 5 writes those of the trained model, and says utterance by
-utterance what came out otherwise. With them goes the time of the network alone, at 100 frames a second.
+Writes exp/x/packed/{PER,decode_dev,decode_test} as stage 5 writes those of the trained model. Prints the utterances
+with other phones than the trained model's, and the time of the network alone, at 100 frames a second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Memory images of a packed model, for hardware: `python -m frenchpress.export.images exp/x/model.press --out DIR`.
+"""Memory images of a packed model, for hardware: `frenchpress images exp/x/model.press --out DIR`.
 
 DIR gets a .hex file for each memory (one word per line, as $readmemh of Verilog reads it), manifest.yaml, which says
 what is in them, model.h with the same as C arrays, and an utterance with what must come out of it, bit by bit.

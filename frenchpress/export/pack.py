@@ -1,11 +1,11 @@
-"""Pack a trained model into one file of integers: `python -m frenchpress.export.pack exp/x`.
+"""Pack a trained model into one file of integers: `frenchpress pack exp/x`.
 
-Writes `model.press` into the experiment's directory. Where the GMM system and the training set that the task came from
-lie as run.sh has them (or where --front and --train say), what turns audio into features goes into the file, and the
-decoding graph into `graph/` beside it: with the two, frenchpress.export.recognise needs nothing else.
+Writes `model.press` into the experiment's directory, with what turns audio into features, and the decoding graph into
+`graph/` beside it. `frenchpress recognise` needs nothing else. The GMM system and the training set of the task are
+expected where run.sh leaves them; --front and --train give other places.
 
-Weights must have at most 8 bits, activations at most 16 and ranges other than `dynamic`; the head of the monophones,
-which only training needs, stays behind. docs/packed_model.md describes the file.
+Weights must have at most 8 bits, activations at most 16 and a range other than `dynamic`. The head of the monophones,
+which only training needs, is left out. docs/packed_model.md describes the file.
 """
 
 from __future__ import annotations

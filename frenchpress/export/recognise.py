@@ -1,13 +1,13 @@
 """Recognise phones in audio with a packed model:
 
-    python -m frenchpress.export.recognise exp/w8a16_hcgs16x/model.press a.wav b.wav
-    arecord -q -t raw -f S16_LE -r 16000 | python -m frenchpress.export.recognise exp/w8a16_hcgs16x/model.press -
+    frenchpress recognise exp/w8a16_hcgs16x/model.press a.wav b.wav
+    arecord -q -t raw -f S16_LE -r 16000 | frenchpress recognise exp/w8a16_hcgs16x/model.press -
 
 Prints a line for each phone: file, start and end in seconds, phone; silences are among the phones. A file is one
 utterance: one channel, at the model's rate; WAV, FLAC or SPHERE. `-` is standard input, WAV or raw 16-bit samples,
-worked on as it arrives: a phone is printed 1 to 2 seconds after it was spoken, once it lies a second behind the search
-on the best path so far. That is nearly always, but not by proof, what the best path has at the end; files get the same
-treatment and the same phones. There is no search for the ends of utterances: memory grows with the audio.
+processed as it arrives: a phone is printed 1 to 2 seconds after it was spoken, when it is a second behind the search on
+the best path so far. Nearly always the best path at the end has it too; this is not proven. Files give the same phones.
+The ends of utterances are not detected: memory grows with the audio.
 
 The real-time factor (time of processing over time of audio; loading the model and waiting for audio left out) goes to
 standard error.

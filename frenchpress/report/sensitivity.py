@@ -1,8 +1,8 @@
-"""Which matrix needs its weights most: `python -m frenchpress.report.sensitivity exp/<name>`.
+"""Which matrix needs its weights most: `frenchpress sensitivity exp/<name>`.
 
-The smallest weights of one matrix after the other are taken out of a trained model, which is not trained again, and the
-loss on dev is set beside that of the whole model. What removing a thousand weights costs, matrix by matrix, says where
-a model of as many weights in all should have more of them, and where fewer (docs/structures.md).
+Removes the smallest weights of one matrix at a time from a trained model, trains nothing, and compares the loss on dev
+with that of the whole model. The cost of a thousand removed weights, matrix by matrix, says where a model with the same
+number of weights should have more of them, and where fewer (docs/structures.md).
 """
 
 from __future__ import annotations
