@@ -94,7 +94,7 @@ static int lay_out_for_vectors(reader *r, const plain *m, matrix *t, int bytes) 
     const uint64_t tiles = (uint64_t)each[0] * count_tiles(m, t->tiles, t->start);
     const uint64_t best = narrow < wide ? narrow : wide;
     if (bytes && picked < best && picked < tiles) return fp_pick_up(r, m, t);
-    if (best < tiles) return fp_window_up(r, m, t, narrow < wide ? 32 : 64);
+    if (best < tiles) return fp_window_up(r, m, t, narrow <= wide ? 32 : 64);
     return tile_up(r, m, t);
 }
 
@@ -103,11 +103,12 @@ static int lay_out_for_vectors(reader *r, const plain *m, matrix *t, int bytes) 
 int fp_lay_out(reader *r, const plain *m, matrix *t, int32_t top) {
     t->tiles = tiles_of(m->gates, m->rows), t->columns = m->columns;
     if (!(t->start = fp_array(r, (size_t)ROWS * t->tiles + 1, 4))) return 0;
-    if (fp_best_level() != FP_PORTABLE && top < 128 && !m->mask) return fp_line_bytes_up(r, m, t);
-    if (fp_best_level() != FP_PORTABLE) return lay_out_for_vectors(r, m, t, top < 128);
+    const int vectors = fp_best_level() != FP_PORTABLE;
+    if (vectors && !m->mask && top < 128) return fp_line_bytes_up(r, m, t);
+    if (vectors && m->mask) return lay_out_for_vectors(r, m, t, top < 128);
     const uint32_t steps = count_tiles(m, t->tiles, t->start);
     const size_t kept = count_kept(m);
-    return kept < 4 * (size_t)steps ? line_up(r, m, t, kept) : tile_up(r, m, t);
+    return !vectors && kept < 4 * (size_t)steps ? line_up(r, m, t, kept) : tile_up(r, m, t);
 }
 
 static int height_of(const matrix *t) { return t->form == TILES ? ROWS : t->form == SINGLE ? 1 : WIDE; }
