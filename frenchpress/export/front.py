@@ -7,7 +7,6 @@ mean of its cepstra or filterbanks and, for features adapted to the speaker, the
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +45,7 @@ def make_front(system: Path, train: Path, task: Task) -> tuple[PackedFront, list
     """The front end, and the options of its cepstra or filterbanks in Kaldi's syntax; UserError when the pieces do not
     fit. Only features that are adapted to the speaker have phones to adapt to.
     """
-    conf = replace(made_with(train, MADE_OF[task.features]), dither=0.0)
+    conf = made_with(train, MADE_OF[task.features])
     transitions, _ = read_model(system / "final.mdl")
     if transitions.num_pdfs != task.num_pdfs or transitions.num_phones != task.num_phones:
         raise UserError(f"{system}/final.mdl: not the system whose tied states {task.path} has")

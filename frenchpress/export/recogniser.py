@@ -29,7 +29,7 @@ BLOCK = 25
 LOOK_EVERY, CERTAIN_AFTER = 50, 100
 """Frames between two looks at the best path; how far behind the search a phone must have ended to be given out."""
 
-_MAX_RATE, _MAX_MILLISECONDS, _MAX_BINS = 192000, 200, 256
+_MAX_RATE, _MAX_MILLISECONDS, _MAX_BINS, _MAX_DITHER = 192000, 200, 256, 1000
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ def _possible(conf: MfccConfig, name: str) -> MfccConfig:
         100 <= conf.sample_frequency <= _MAX_RATE
         and 1 <= conf.frame_shift <= conf.frame_length <= _MAX_MILLISECONDS
         and 3 <= conf.num_mel_bins <= _MAX_BINS
+        and conf.dither <= _MAX_DITHER
         and 0 <= conf.low_freq < top <= half
     ):
         raise UserError(f"{name}: MFCC options outside of what can be computed")

@@ -5,6 +5,8 @@ Each gives what is ready and keeps what is not. Cepstra do not depend on the pie
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,14 +17,20 @@ Frames = NDArray[np.float32]
 
 
 class OnlineMfcc:
-    """Mel-frequency cepstra, or `kind` fbank, without dither: those of `feats.mfcc`."""
+    """Mel-frequency cepstra, or `kind` fbank: those of `feats.mfcc` for an utterance without a name.
+
+    With dither too, which is drawn in the order of samples, they do not depend on the pieces.
+    """
 
     def __init__(self, conf: MfccConfig, kind: str = "mfcc") -> None:
         self._rate, self._width = conf.sample_frequency, width(conf, kind)
         self._computer, self._given = native_computer(conf, kind), 0
+        self._dither, self._noise = np.float32(conf.dither), np.random.default_rng(zlib.crc32(b""))
 
     def push(self, samples: NDArray[np.float32]) -> Frames:
         """Samples [N] in the range of 16-bit integers -> the frames that they complete, [n, width]."""
+        if len(samples) and self._dither:
+            samples = samples + self._dither * self._noise.standard_normal(len(samples), np.float32)
         if len(samples):
             self._computer.accept_waveform(self._rate, samples)
         return self._ready()

@@ -251,7 +251,7 @@ def test_front_end_of_a_system(tmp_path):
     task.path = tmp_path / "task"
     assert find_system(task) == (system, train)
     front, lines = make_front(system, train, task)
-    assert lines == ["--dither=0.0", "--use-energy=false"]
+    assert lines == ["--use-energy=false"]  # with the dither of training
     assert np.allclose(front.mean, 6.5 + np.arange(13)) and front.matrix.shape == (DIM, 39)
     assert front.label_pdf.tolist() == np.repeat(range(6), 2).tolist()
     assert front.label_flags.tolist() == [1 * SELF_LOOP, 0, SELF_LOOP, 0, SELF_LOOP, ENDS_PHONE] * 2
@@ -409,6 +409,7 @@ def test_bad_models_and_graphs(place, tmp_path, monkeypatch, capsys):
     fails("2 names for 2 phones", front, features="lda")
     fails("14 mfcc a frame, but its mean has 13", front, mfcc=["--num-ceps=14"])
     fails("MFCC options outside", front, mfcc=["--low-freq=9000"])
+    fails("MFCC options outside", front, mfcc=["--dither=inf"])
     fails("MFCC options outside", front, mfcc=["--num-mel-bins=1000000"])
     fails("no usable beam", front, decode={"beam": "wide"})
     fails("no usable lm_weight in it; give --lm-weight", front, lm_weight=None)

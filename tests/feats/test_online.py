@@ -5,6 +5,7 @@ import pytest
 
 from frenchpress.feats.mfcc import DEFAULT, mfcc
 from frenchpress.feats.online import OnlineMfcc, RunningMean, Splicer
+from frenchpress.feats.options import MfccConfig
 from frenchpress.feats.splice import splice
 
 
@@ -31,6 +32,15 @@ def test_running_mean_is_its_formula():
         last = frames[max(0, t - 9) : t + 1].astype(np.float64)
         prior = min(10 - len(last), 4)
         assert np.allclose(row, frames[t] - (last.sum(0) + prior * mean) / (len(last) + prior), atol=1e-5)
+
+
+def test_dither_does_not_depend_on_pieces():
+    conf, samples = MfccConfig(use_energy=False, dither=2.0), np.zeros(8000, np.float32)
+    whole = mfcc(samples, 16000, conf)
+    for piece in (7, 160, 3001):
+        online = OnlineMfcc(conf)
+        found = [online.push(samples[k : k + piece]) for k in range(0, 8000, piece)]
+        assert np.array_equal(np.concatenate([*found, online.finish()]), whole)
 
 
 def apply_cmvn_sliding(frames, window, min_window):
