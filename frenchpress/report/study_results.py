@@ -35,8 +35,8 @@ How to read a row
 - **test, no silence**: with silence taken out, its LM weight chosen on dev (docs/scoring.md); empty: not measured.
 - **to baseline**: PER minus that of the baseline (the row with +0.00), in points and in percent of the baseline's PER,
   seed by seed. **published**: the published PER. **to its float**: the same difference in the source.
-- **density**: kept weights / all weights, as it came out. **fewer weights**: the inverse, the published "16x". It counts
-  neither bits nor index.
+- **density**: kept weights / all weights, as it came out. **fewer weights**: the inverse, the published "16x", which
+  counts neither bits nor index.
 - **compression**: bits of the weight matrices as dense float32 / bits stored for them, with index and scales.
   **stored**: bytes of the whole model.
 - **epochs**: of this training, of those in all with the models that it starts from (?: not known).

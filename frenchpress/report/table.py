@@ -45,8 +45,8 @@ How to read a row
   weights were its first ones. **learns from**: its teacher.
 - **parameters**: of the whole dense model. **density**: kept weights / all weights, as it came out.
 - **stored**: bytes of the kept weights at their bits, of the index and scales, and of biases and batch norm.
-- **compression**: bits of the weight matrices as dense float32 / bits stored for them, with index and scales. Biases and
-  batch norm are not counted.
+- **compression**: bits of the weight matrices as dense float32 / bits stored for them, with index and scales, without
+  biases and batch norm.
 - **fewer weights**: all weights / kept weights, which papers call "16x". It counts neither bits nor index.
 - **MACs**: multiply-accumulate operations per frame with the kept weights, of those of the dense model.
 - **time**: training, hours:minutes:seconds on the machine named in train.yaml. **in all**: with every run that it

@@ -85,7 +85,7 @@ def test_what_it_chooses_from_is_in_the_checkpoint():
         ({"keep": 2, "after_epoch": 1}, {}, "prune: keep: 2 is out of range"),
         ({"keep": "1/2", "after": 1}, {}, "prune: unknown option 'after'"),
         ({**PRUNE, "share_gates": True}, {}, "prune: share_gates: pruning goes by single weights"),
-        (PRUNE, {"mask": BANK}, "prune: needs hcgs or a mask that is random and fixed before training, and bank is chosen later"),
+        (PRUNE, {"mask": BANK}, "prune: needs hcgs or a mask that is fixed before training, and bank is chosen later"),
         (PRUNE, {"mask": DYNAMIC}, "and dynamic is chosen later"),
     ],
 )

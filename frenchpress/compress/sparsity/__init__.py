@@ -61,7 +61,7 @@ def mask_plan_of(press: LayerPress) -> MaskPlan | None:
 
 
 def prune_plan_of(press: LayerPress, outline: MaskPlan | None) -> MaskPlan | None:
-    """What the `prune:` section of a layer asks for, None without one; `outline` is its `mask:`, which is pruned further.
+    """What the `prune:` section of a layer asks for, None without one; `outline` is its `mask:`, pruned further.
 
     UserError where it cannot be, or where that mask moves meanwhile.
     """
@@ -69,7 +69,7 @@ def prune_plan_of(press: LayerPress, outline: MaskPlan | None) -> MaskPlan | Non
         return None
     if outline is not None and outline.timing is not None:
         raise UserError(
-            f"prune: needs hcgs or a mask that is random and fixed before training, and {outline.name} is chosen later; "
+            f"prune: needs hcgs or a mask that is fixed before training, and {outline.name} is chosen later; "
             "give that mask a lower density"
         )
     values = {key: value for key, value in press.prune.items() if value is not None}
