@@ -16,7 +16,7 @@ SMALL = """
 model: {context: [1, 1], lstm: {cells: 16}}
 compress: {default: {weight_bits: 32}}
 train: {epochs: 2, batch: 4, threads: 1, device: cpu, sequence_length: {start: 20}, average: 0.9}
-decode: {acoustic_scales: [0.5], lm_weights: [1.0, 2.0]}
+decode: {acoustic_scales: [0.5], lm_weights: [2.0]}
 """
 STUDY = """
 title: A small study
