@@ -5,7 +5,7 @@
 #   e.g.: steps/demo.sh --nj 2 data/demo exp/demo
 #
 #   --nj J   processes side by side (1)
-# Prints the phones of three test utterances with their times, and draws them under spectrograms, if matplotlib is there.
+# Prints the phones of three test utterances with their times, and draws them under spectrograms (with matplotlib).
 set -euo pipefail
 
 nj=1
@@ -15,7 +15,7 @@ nj=1
 data=$1 exp=$2
 model=$exp/tiny/model.press
 
-"$(dirname "$0")/../run.sh" --synth-size tiny --conf conf/tiny.cfg --nj "$nj" --data "$data" --exp "$exp"
+"$(dirname "$0")/../run.sh" --stop-stage 5 --synth-size tiny --conf conf/tiny.cfg --nj "$nj" --data "$data" --exp "$exp"
 . "$(dirname "$0")/../path.sh"
 echo "$(date +%H:%M:%S)  the model as integers in one file"
 frenchpress pack "$exp/tiny"
