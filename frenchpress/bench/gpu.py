@@ -1,4 +1,4 @@
-"""Training speed on a GPU: the pressed layers on their kernels beside cuDNN's LSTM and a loop over time steps."""
+"""Training speed on a GPU: the compressed layers on their kernels beside cuDNN's LSTM and a loop over time steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pressed layers that are timed, in training and packed."""
+"""The compressed layers that are timed, in training and packed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training speed: the pressed layers beside torch.nn.LSTM, forward and backward."""
+"""Training speed: the compressed layers beside torch.nn.LSTM, forward and backward."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class MatrixPress:
 
 @dataclass(frozen=True)
 class LayerPress:
-    """How one layer is pressed: everything that an LSTM layer or a head needs to know. 32 bits mean float.
+    """How one layer is compressed: everything that an LSTM layer or a head needs to know. 32 bits mean float.
 
     `quantizer`: name in the weight quantizer registry. `act_quantizer`: name in that of activations, `fixed` (static
     scale) or `dynamic` (maximum of the tensor at each call) or a learned one. Names, and the options that go with

@@ -1,4 +1,4 @@
-"""What a pressed model takes: bits of weights, index and scales, counted matrix by matrix."""
+"""What a compressed model takes: bits of weights, index and scales, counted matrix by matrix."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def matrix_codings(matrix: PressedWeight) -> tuple[dict[str, Coding], dict[str, 
 
 
 def matrix_size(name: str, matrix: PressedWeight) -> MatrixSize:
-    """Size of a pressed matrix as it stands."""
+    """Size of a compressed matrix as it stands."""
     rows, columns = matrix.shape
     quantizer, mask = matrix.quantizer, matrix.mask
     kept, index, code = rows * columns, 0, None
@@ -122,7 +122,7 @@ def matrix_size(name: str, matrix: PressedWeight) -> MatrixSize:
 
 
 def size_report(model: nn.Module) -> dict[str, Any]:
-    """Size of all pressed matrices of `model` and of what else it stores, as plain numbers.
+    """Size of all compressed matrices of `model` and of what else it stores, as plain numbers.
 
     `compression_ratio`: bits of the dense float32 matrices over bits stored with index and scales; `weight_ratio`:
     weights over kept weights. Both leave out biases and batch norm, which `stored_bytes` and `parameters` count

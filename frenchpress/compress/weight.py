@@ -1,4 +1,4 @@
-"""A pressed matrix: the dense parameter that trains, seen by the model only through `quantize(mask * w)`."""
+"""A compressed matrix: the dense parameter that trains, seen by the model only through `quantize(mask * w)`."""
 
 from __future__ import annotations
 

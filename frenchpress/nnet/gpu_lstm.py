@@ -1,4 +1,4 @@
-"""The recurrence of a pressed LSTM layer on a GPU's own kernels: the torch path's numbers to rounding."""
+"""The recurrence of a compressed LSTM layer on a GPU's own kernels: the torch path's numbers to rounding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pressed linear layer of the heads."""
+"""The compressed linear layer of the heads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORTH_GATHERING = 0.125
 
 
 class PressedLinear(nn.Module):
-    """y = x W^T + b with W pressed and x quantized.
+    """y = x W^T + b with W compressed and x quantized.
 
     `input_limit`: range of the inputs if known (1.0 behind an LSTM); otherwise the `fixed` activation quantizer
     calibrates it. Weights start uniform within sqrt(6 / (kept inputs + outputs)) (Glorot & Bengio 2010, eq. 16;
@@ -53,7 +53,7 @@ class PressedLinear(nn.Module):
 
 
 def project(x: Tensor, matrix: PressedWeight) -> Tensor:
-    """`x` [N, in] times the transposed pressed matrix: [N, out], over kept weights or blocks alone where that pays."""
+    """`x` [N, in] times the transposed compressed matrix: [N, out], over kept weights or blocks where that pays."""
     if native_weight.serves_product(matrix, x):
         return native_weight.product(x, matrix)
     structure = matrix.structure

@@ -1,4 +1,4 @@
-"""The pressed LSTM layer: input projections of all frames at once, then the recurrence."""
+"""The compressed LSTM layer: input projections of all frames at once, then the recurrence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXACT_BITS = 20  # kernels round in float32 arithmetic, exact up to here
 
 
 class QuantLSTMLayer(nn.Module):
-    """Unidirectional LSTM layer with pressed matrices; gates in torch.nn.LSTM's order i, f, g, o.
+    """Unidirectional LSTM layer with compressed matrices; gates in torch.nn.LSTM's order i, f, g, o.
 
     The input projections are batch-normalised over the real frames (Laurent et al. 2016, arXiv 1510.01378), whose
     shift takes the place of the bias; without `batch_norm` there is one bias. Weights are masked and quantized
@@ -26,7 +26,7 @@ class QuantLSTMLayer(nn.Module):
     step and the next layer see what an integer machine would. The cell state stays float unless `cell_bits` are given.
 
     Initialisation: input matrix uniform (Glorot), each gate's recurrent matrix orthogonal, both scaled up by
-    1 / sqrt(density) where a mask thins them; biases zero, but `forget_bias` for the forget gate, which lets the
+    1 / sqrt(density) where a mask removes some; biases zero, but `forget_bias` for the forget gate, which lets the
     cell remember from the start (Jozefowicz et al. 2015). `input_limit`: range of the inputs if known (1.0 behind
     another LSTM layer). `dropout` zeroes outputs in training, `dropout_over` each frame's own or the same of a whole
     sequence. `generator` (CPU) draws masks and weights.

@@ -31,7 +31,7 @@ class Sizes:
 
 
 class AcousticModel(nn.Module):
-    """LSTM acoustic model after `config`; each layer is pressed as `config.compress` says.
+    """LSTM acoustic model after `config`; each layer is compressed as `config.compress` says.
 
     Structure of Kadetotad et al. (JSSC 2020): spliced features, batch-normalised input projections,
     unidirectional LSTM, two softmax heads trained jointly (the second one as in Bell & Renals, ICASSP 2015).

@@ -1,4 +1,4 @@
-"""A pressed LSTM layer on the compiled kernels: the same numbers as the torch path to rounding, kept weights only."""
+"""A compressed LSTM layer on the compiled kernels: the numbers of the torch path to rounding, kept weights only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pressed matrix as the compiled kernels take it: tiles of kept weights, and products with them."""
+"""A compressed matrix as the compiled kernels take it: tiles of kept weights, and products with them."""
 
 from __future__ import annotations
 

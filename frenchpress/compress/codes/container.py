@@ -37,7 +37,7 @@ _CODES: tuple[type[IndexCode], ...] = (
 )
 INDEX_CODES: dict[str, type[IndexCode]] = {code.name: code for code in _CODES}
 
-# A few bytes can claim any size. 8192 x 8192 is far beyond what is pressed here.
+# A few bytes can claim any size. 8192 x 8192 is far beyond what is compressed here.
 LARGEST = 1 << 26
 
 
