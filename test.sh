@@ -12,7 +12,7 @@ python -c 'import xdist' 2>/dev/null || pip install -q -e '.[parallel]' ||
 ruff check .
 side_by_side=()
 if python -c 'import xdist' 2>/dev/null; then
-  side_by_side=(-n auto --maxprocesses 4 --dist loadfile)
+  side_by_side=(-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
   export OMP_NUM_THREADS=1   # threads of several processes on the same cores would wait for each other
 fi
 exec python -m pytest "${side_by_side[@]}" "$@"
