@@ -60,6 +60,6 @@ setup(
         "docs": ["mkdocs>=1.6,<2"],
         "synth": ["espeakng-loader>=0.2,<1"],
         "test": ["pytest>=8,<10", "ruff>=0.8,<1"],
-        "parallel": ["pytest-xdist>=3.6,<4"],
+        "parallel": ["pytest-xdist>=3.7,<4"],
     },
 )

@@ -7,11 +7,12 @@ cd "$(dirname "$0")"
 # What tests alone need, and can do without: the ONNX tests are skipped, files run one after another.
 python -c 'import onnx, onnxruntime' 2>/dev/null || pip install -q -e '.[export]' ||
   echo "test.sh: onnx and onnxruntime cannot be installed; their tests are skipped" >&2
-python -c 'import xdist' 2>/dev/null || pip install -q -e '.[parallel]' ||
+new_xdist='from importlib.metadata import version as v; exit(v("pytest-xdist").split(".")[:2] < ["3", "7"])'
+python -c "$new_xdist" 2>/dev/null || pip install -q -e '.[parallel]' ||
   echo "test.sh: pytest-xdist cannot be installed; tests run one after another" >&2
 ruff check .
 side_by_side=()
-if python -c 'import xdist' 2>/dev/null; then
+if python -c "$new_xdist" 2>/dev/null; then
   side_by_side=(-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
   export OMP_NUM_THREADS=1   # threads of several processes on the same cores would wait for each other
 fi
