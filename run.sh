@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # French Press: from a corpus to a table of what each compression costs.
 #
-#   ./run.sh                                            the synthetic corpus: float, 8 bits, 1/16 of the weights
+#   ./run.sh                                            the synthetic corpus: float, and 1/16 of the weights twice
 #   ./run.sh --demo                                     a tiny model in minutes, and what it recognises, in pictures
 #   ./run.sh --stage 4 --conf "conf/w6a13.cfg"          one more experiment on what is already prepared
 #   ./run.sh --corpus timit --corpus-dir /data/TIMIT    LDC93S1 as it comes
@@ -15,7 +15,7 @@
 #
 #   --stage N           first stage to run (0)
 #   --stop-stage N      last stage to run (6)
-#   --conf "A B"        experiments: one or several conf/*.cfg (lstm512, w8a16, w6a13_bank16x and w8a16_hcgs16x of conf/);
+#   --conf "A B"        experiments: one or several conf/*.cfg (lstm512, w6a13_bank16x and w8a16_hcgs16x of conf/);
 #                       models that one starts or learns from are trained first, where they are not yet
 #   --corpus NAME       synth, timit or kaldi-data (synth)
 #   --corpus-dir DIR    where the corpus lies (synth makes its own)
@@ -52,7 +52,7 @@ set -euo pipefail
 
 stage=0
 stop_stage=6
-fp_default_conf="conf/lstm512.cfg conf/w8a16.cfg conf/w6a13_bank16x.cfg conf/w8a16_hcgs16x.cfg"
+fp_default_conf="conf/lstm512.cfg conf/w6a13_bank16x.cfg conf/w8a16_hcgs16x.cfg"
 conf=$fp_default_conf
 corpus=synth
 corpus_dir=

@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 # What tests alone need, and can do without: the ONNX tests are skipped, files run one after another.
 python -c 'import onnx, onnxruntime' 2>/dev/null || pip install -q -e '.[export]' ||
   echo "test.sh: onnx and onnxruntime cannot be installed; their tests are skipped" >&2
-new_xdist='from importlib.metadata import version as v; exit(v("pytest-xdist").split(".")[:2] < ["3", "7"])'
+new_xdist='from importlib.metadata import version as v; exit([*map(int, v("pytest-xdist").split(".")[:2])] < [3, 7])'
 python -c "$new_xdist" 2>/dev/null || pip install -q -e '.[parallel]' ||
   echo "test.sh: pytest-xdist cannot be installed; tests run one after another" >&2
 ruff check .
