@@ -23,7 +23,8 @@ fp_setup() {
     [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" || return 1
     # One known build first, so that the range in setup.py does not pull a newer one.
     "$venv/bin/python" -c 'import torch' 2>/dev/null || "$venv/bin/pip" install -q torch==2.13.0 || return 1
-    "$venv/bin/pip" install -q -e "$fp_root[synth,test,plot]" || return 1
+    # By a path, so that a folder of the same name where Python is started (the clone's) is not taken for the package.
+    "$venv/bin/pip" install -q --config-settings editable_mode=compat -e "$fp_root[synth,test,plot]" || return 1
     echo "$stamp" > "$venv/.installed"
   fi
   . "$venv/bin/activate"

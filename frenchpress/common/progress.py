@@ -54,7 +54,7 @@ class Meter:
             self._said = now
             left, of_run = self._left(now)
             share = int(100 * self._done / max(self.total, 1e-9))
-            rest = f", {duration(of_run)} of the whole run" if self.then else ""
+            rest = f", {duration(of_run)} of this training" if self.then else ""
             print(f"  {self.what}: {share} %, {duration(left)} left{rest}", file=self._stream, flush=True)
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ def test_a_loop_that_goes_on_counts_only_what_it_does_itself():
 
 
 def test_of_the_whole_run():
-    assert counted(10, 1, 40.0, then=2)[0] == "  epoch 2 of 4: 10 %, 0:06:00 left, 0:19:20 of the whole run"
+    assert counted(10, 1, 40.0, then=2)[0] == "  epoch 2 of 4: 10 %, 0:06:00 left, 0:19:20 of this training"
 
 
 def test_items_come_through_and_sizes_count(monkeypatch):
