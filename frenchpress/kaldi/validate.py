@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from frenchpress.kaldi.recordings import Utterance, over_utterances
 
 RATE = 16000
 FRAMES_PER_PHONE = 3  # a state each: what the shortest phone takes
+_TRAIN_HAS = "{}/{}; only what is trained can be recognised: move utterances with it there, or leave them out"
 _WINDOW, _SHIFT = 0.025, 0.010
 
 
@@ -67,13 +69,20 @@ def length_problems(data: DataDir, samples: dict[str, int], rate: int = RATE) ->
 
 
 def phone_problems(data: DataDir, known: Collection[str], source: str) -> list[str]:
-    """Transcript phones that are not in `known` (which `source` names), a line per utterance."""
-    found = []
+    """Transcript phones that are not in `known` (which `source` names), a line for each with its first place."""
+    times = Counter(phone for phones in data.text.values() for phone in phones if phone not in known)
+    first: dict[str, str] = {}
     for utt, phones in data.text.items():
-        unknown = next((phone for phone in phones if phone not in known), None)
-        if unknown is not None:
-            found.append(f"{data.where(data.text_name, utt)}: unknown phone {unknown!r}, not in {source}")
-    return found
+        for phone in times.keys() & set(phones):
+            first.setdefault(phone, utt)
+    return [
+        f"{data.where(data.text_name, first[phone])}: unknown phone {phone!r} ({_times(count)}), not in {source}"
+        for phone, count in times.items()
+    ]
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def split_problems(splits: Sequence[DataDir]) -> list[str]:
@@ -129,7 +138,7 @@ def check(
     are there, too. Returns the samples of each utterance, by split.
     """
     problems = split_problems(splits)
-    source = "the dictionary" if phones is not None else f"{splits[0].path}/{splits[0].text_name}"
+    source = "the dictionary" if phones is not None else _TRAIN_HAS.format(splits[0].path, splits[0].text_name)
     known = phones if phones is not None else {p for text in splits[0].text.values() for p in text}
     lengths = []
     for data in splits:

@@ -10,6 +10,10 @@ from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.compress.size import size_report
 from frenchpress.config import Config, blame_layer, load_config
 from frenchpress.nnet.model import AcousticModel, Sizes
+from frenchpress.nnet.task import Task
+
+DEFAULT_TASK = Path("exp/task")
+SUPPOSED = Sizes(feat_dim=40, num_pdfs=1000, num_phones=48)  # while there is no task
 
 
 def build_model(path: Path | str, config: Config, sizes: Sizes) -> AcousticModel:
@@ -28,24 +32,37 @@ def check_line(path: Path | str, sizes: Sizes) -> str:
     MaskSchedule(model, units=model.units).finish()
     size = size_report(model)
     return (
-        f"{path}: {size['kept']} of {size['macs_dense']} weights kept, {size['stored_bytes'] / 1024:.0f} KiB, "
+        f"{path}: {size['kept']} of {size['macs_dense']} weights kept, {size['stored_bytes'] / 1e6:.3f} MB, "
         f"compression {size['compression_ratio']:.1f}x, {size['macs_kept']} multiply-accumulates per frame, "
         f"{sizes.num_pdfs} tied states and {sizes.num_phones} phones"
     )
 
 
+def _sizes(args: argparse.Namespace) -> Sizes:
+    """Those of the task, where there is one; what the options say comes first."""
+    for option in ("feat_dim", "pdfs", "phones"):
+        if getattr(args, option) is not None and getattr(args, option) < 1:
+            raise UserError(f"--{option.replace('_', '-')} is {getattr(args, option)}, expected at least 1")
+    known = SUPPOSED
+    if args.task is not None or (DEFAULT_TASK / ".done").exists():
+        task = Task.load(args.task or DEFAULT_TASK)
+        known = Sizes(task.feat_dim, task.num_pdfs, task.num_phones)
+    given = Sizes(args.feat_dim or known.feat_dim, args.pdfs or known.num_pdfs, args.phones or known.num_phones)
+    if given == SUPPOSED:
+        print(f"no {DEFAULT_TASK} yet: {given.num_pdfs} tied states and {given.num_phones} phones are supposed")
+    return given
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Check .cfg files and print the size of each one's model.")
-    parser.add_argument("--feat-dim", type=int, default=40, help="features per frame (40)")
-    parser.add_argument("--pdfs", type=int, default=1000, help="tied states (1000); known once the task is made")
-    parser.add_argument("--phones", type=int, default=48, help="phones (48)")
+    parser.add_argument("--task", type=Path, help=f"a task, for the next three ({DEFAULT_TASK}, where it exists)")
+    parser.add_argument("--feat-dim", type=int, help=f"features per frame ({SUPPOSED.feat_dim})")
+    parser.add_argument("--pdfs", type=int, help=f"tied states ({SUPPOSED.num_pdfs})")
+    parser.add_argument("--phones", type=int, help=f"phones ({SUPPOSED.num_phones})")
     parser.add_argument("config", nargs="+", type=Path, help="conf/x.cfg")
     arguments = parser.parse_args()
-    for option in ("feat_dim", "pdfs", "phones"):
-        if getattr(arguments, option) < 1:
-            raise UserError(f"--{option.replace('_', '-')} is {getattr(arguments, option)}, expected at least 1")
-    sizes = Sizes(arguments.feat_dim, arguments.pdfs, arguments.phones)
+    sizes = _sizes(arguments)
     for path in arguments.config:
         print(check_line(path, sizes))
 

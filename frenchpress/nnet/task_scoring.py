@@ -88,5 +88,5 @@ def _other_words(sources: Sources, known: Collection[str]) -> list[str]:
             "give the graph of a phone language model, or --score-map FILE with a line for each (alone: not scored)"
         )
     if others:
-        print(f"{sources.graph}/words.txt: not scored: {' '.join(others)}")
+        print(f"{sources.graph}/words.txt: no phones of {sources.lang}, so never scored: {' '.join(others)}")
     return others

@@ -1,15 +1,18 @@
 """The acoustic model as a whole: shapes, padding, normalisation, what it refuses, what it is stored as."""
 
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from made_cfg import write_cfg
+from small_task import PHONES, STATES, make_task
 
 from frenchpress.common import UserError
 from frenchpress.config import config_from_dict, config_to_dict, load_config
+from frenchpress.nnet import check
 from frenchpress.nnet.check import check_line
 from frenchpress.nnet.data import Frames
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
@@ -159,6 +162,24 @@ def test_code_in_a_model_file_is_never_run(tmp_path):
 def test_check_says_the_size_before_anything_is_trained(tmp_path):
     line = check_line(ROOT / "conf/tiny.cfg", Sizes(40, 1000, 48))
     assert "107520 of 228864 weights kept" in line and "compression 8.1x" in line
+
+
+def test_check_takes_the_sizes_of_the_task_where_there_is_one(tmp_path, monkeypatch, capsys):
+    cfg = ROOT / "conf/tiny.cfg"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["check", str(cfg)])
+    check.main()
+    said = capsys.readouterr().out
+    assert said.startswith("no exp/task yet: 1000 tied states and 48 phones") and "0.121 MB" in said
+    make_task(tmp_path / "exp/task")
+    check.main()
+    assert f"{STATES} tied states and {PHONES} phones" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["check", "--pdfs", "77", str(cfg)])
+    check.main()
+    assert f"77 tied states and {PHONES} phones" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["check", "--pdfs", "0", str(cfg)])
+    with pytest.raises(UserError, match="--pdfs is 0, expected at least 1"):
+        check.main()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from made_cfg import write_cfg
 from small_task import PHONES, STATES, add_graph, make_task
 
 from frenchpress.common import UserError
+from frenchpress.config.load import config_from_dict
 from frenchpress.kaldi.io import read_int_vectors, write_int_vectors
 from frenchpress.nnet import decode
 from frenchpress.nnet.checkpoint import write_tensors
@@ -20,6 +21,7 @@ from frenchpress.nnet.model import load_model, read_weights
 from frenchpress.nnet.task import Task
 from frenchpress.report import figure
 from frenchpress.report.diagnose import __main__ as command
+from frenchpress.report.diagnose.findings import what_is_off
 
 CONFIG = """
 model: {context: [1, 1], lstm: {layers: 1, cells: 24}}
@@ -201,12 +203,19 @@ def test_inputs_cut_off_and_weights_at_the_clip(exp):
     assert "weights at the clip" in kinds(exp)
 
 
+def test_what_is_set_already_is_not_proposed():
+    config = config_from_dict({"train": {"clip": 1.0, "augment": {}}}, "x.cfg")
+    options = ("model.lstm.dropout: 0.2", "train.augment: {}", "train.clip: 5", "model.lstm.batch_norm: true")
+    assert what_is_off(config, *options) == ["model.lstm.dropout: 0.2"]
+
+
 def test_command_writes_report_and_figures(exp, monkeypatch, capsys):
     history(exp, overfit)
     monkeypatch.setattr(sys, "argv", ["diagnose", "--task", str(exp / "task"), str(exp / "x")])
     command.main()
     said = capsys.readouterr().out
-    assert said.startswith("overfitted: dev loss was least after epoch 5") and "\n    Try: train.epochs: 5" in said
+    assert said.startswith(f"{exp}/x, on dev: 1 to look at\noverfitted: dev loss was least after epoch 5")
+    assert "\n    Try: train.epochs: 5; or model.lstm.dropout: 0.2, train.augment: {}, fewer cells" in said
     report = (exp / "x/diagnose.md").read_text()
     assert "**overfitted**" in report and "confusions.csv" in report and "spk1-dev" in report
     table = (exp / "x/diagnose/confusions.csv").read_text().splitlines()

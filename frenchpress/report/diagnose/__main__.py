@@ -43,14 +43,14 @@ def diagnose(experiment: Path, task: Task, model: AcousticModel) -> Diagnosis:
     frames = Frames(islice(dev, _UTTERANCES))
     activity = measure(model, frames)
     errors = Errors.load(experiment, task.optional_tokens, dev.utt2spk)
-    found = curve_findings(history, task.pdf_counts)
+    found = curve_findings(history, task.pdf_counts, model.config)
     if errors is not None:
         best = min((entry["dev_frame_error_mono"] for entry in history), default=None)
         tried = errors.stats.get("tried", {}).get("lm_weight", decode.lm_weights)
         found += error_findings(errors, tuple(tried), best)
     found += target_findings(task, decode)
     prior = prior_finding(activity.mean_posterior, task.pdf_counts)
-    found += ([] if prior is None else [prior]) + layer_findings(activity)
+    found += ([] if prior is None else [prior]) + layer_findings(activity, model.config)
     return Diagnosis(history, errors, activity, found)
 
 
@@ -134,10 +134,9 @@ def main() -> None:
         raise UserError(f"{task.path}: not the task of {args.experiment}: other features, tied states or phones")
     found = diagnose(args.experiment, task, model)
     write_report(args.experiment, task, found)
+    print(f"{args.experiment}, on dev: {len(found.findings) or 'nothing'} to look at")
     for finding in found.findings:
         print(finding)
-    if not found.findings:
-        print("nothing stands out")
     if not figure.available():
         print(figure.HOW_TO_GET)
     print(f"{args.experiment}/diagnose.md has the tables")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError, read_lines
-from frenchpress.report.diagnose.findings import Finding
+from frenchpress.config import Config
+from frenchpress.report.diagnose.findings import Finding, what_is_off
 
 History = list[dict[str, float]]
 
@@ -30,25 +31,31 @@ def read_history(experiment: Path) -> History:
         raise UserError(f"{path}: not a JSON object in each line; train again (--restart)") from None
 
 
-def curve_findings(history: History, pdf_counts: NDArray[np.int64]) -> list[Finding]:
+def curve_findings(history: History, pdf_counts: NDArray[np.int64], config: Config) -> list[Finding]:
     """Overfitted, still falling, unstable, underfitted; by what is known of the epochs and frames per tied state."""
     if not history:
         return []
-    found = [_overfitted(history), _still_falling(history), _unstable(history), _underfitted(history, pdf_counts)]
+    found = [
+        _overfitted(history, config),
+        _still_falling(history),
+        _unstable(history, config),
+        _underfitted(history, pdf_counts),
+    ]
     return [finding for finding in found if finding is not None]
 
 
-def _overfitted(history: History) -> Finding | None:
+def _overfitted(history: History, config: Config) -> Finding | None:
     dev = [entry["dev_loss"] for entry in history]
     best = int(np.argmin(dev))
     train_falls = _train_loss(history[-1]) < _train_loss(history[best])
     if dev[-1] <= dev[best] * (1 + RISEN) or not train_falls:
         return None
+    others = what_is_off(config, "model.lstm.dropout: 0.2", "train.augment: {}")
     return Finding(
         "overfitted",
         f"dev loss was least after epoch {best + 1} ({dev[best]:.3f}) and is {dev[-1]:.3f} after epoch {len(dev)}, "
         f"while the training loss went on falling to {_train_loss(history[-1]):.3f}.",
-        f"train.epochs: {best + 1}; or model.lstm.dropout: 0.2, fewer cells, or more training data.",
+        f"train.epochs: {best + 1}; or {', '.join([*others, 'fewer cells'])}, or more training data.",
     )
 
 
@@ -68,7 +75,7 @@ def _still_falling(history: History) -> Finding | None:
     )
 
 
-def _unstable(history: History) -> Finding | None:
+def _unstable(history: History, config: Config) -> Finding | None:
     for before, after in zip(history, history[1:]):
         rise = _train_loss(after) / _train_loss(before) - 1
         pruned = after.get("density", 1.0) < before.get("density", 1.0)
@@ -77,7 +84,7 @@ def _unstable(history: History) -> Finding | None:
                 "unstable",
                 f"the training loss rose by {100 * rise:.0f} % in epoch {after['epoch']:.0f}, from "
                 f"{_train_loss(before):.3f} to {_train_loss(after):.3f}.",
-                "half the rates in train.lr, or train.clip: 5.",
+                ", or ".join(["half the rates in train.lr", *what_is_off(config, "train.clip: 5")]) + ".",
             )
     return None
 

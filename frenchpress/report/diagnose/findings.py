@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+
+from frenchpress.config import Config
 
 
 @dataclass(frozen=True)
@@ -15,3 +18,8 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.seen}\n    Try: {self.advice}"
+
+
+def what_is_off(config: Config, *options: str) -> list[str]:
+    """Of `options`, such as `train.clip: 5`, those whose key is 0, false or null in `config`: not tried yet."""
+    return [option for option in options if not reduce(getattr, option.split(":")[0].split("."), config)]

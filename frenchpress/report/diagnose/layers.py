@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from frenchpress.compress import ActQuantizer, PressedWeight
+from frenchpress.config import Config
 from frenchpress.nnet.data import Frames, in_order
 from frenchpress.nnet.model import AcousticModel
-from frenchpress.report.diagnose.findings import Finding
+from frenchpress.report.diagnose.findings import Finding, what_is_off
 
 NEAR_ONE, SATURATED = 0.97, 0.1  # output of an LSTM cell near its limit; share of them that is too much
 STILL, DEAD = 1e-3, 0.2  # standard deviation of a cell that does not move; share of them
@@ -116,30 +117,32 @@ def clipped_weights(model: AcousticModel) -> Iterator[tuple[str, float]]:
         yield name, float(beyond.sum()) / max(int((kept != 0).sum()), 1)
 
 
-def layer_findings(activity: Activity) -> list[Finding]:
+def layer_findings(activity: Activity, config: Config) -> list[Finding]:
     """Of layers and matrices that stand out."""
-    found = [finding for layer in activity.layers for finding in _of_layer(layer)]
+    found = [finding for layer in activity.layers for finding in _of_layer(layer, config)]
+    slower = ["lower rates in train.lr", *what_is_off(config, "train.clip: 5")]
     for name, share in activity.clipped.items():
         if share > AT_CLIP:
             found.append(
                 Finding(
                     "weights at the clip",
                     f"{name}: {100 * share:.1f} % of the kept weights lie beyond the largest level.",
-                    "lower rates in train.lr, or train.clip; quantizer: uniform, whose range is the largest weight.",
+                    f"{', or '.join(slower)}; quantizer: uniform, whose range is the largest weight.",
                 )
             )
     return found
 
 
-def _of_layer(layer: Layer) -> list[Finding]:
+def _of_layer(layer: Layer, config: Config) -> list[Finding]:
     found = []
+    calmer = ["lower rates in train.lr", *what_is_off(config, "train.clip: 5", "model.lstm.batch_norm: true")]
     if layer.saturated > SATURATED:
         found.append(
             Finding(
                 "saturated layer",
                 f"{layer.name}: {100 * layer.saturated:.0f} % of its outputs are within "
                 f"{1 - NEAR_ONE:.2f} of 1 in magnitude, where gradients vanish.",
-                "lower rates in train.lr, train.clip: 5, model.lstm.batch_norm: true; check the scale of the features.",
+                f"{', '.join(calmer)}; check the scale of the features.",
             )
         )
     if layer.still > DEAD:
