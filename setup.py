@@ -54,7 +54,7 @@ setup(
         "gpu": ["triton>=3.5,<4"],
         "export": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2"],
         "native-io": ["kaldi-native-io>=1.22,<2"],
-        # Figures of `frenchpress diagnose` and pictures of the demo; without it the reports are text.
+        # All figures: of studies, `frenchpress diagnose`, the demo; without it the reports are text.
         "plot": ["matplotlib>=3.8,<4"],
         # docs/ as a site (mkdocs.yml).
         "docs": ["mkdocs>=1.6,<2"],

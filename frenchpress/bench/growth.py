@@ -16,10 +16,11 @@ from frenchpress.bench.layers import packed_layers
 from frenchpress.bench.limits import Limits, macs_subject, read_subject
 from frenchpress.bench.streams import Y_LABEL, case_of, streams_growth
 from frenchpress.bench.timing import Subject, interleave
-from frenchpress.common import atomic_path
+from frenchpress.common import UserError
 from frenchpress.compress import HcgsOptions, LayerPress
 from frenchpress.packed.runtime import LEVELS, Runtime
-from frenchpress.report.lines import Line, lines_svg
+from frenchpress.report import figure
+from frenchpress.report.lines import SIZE, Line, lines
 
 CELLS, QUICK_CELLS = (128, 256, 512, 1024, 2048), (64, 128)
 KEEP = {
@@ -94,19 +95,19 @@ def _print_points(title: str, axis: str, points: Sequence[Point]) -> None:
         )
 
 
-def _plot_points(title: str, axis: str, points: Sequence[Point]) -> str:
+def _plot_points(title: str, axis: str, points: Sequence[Point]) -> figure.Draw:
     def line(name: str, value: Callable[[Point], float], group: int, dashed: bool = False) -> Line:
         return Line(name, [(p.x, value(p)) for p in points], group, dashed)
 
-    lines = [
+    drawn = [
         line("frame by frame", lambda p: p.single.microseconds_per_frame, 0),
         line("whole utterances", lambda p: p.whole.microseconds_per_frame, 0, dashed=True),
         line("frame by frame, at best", lambda p: p.least, 4),
     ]
-    return lines_svg(title, axis, Y_LABEL, lines)
+    return lines(title, axis, Y_LABEL, drawn)
 
 
-def cells_growth(args: argparse.Namespace) -> str:
+def cells_growth(args: argparse.Namespace) -> figure.Draw:
     """Time and print the growth with cells, HCGS 16x; the plot."""
     points = _timed(args, [(n, n, 16) for n in (QUICK_CELLS if args.quick else CELLS)])
     title = f"growth with cells per layer, {args.layers} layers, HCGS 16x, {args.inputs} inputs"
@@ -114,7 +115,7 @@ def cells_growth(args: argparse.Namespace) -> str:
     return _plot_points(title, "cells per layer", points)
 
 
-def compression_growth(args: argparse.Namespace) -> str:
+def compression_growth(args: argparse.Namespace) -> figure.Draw:
     """Time and print the growth with the share of weights that is kept; the plot."""
     points = _timed(args, [(k, args.cells, k) for k in (QUICK_FACTORS if args.quick else KEEP)])
     title = f"growth with compression, {args.layers} x {args.cells} cells, {args.inputs} inputs"
@@ -127,8 +128,9 @@ SWEEPS = {"cells": cells_growth, "compression": compression_growth, "streams": s
 
 def run_growth(args: argparse.Namespace) -> None:
     """Time and print every sweep; with `args.plot_dir`, write growth_<sweep>.svg there."""
+    if args.plot_dir is not None and not figure.available():
+        raise UserError(f"--plot-dir: {figure.HOW_TO_GET}")
     for name, sweep in SWEEPS.items():
         picture = sweep(args)
         if args.plot_dir is not None:
-            with atomic_path(Path(args.plot_dir) / f"growth_{name}.svg") as temporary:
-                temporary.write_text(picture, encoding="utf-8")
+            figure.save(Path(args.plot_dir) / f"growth_{name}.svg", picture, SIZE)

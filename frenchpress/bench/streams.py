@@ -12,7 +12,8 @@ from frenchpress.bench.layers import PACKED, packed_layers
 from frenchpress.bench.limits import Limits, macs_subject, read_subject
 from frenchpress.bench.timing import Subject, interleave
 from frenchpress.packed.runtime import Runtime
-from frenchpress.report.lines import Line, lines_svg
+from frenchpress.report.figure import Draw
+from frenchpress.report.lines import Line, lines
 
 STREAMS, QUICK_STREAMS = (1, 2, 4, 8, 16), (1, 2)
 NAMES = "w8a16", "w8a16_hcgs16x"
@@ -91,7 +92,7 @@ def _lines(table: Table) -> list[Line]:
     return lines
 
 
-def streams_growth(args: argparse.Namespace) -> str:
+def streams_growth(args: argparse.Namespace) -> Draw:
     """Time and print the growth with streams; the plot."""
     before, notes, models = torch.get_num_threads(), {}, _packed(args)
     tables = [_table(args, streaming, models, notes) for streaming in (True, False)]
@@ -108,4 +109,4 @@ def streams_growth(args: argparse.Namespace) -> str:
         print(f"{m.name}: {m.runtime.macs} multiply-accumulates, {m.runtime.weight_bytes} bytes of weights per frame")
     for note in notes:
         print(f"left out: {note}")
-    return lines_svg(title, "streams", Y_LABEL, [line for table in tables for line in _lines(table)])
+    return lines(title, "streams", Y_LABEL, [line for table in tables for line in _lines(table)])

@@ -1,7 +1,7 @@
 """Index codes side by side on a trained model: `python -m frenchpress.report.codes exp/<name>`.
 
 Every matrix is written with every code and read back; what is listed are lengths of bytes. Writes codes.md and
-codes.svg into the experiment's directory or another one.
+codes.svg (with matplotlib) into the experiment's directory or another one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,11 @@ from frenchpress.compress.codes import (
 from frenchpress.compress.codes.index import IndexCode, Mask
 from frenchpress.compress.size import matrix_codings
 from frenchpress.nnet.model import load_model
-from frenchpress.report.bars import Bar, bars_svg
+from frenchpress.report import figure
 from frenchpress.report.markdown import markdown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LEGEND = """\
 How to read a row
@@ -225,16 +229,30 @@ def codes_text(name: str, matrices: Sequence[MatrixCodes], floats: Sequence[str]
     return "\n".join([*lines, LEGEND])
 
 
-def codes_picture(name: str, matrices: Sequence[MatrixCodes]) -> str:
-    """codes.svg: a bar per code over all matrices, with the value code that is the smaller."""
+def codes_picture(name: str, matrices: Sequence[MatrixCodes]) -> figure.Draw:
+    """What draws codes.svg: a bar per code over all matrices, with the value code that is the smaller."""
     dense, scales = sum(m.dense for m in matrices), sum(m.scales for m in matrices)
-    bars = []
-    for size in sorted(together(matrices), key=lambda s: s.smallest):
-        parts = (size.smallest - size.index - scales, scales, size.index)
-        text = f"{size.smallest / 1e3:.1f} kB, {dense / size.smallest:.1f}x"
-        values = min(size.totals, key=lambda key: size.totals[key])
-        bars.append(Bar(f"{size.code}, {values}", parts, text))
-    return bars_svg(f"{name}: bytes of all matrices, by index code", ("values", "scales", "index"), bars)
+    sizes = sorted(together(matrices), key=lambda s: s.smallest)
+    parts = {
+        "values": [size.smallest - size.index - scales for size in sizes],
+        "scales": [scales] * len(sizes),
+        "index": [size.index for size in sizes],
+    }
+
+    def draw(axes: Axes) -> None:
+        left = np.zeros(len(sizes))
+        for part, widths in parts.items():
+            bars = axes.barh(range(len(sizes)), widths, left=left, label=part)
+            left += widths
+        axes.bar_label(bars, [f"{s.smallest / 1e3:.1f} kB, {dense / s.smallest:.1f}x" for s in sizes], padding=4)
+        names = [f"{s.code}, {min(s.totals, key=lambda key: s.totals[key])}" for s in sizes]
+        axes.set_yticks(range(len(sizes)), names)
+        axes.invert_yaxis()
+        axes.margins(x=0.2)
+        axes.set(title=f"{name}: bytes of all matrices, by index code", xlabel="bytes")
+        axes.figure.legend(loc="outside right upper", frameon=False)
+
+    return draw
 
 
 def compare_model(directory: Path) -> tuple[list[MatrixCodes], list[str]]:
@@ -261,10 +279,13 @@ def main() -> None:
     name, out = args.experiment.resolve().name, args.out or args.experiment
     matrices, floats = compare_model(args.experiment)
     text = codes_text(name, matrices, floats)
-    for file, content in (("codes.md", text), ("codes.svg", codes_picture(name, matrices))):
-        with atomic_path(out / file) as temporary:
-            temporary.write_text(content, "utf-8")
+    with atomic_path(out / "codes.md") as temporary:
+        temporary.write_text(text, "utf-8")
     print(text, end="")
+    if figure.available():
+        figure.save(out / "codes.svg", codes_picture(name, matrices), (9, 1.5 + 0.3 * len(INDEX_CODES)))
+    else:
+        print(figure.HOW_TO_GET)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures by matplotlib, where it is installed; those of studies are drawn without it (svg.py)."""
+"""Figures by matplotlib, where it is installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from frenchpress.common import atomic_path
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Draw = Callable[["Axes"], None]
+"""What draws on a pair of axes."""
 HOW_TO_GET = "no figures: matplotlib is not installed (pip install -e '.[plot]')"
+# The same figure gives the same bytes, names of experiments are text and no formulas, letters look alike everywhere.
+_SETTINGS = {"svg.hashsalt": "frenchpress", "svg.fonttype": "path", "text.parse_math": False}
+_METADATA = {".svg": {"Date": None}, ".png": {"Software": None}}
 
 
 def available() -> bool:
@@ -20,14 +25,16 @@ def available() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def save(path: Path, draw: Callable[[Axes], None], size: tuple[float, float] = (7, 4.5)) -> Path:
-    """Draw on one pair of axes of `size` inches and write a PNG, whole or not at all."""
+def save(path: Path, draw: Draw, size: tuple[float, float] = (7, 4.5)) -> Path:
+    """Draw on one pair of axes of `size` inches and write `path`, a .png or .svg, whole or not at all."""
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(size, layout="constrained")
-    FigureCanvasAgg(figure)
-    draw(figure.subplots())
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120, metadata={"Software": None})
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(size, layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure.subplots())
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=120, metadata=_METADATA[path.suffix])
     return path

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from frenchpress.report.scatter import Point, Series, scatter_svg
+from frenchpress.report.figure import Draw
+from frenchpress.report.scatter import Point, Series, scatter
 from frenchpress.report.study_rows import Row, by_group
 
 
-def figures(title: str, rows: Sequence[Row]) -> dict[str, str]:
-    """File name and SVG: PER against compression ratio, against bytes, and ours against published."""
+def figures(title: str, rows: Sequence[Row]) -> dict[str, Draw]:
+    """File name and figure: PER against compression ratio, against bytes, and ours against published."""
     shown = [row for row in rows if row.size("compression_ratio") and row.size("stored_bytes")]
     if not shown:
         return {}
@@ -20,11 +21,11 @@ def figures(title: str, rows: Sequence[Row]) -> dict[str, str]:
             Series(group or "ours", [_point(row, row.published or 1.0) for row in mine])
             for group, mine in by_group(published).items()
         ]
-        result["per_published.svg"] = scatter_svg(title, "published PER, %", "PER test, ours, %", series)
+        result["per_published.svg"] = scatter(title, "published PER, %", "PER test, ours, %", series)
     return result
 
 
-def _against_size(title: str, rows: Sequence[Row], key: str, axis: str) -> str:
+def _against_size(title: str, rows: Sequence[Row], key: str, axis: str) -> Draw:
     series = [
         Series(group or "ours", [_point(row, row.size(key) or 1.0) for row in mine])
         for group, mine in by_group(rows).items()
@@ -33,7 +34,7 @@ def _against_size(title: str, rows: Sequence[Row], key: str, axis: str) -> str:
     if published:
         points = [Point(row.size(key) or 1.0, row.published or 0.0, row.experiment.name) for row in published]
         series.append(Series("published, at our size", points, hollow=True))
-    return scatter_svg(title, axis, "PER test, %", series)
+    return scatter(title, axis, "PER test, %", series)
 
 
 def _point(row: Row, x: float) -> Point:

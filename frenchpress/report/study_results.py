@@ -17,8 +17,10 @@ from frenchpress.config import Config
 from frenchpress.hardware.chip import Chip, load_chip
 from frenchpress.nnet.checkpoint import CONFIG, read_header
 from frenchpress.nnet.given import given_digests
+from frenchpress.report import figure
 from frenchpress.report.hardware import chip_section, on_chip
 from frenchpress.report.records import record_path, write_record
+from frenchpress.report.scatter import SIZE
 from frenchpress.report.study import Study, load_study
 from frenchpress.report.study_figures import figures
 from frenchpress.report.study_rows import Row, Run, by_group, missing_lines, read_runs, sections
@@ -67,7 +69,8 @@ def section_text(settings: tuple[str, ...], rows: Sequence[Row], pictures: Seque
     }
     for title, table in tables.items():
         parts += [[f"### {title}"], table] if table else []
-    return parts + [[f"![{name}]({name})"] for name in pictures]
+    shown = [[f"![{name}]({name})"] for name in pictures]
+    return parts + (shown if figure.available() else [[f"({figure.HOW_TO_GET})"]])
 
 
 def notes(study: Study, runs: dict[str, list[Run]]) -> list[str]:
@@ -152,9 +155,9 @@ def main() -> None:
     record(study, runs, args.exp, out)
     pictures: dict[tuple[str, ...], list[str]] = {}
     for number, (settings, rows) in enumerate(sections(study, runs).items(), 1):
-        for name, svg in figures(study.title, rows).items():
+        for name, draw in figures(study.title, rows).items() if figure.available() else ():
             own = name if number == 1 else name.replace(".svg", f"_{number}.svg")
-            write(out / own, svg)
+            figure.save(out / own, draw, SIZE)
             pictures.setdefault(settings, []).append(own)
     more = study_on_chip(chip, study, runs, args.exp) if chip else []
     write(out / RESULTS, results_text(study, runs, pictures, out / READING, more))
