@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from frenchpress.compress.codes import Coding, Origin, cheapest, index_codings
 from frenchpress.compress.weight import PressedWeight, learned_ranges
@@ -121,28 +121,37 @@ def matrix_size(name: str, matrix: PressedWeight) -> MatrixSize:
     )
 
 
-def size_report(model: nn.Module) -> dict[str, Any]:
-    """Size of all compressed matrices of `model` and of what else it stores, as plain numbers.
+def plain_size(name: str, weight: Tensor) -> MatrixSize:
+    """Size of a matrix [out, ...] that nothing compresses."""
+    return MatrixSize(name, len(weight), weight[0].numel(), weight.numel(), 1.0, 32, 0, 0)
 
-    `compression_ratio`: bits of the dense float32 matrices over bits stored with index and scales; `weight_ratio`:
-    weights over kept weights. Both leave out biases and batch norm, which `stored_bytes` and `parameters` count
-    as float32; a batch norm counts as the gain and bias per row into which it folds. A learned step size is the scale
-    of its matrix and counts as that; ranges of activations are counted nowhere.
+
+def size_report(model: nn.Module, constants: int = 0) -> dict[str, Any]:
+    """Size of all matrices of `model`, compressed or not, and of what else it stores, as plain numbers.
+
+    A matrix is every parameter of two dimensions or more. `compression_ratio`: bits of the dense float32 matrices over
+    bits stored with index and scales; `weight_ratio`: weights over kept weights. Both leave out biases and batch norm,
+    which `stored_bytes` and `parameters` count as float32; a batch norm counts as the gain and bias per row into which
+    it folds. `constants`: numbers that the model stores and does not train, counted in `other_bytes` as float32. A
+    learned step size is the scale of its matrix and counts as that; ranges of activations are counted nowhere.
     """
     sizes = [matrix_size(name, m) for name, m in model.named_modules() if isinstance(m, PressedWeight)]
     elsewhere = {id(m.weight) for m in model.modules() if isinstance(m, PressedWeight)}
     elsewhere |= {id(p) for p in learned_ranges(model)}
-    others = sum(p.numel() for p in model.parameters() if id(p) not in elsewhere)
+    rest = [(name, p) for name, p in model.named_parameters() if id(p) not in elsewhere]
+    sizes += [plain_size(name.removesuffix(".weight"), p) for name, p in rest if p.dim() > 1]
+    others = sum(p.numel() for _, p in rest if p.dim() <= 1)
     stored, dense = sum(s.stored_bits for s in sizes), sum(s.dense_bits for s in sizes)
     kept, total = sum(s.kept for s in sizes), sum(s.total for s in sizes)
+    other_bytes = 4 * (others + constants)
     return {
         "parameters": total + others,
         "kept": kept,
         "density": kept / total if total else 1.0,
-        "stored_bytes": _bytes(stored) + 4 * others,
-        "dense_bytes": _bytes(dense) + 4 * others,
+        "stored_bytes": _bytes(stored) + other_bytes,
+        "dense_bytes": _bytes(dense) + other_bytes,
         "matrix_bytes": _bytes(stored),
-        "other_bytes": 4 * others,
+        "other_bytes": other_bytes,
         "compression_ratio": dense / stored if stored else 1.0,
         "weight_ratio": total / kept if kept else 1.0,
         "macs_dense": total,

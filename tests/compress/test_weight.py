@@ -156,6 +156,23 @@ def test_report_adds_up():
     assert report["weight_ratio"] == pytest.approx((64 * 32 + 320) / report["kept"])
 
 
+def test_matrices_that_nothing_presses_are_counted():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = make((16, 32), LayerPress(8))
+            self.plain = nn.Linear(32, 10)
+            self.conv = nn.Conv2d(3, 6, 5)
+
+    report = size_report(Model())
+    assert [(m["name"], tuple(m["shape"]), m["weight_bits"]) for m in report["matrices"]] == [
+        ("a", (16, 32), 8), ("plain", (10, 32), 32), ("conv", (6, 75), 32)
+    ]  # fmt: skip
+    assert report["other_bytes"] == 4 * 16 and report["macs_dense"] == 16 * 32 + 320 + 450
+    stored = 16 * 32 * 8 + 16 * 16 + 32 * (320 + 450)
+    assert report["compression_ratio"] == pytest.approx(32 * (16 * 32 + 320 + 450) / stored)
+
+
 def test_dense_float_model_has_ratio_one():
     assert size_report(make((8, 8), LayerPress()))["compression_ratio"] == 1
 
