@@ -116,7 +116,7 @@ def matrix_size(name: str, matrix: PressedWeight) -> MatrixSize:
         matrix.asked_density,
         quantizer.stored_bits,
         index,
-        quantizer.scales_stored(rows) * quantizer.scale_bits,
+        quantizer.scales_stored(rows, columns) * quantizer.scale_bits,
         code,
     )
 

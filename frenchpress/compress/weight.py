@@ -111,9 +111,9 @@ class PressedWeight(nn.Module):
 
     @property
     def structure(self) -> BlockStructure | None:
-        """Kept blocks of the coarse level, or None where the dense product is the faster one."""
+        """Kept blocks of the coarse level, or None where the dense product is the faster one, or the right one."""
         side = self._side
-        if self.mask is None or side is None or self.probing:
+        if self.mask is None or side is None or self.probing or not self.quantizer.granularity.whole_rows:
             return None
         key = (self.mask.data_ptr(), self.mask._version, self.mask.device)
         if self._cache is None or self._cache[0] != key:

@@ -74,7 +74,10 @@ def _step(act: ActQuantizer) -> float:
         raise UserError("act_quantizer dynamic: its scale depends on the batch; integers need act_quantizer: fixed")
     if not 2 <= act.bits <= _MAX_ACT_BITS:
         raise UserError(f"act_bits {act.bits}: a packed model has 2 to {_MAX_ACT_BITS}")
-    return float(act.integers(torch.zeros(1))[1])
+    grid = act.grid(torch.float32)
+    if grid is None:
+        raise UserError(f"act_quantizer of {act.called}: its range was never calibrated; train the model first")
+    return float(grid[1])
 
 
 def _input(model: AcousticModel, step: float, bits: int) -> PackedInput:
@@ -88,6 +91,11 @@ def _matrix(matrix: PressedWeight) -> tuple[PackedMatrix, Floats]:
     bits = matrix.quantizer.stored_bits
     if bits > _MAX_WEIGHT_BITS:
         raise UserError(f"weights take {bits} bits; a packed model has at most {_MAX_WEIGHT_BITS}")
+    if not matrix.quantizer.granularity.whole_rows:
+        raise UserError(
+            f"quantizer {matrix.press.quantizer}: one scale for {matrix.quantizer.granularity}; a packed model has one "
+            "for a row or for the matrix; use uniform or lsq"
+        )
     values, scale = matrix.integers()
     low, high = int(values.min()), int(values.max())
     if bits > 1 and not -(1 << bits - 1) <= low <= high < 1 << bits - 1:

@@ -24,8 +24,6 @@ from torch import Tensor
 
 from frenchpress.common import UserError, atomic_path, run_main
 from frenchpress.compress import ActQuantizer
-from frenchpress.compress.activations import FixedActQuantizer
-from frenchpress.compress.quantizers import largest_integer, round_scale
 from frenchpress.export.graph import Floats, GraphBuilder, Grid, LstmArrays, add_lstm_stack, add_rounding
 from frenchpress.export.packages import require
 from frenchpress.export.session import open_session
@@ -48,11 +46,9 @@ def _array(tensor: Tensor) -> Floats:
 
 
 def static_grid(quantizer: ActQuantizer) -> Grid | None:
-    """Grid of an activation quantizer with a known or calibrated range; None if it is float or goes by the tensor."""
-    if quantizer.is_float or not isinstance(quantizer, FixedActQuantizer) or not int(quantizer.seen):
-        return None
-    scale = round_scale((quantizer.limit / largest_integer(quantizer.bits)).float(), quantizer.bits)
-    return Grid(quantizer.bits, float(scale))
+    """Grid of an activation quantizer whose range is known, or found; None if it is float or goes by the tensor."""
+    grid = None if quantizer.is_float else quantizer.grid(torch.float32)
+    return None if grid is None else Grid(quantizer.bits, float(grid[1]))
 
 
 @torch.no_grad()

@@ -30,7 +30,7 @@ def check_line(path: Path | str, sizes: Sizes) -> str:
     """One line on the model of a sound `.cfg`, with its masks as they are to be in the end."""
     model = build_model(path, load_config(path), sizes)
     MaskSchedule(model, units=model.units).finish()
-    size = size_report(model)
+    size = size_report(model, model.constants)
     return (
         f"{path}: {size['kept']} of {size['macs_dense']} weights kept, {size['stored_bytes'] / 1e6:.3f} MB, "
         f"compression {size['compression_ratio']:.1f}x, {size['macs_kept']} multiply-accumulates per frame, "

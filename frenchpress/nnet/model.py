@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from frenchpress.common import UserError, blaming
+from frenchpress.compress.quantizers import name_quantizers
 from frenchpress.compress.units import Units, is_cell_plan, link
 from frenchpress.config import Config, config_from_dict, layer_presses
 from frenchpress.config.load import HEADS
@@ -66,6 +67,7 @@ class AcousticModel(nn.Module):
                 generator = _generator(config.seed, lstm.layers + i)
                 setattr(self, name, PressedLinear(lstm.cells, outputs, presses[name], limit, generator))
         self.units = self._link_units()
+        name_quantizers(self)
 
     def _link_units(self) -> list[Units]:
         """The LSTM cells that are removed as such, with the matrices that make and read them."""
@@ -78,6 +80,11 @@ class AcousticModel(nn.Module):
             with blaming(f"compress: {name}"):
                 found.append(link([layer.input_matrix, layer.recurrent_matrix], [layer.recurrent_matrix, *after]))
         return [units for units in found if units is not None]
+
+    @property
+    def constants(self) -> int:
+        """Numbers that are stored beside what is trained: mean and gain of each feature."""
+        return 2 * self.sizes.feat_dim
 
     def normalise_inputs(self, frames: Frames) -> None:
         """Bring every input to mean 0, deviation 1 over `frames`; kept with the model."""
@@ -139,6 +146,15 @@ def read_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, An
         raise UserError(f"{path}: not a whole model file ({str(error).splitlines()[0]})") from None
 
 
+def not_finite(model: nn.Module) -> str | None:
+    """The first tensor of `model` with a number that is not finite, and how many it has; None where there is none."""
+    for name, tensor in model.state_dict().items():
+        bad = int((~tensor.isfinite()).sum())
+        if bad:
+            return f"{name}: {bad} of {tensor.numel()} numbers are NaN or infinite"
+    return None
+
+
 def load_model(directory: Path | str, device: torch.device | str = "cpu") -> AcousticModel:
     """The trained model in an experiment's directory, ready to be evaluated; UserError if there is none."""
     path = Path(directory) / FINAL
@@ -150,4 +166,7 @@ def load_model(directory: Path | str, device: torch.device | str = "cpu") -> Aco
         model.load_state_dict(saved["model"])
     except (LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"{path}: not a model of this program ({str(error).splitlines()[0]})") from None
+    bad = not_finite(model)
+    if bad:
+        raise UserError(f"{path}: {bad}; train it again")
     return model.to(device).eval()

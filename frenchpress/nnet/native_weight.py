@@ -55,6 +55,8 @@ class _Packing:
         self.layout: Layout = Tiles(full if mask is None else mask, matrix.gates)
         self.cost: float = self.layout.kept
         self.compact: _CompactTiles | _CompactRows | None = None
+        if not matrix.quantizer.granularity.whole_rows:  # whose weights have to stay beside those of their group
+            mask = None
         if mask is not None and _SINGLE_COST * int(mask.sum()) < self.cost:
             self.layout = Singles(mask)
             self.cost = _SINGLE_COST * self.layout.kept
@@ -63,6 +65,7 @@ class _Packing:
             self.compact = _CompactTiles(self.layout, mask)
         else:
             self.layout = Tiles(full, matrix.gates)
+            self.cost = self.layout.kept
 
     def values(self, matrix: PressedWeight) -> Tensor:
         """The weights as they are now, in the order of the layout."""

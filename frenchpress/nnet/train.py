@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frenchpress.common import UserError, digest, locked_dir, mark_done, run_main
+from frenchpress.common import UserError, blaming, digest, locked_dir, mark_done, run_main
 from frenchpress.common.progress import Meter, left
 from frenchpress.compress import ActQuantizer
 from frenchpress.compress.schedule import MaskSchedule
@@ -37,7 +37,7 @@ from frenchpress.nnet.distill import Teacher
 from frenchpress.nnet.given import given_digests, kept_for_others, make_teacher, use_given
 from frenchpress.nnet.kernel_line import kernel_line
 from frenchpress.nnet.losses import evaluate, losses
-from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, load_model, read_weights
+from frenchpress.nnet.model import FINAL, AcousticModel, Sizes, load_model, not_finite, read_weights
 from frenchpress.nnet.optimizer import decay_weights, make_optimizer, parameter_groups
 from frenchpress.nnet.rates import next_halved, rate_at
 from frenchpress.nnet.task import Task
@@ -154,12 +154,14 @@ def train_epoch(run: Run) -> None:
 def step(run: Run, batch: Batch) -> None:
     """One update of the weights; UserError, and no update, where the loss is not a number."""
     config, progress, model = run.config.train, run.progress, run.model
-    logits = model(batch.inputs, batch.lengths)
+    where = f"epoch {progress.epoch + 1}, step {progress.step + 1}, on {' '.join(batch.utts)}"
+    with blaming(f"{run.out}: {where}"):
+        logits = model(batch.inputs, batch.lengths)
     loss, loss_cd, loss_mono = losses(logits, batch, config.l2_cd_output, run.teacher)
     if not math.isfinite(loss.item()):
-        where = f"epoch {progress.epoch + 1}, step {progress.step + 1}"
+        bad = not_finite(model)
         raise UserError(
-            f"{run.out}: the loss is {loss.item()} at {where}, on {' '.join(batch.utts)}; "
+            f"{run.out}: the loss is {loss.item()} at {where}; {f'{bad}; ' if bad else ''}"
             "look at these utterances, or lower train.lr, or set train.clip"
         )
     penalty = run.masks.penalty()
@@ -371,7 +373,8 @@ def main() -> None:
         if config.train.average and config.train.epochs:
             run.average = AveragedModel(model, config.train.average)
         train(run)
-        checkpoint.write_yaml(out / "size.yaml", size_report(load_model(out)))
+        trained = load_model(out)
+        checkpoint.write_yaml(out / "size.yaml", size_report(trained, trained.constants))
         write_summary(run, arguments, device)
         mark_done(out, checkpoint.stamp(config, identity, given))
         for name in (checkpoint.BEST, checkpoint.CHECKPOINT):

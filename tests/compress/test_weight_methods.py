@@ -1,5 +1,7 @@
 """Properties of every weight quantizer, at all bits it takes, over random matrices; and what is particular to each."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -21,7 +23,7 @@ CASES = [
     ("ternary", {}, (2,)),
     ("ternary", {"per_row": False}, (2,)),
     ("pot", {}, tuple(range(2, 7))),
-    ("apot", {}, tuple(range(3, 8))),
+    ("apot", {}, tuple(range(3, 9))),
 ]
 EACH = [pytest.param(n, o, b, id=f"{n}-{b}-{o}") for n, o, bits in CASES for b in bits]
 each = pytest.mark.parametrize("name, options, bits", EACH)
@@ -245,16 +247,35 @@ def test_ternary_as_published():
     assert float(q.integers(x)[1]) == pytest.approx(1.85, rel=2**-8)
 
 
-def test_powers_are_powers_and_sums_are_sums():
+def test_powers_are_powers():
     q = make("pot", {}, 4)
     assert q.level.tolist() == [0, 1, 2, 4, 8, 16, 32, 64]
     assert q(torch.tensor([[1.0, 0.76, 0.74, -0.3, 0.001]])).tolist() == [[1.0, 1.0, 0.5, -0.25, 0.0]]
-    assert make("apot", {}, 4).level.tolist() == [0, 1, 4, 8, 9, 12, 16, 24]
-    assert make("apot", {}, 3).level.tolist() == [0, 1, 2, 3]
-    for bits in range(3, 8):
-        levels = make("apot", {}, bits).level.long().tolist()
-        assert len(levels) == 2 ** (bits - 1)
-        assert all(bin(level).count("1") <= 2 for level in levels)
+
+
+def published_terms(magnitude_bits):
+    """Exponents of each term of the paper: eq. 5 with k = 2, and for odd bits as its figure 2 has them at 3 bits."""
+    return {
+        2: [[0, 1, 2]],
+        3: [[1, 2, 4], [3]],
+        4: [[0, 2, 4], [1, 3, 5]],
+        5: [[1, 3, 6], [2, 4, 7], [5]],
+        6: [[0, 3, 6], [1, 4, 7], [2, 5, 8]],
+        7: [[1, 4, 8], [2, 5, 9], [3, 6, 10], [7]],
+    }[magnitude_bits]
+
+
+@pytest.mark.parametrize("bits", range(3, 9))
+def test_sums_of_powers_as_published(bits):
+    terms = [[0.0, *(2.0**-e for e in exponents)] for exponents in published_terms(bits - 1)]
+    sums = torch.tensor(sorted(map(sum, itertools.product(*terms))), dtype=torch.float64)
+    level = make("apot", {}, bits).level
+    assert len(level) == 2 ** (bits - 1)
+    torch.testing.assert_close(level / level[-1], sums / sums[-1])
+
+
+def test_sums_of_powers_of_three_bits_and_a_sign():
+    assert make("apot", {}, 4).level.div(10).tolist() == [0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1]  # figure 2
 
 
 @pytest.mark.parametrize("name, options, bits", [c for c in EACH if c.values[0] in ("pot", "apot")])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from frenchpress.common import UserError
+from frenchpress.compress.quantizers import groups_of
 from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.config import config_from_dict
 from frenchpress.export.decode_packed import Network
@@ -54,6 +55,27 @@ def make(press, layers=2, batch_norm=True, dropout=0.0, cells=16):
             (layer.bias if layer.norm is None else layer.norm.bias).normal_()
         model(3 * torch.randn(4, 30, 24), torch.full((4,), 30))
     return model.eval()
+
+
+def test_a_model_that_was_never_calibrated_is_not_packed():
+    values = {"model": {"context": [2, 1], "lstm": {"layers": 1, "cells": 8}}, "compress": {"default": W8A16}}
+    with pytest.raises(UserError, match="lstm0: act_quantizer of lstm.lstm0.act_in: its range was never calibrated"):
+        pack_model(AcousticModel(config_from_dict(values, "test"), SIZES), COUNTS, {})
+
+
+def test_a_matrix_with_a_nan_is_not_packed():
+    model = make({**W8A16, "weight_bits": 1, "quantizer": "binary"})
+    with torch.no_grad():
+        model.lstm["lstm1"].recurrent_matrix.weight[3, 3] = float("nan")
+    with pytest.raises(UserError, match="lstm1: lstm.lstm1.recurrent_matrix: holds numbers that are NaN"):
+        pack_model(model, COUNTS, {})
+
+
+def test_scales_of_groups_of_columns_are_not_packed(monkeypatch):
+    model = make(W8A16)
+    monkeypatch.setattr(type(model.head_cd.matrix.quantizer), "granularity", groups_of(8))
+    with pytest.raises(UserError, match="lstm0: quantizer uniform: one scale for 8 columns of a row; a packed model"):
+        pack_model(model, COUNTS, {})
 
 
 def packed(model) -> Runtime:

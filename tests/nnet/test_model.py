@@ -11,6 +11,7 @@ from made_cfg import write_cfg
 from small_task import PHONES, STATES, make_task
 
 from frenchpress.common import UserError
+from frenchpress.compress import size_report
 from frenchpress.config import config_from_dict, config_to_dict, load_config
 from frenchpress.nnet import check
 from frenchpress.nnet.check import check_line
@@ -139,6 +140,23 @@ def test_bad_model_files(tmp_path):
     (tmp_path / "final.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="final.pt: not a whole model file"):
         load_model(tmp_path)
+
+
+def test_a_stored_model_with_a_nan_names_the_matrix(tmp_path):
+    model = make(SMALL)
+    with torch.no_grad():
+        model.lstm["lstm0"].recurrent_matrix.weight[2, :3] = float("nan")
+    save(tmp_path / "final.pt", model)
+    with pytest.raises(UserError, match=r"final.pt: lstm.lstm0.recurrent_matrix.weight: 3 of 4096 numbers are NaN or"):
+        load_model(tmp_path)
+
+
+def test_mean_and_gain_of_the_features_count_as_stored():
+    model = make(PRESSED)
+    plain, whole = size_report(model), size_report(model, model.constants)
+    for key in ("stored_bytes", "dense_bytes", "other_bytes"):
+        assert whole[key] - plain[key] == 4 * 2 * 40, key
+    assert {k: v for k, v in whole.items() if "bytes" not in k} == {k: v for k, v in plain.items() if "bytes" not in k}
 
 
 class Evil:

@@ -87,8 +87,8 @@ def test_the_configuration_comes_back_and_says_no_more_than_it_was_told(config):
         ("compress.lstm0.weight_bits=4", "lstm0.weight_bits: 4: quantizer binary takes 1 bit"),
         ("compress.lstm0.quantizer_options.seed=4", "binary: unknown option 'seed' \\(known: per_row, stochastic\\)"),
         (
-            "compress.lstm1.recurrent.weight_bits=8",
-            "lstm1.recurrent.weight_bits: 8: quantizer apot takes 3 to 7 bits",
+            "compress.lstm1.recurrent.weight_bits=9",
+            "lstm1.recurrent.weight_bits: 9: quantizer apot takes 3 to 8 bits",
         ),
         ("compress.lstm0.act_options.range=best", "range: unknown 'best' \\(known: minmax, percentile, kl, mse\\)"),
         ("compress.head_cd.cell_bits=4", "head_cd.cell_bits: only an LSTM layer has this"),

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from frenchpress.common import UserError
 from frenchpress.compress.quantizers import BitQuantizer, largest_integer, round_scale, straight_through, to_grid
+from frenchpress.compress.quantizers.grid import at_least_float32
 
 
 class ActQuantizer(BitQuantizer):
@@ -46,7 +47,7 @@ class ActQuantizer(BitQuantizer):
         return None
 
     def observe(self, x: Tensor) -> None:
-        """Take `x` into account in calls to come."""
+        """Take `x` into account in calls to come; UserError, naming the place, where it is not finite."""
 
     def grid(self, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
         """`(range, scale)` [] as they stand, None where they depend on the tensor or nothing was seen yet."""
@@ -61,27 +62,35 @@ class ActQuantizer(BitQuantizer):
         raise NotImplementedError
 
     def scale_of(self, limit: Tensor, dtype: torch.dtype) -> Tensor:
-        """Scale [] that brings `limit` to the largest integer."""
-        return round_scale((limit / largest_integer(self.bits)).to(dtype), self.bits)
+        """Scale [] that brings `limit` to the largest integer, for numbers of `dtype`; at least float32 itself."""
+        exact = torch.promote_types(dtype, torch.float32)
+        return round_scale((limit / largest_integer(self.bits)).to(exact), self.bits)
+
+    def now(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(range, scale)` [] for `x`; UserError, naming the place, where they are not finite."""
+        limit = self.range_of(x)
+        self.refuse_unless_finite(limit)
+        return limit, self.scale_of(limit, x.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` on the grid; gradient straight through inside the range, zero outside."""
         if self.is_float:
             return x
+        wide = at_least_float32(x)
         with torch.no_grad():
-            limit = self.range_of(x)
-            scale = self.scale_of(limit, x.dtype)
-            quantized = to_grid(x, scale, self.bits).mul_(scale)
-            inside = x.abs() <= limit
-        return straight_through(x, quantized, inside)
+            limit, scale = self.now(wide)
+            quantized = to_grid(wide, scale, self.bits).mul_(scale)
+            inside = wide.abs() <= limit
+        return straight_through(wide, quantized, inside).to(x.dtype)
 
     def integers(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(int64, scale)`; UserError for a float quantizer."""
         if self.is_float:
             raise UserError("a float activation has no integers; give act_bits below 32")
         with torch.no_grad():
-            scale = self.scale_of(self.range_of(x), x.dtype)
-            return to_grid(x, scale, self.bits).to(torch.int64), scale
+            wide = at_least_float32(x)
+            scale = self.now(wide)[1]
+            return to_grid(wide, scale, self.bits).to(torch.int64), scale
 
 
 def largest(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from frenchpress.common import UserError
 from frenchpress.compress.activations.base import ActQuantizer, largest
 from frenchpress.compress.quantizers import largest_integer, round_scale, to_grid
-from frenchpress.compress.quantizers.grid import first_step, step_gradient
+from frenchpress.compress.quantizers.grid import at_least_float32, first_step, step_gradient
 from frenchpress.compress.quantizers.uniform import SMALLEST_STEP
 
 
@@ -67,6 +67,7 @@ class LearnedActQuantizer(ActQuantizer):
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Start from `x`."""
+        self.refuse_unless_finite(largest(x), "NaN or infinite, while its range is calibrated")
         self.value.copy_(self.first_value(x))
 
     def range_of(self, x: Tensor) -> Tensor:
@@ -79,7 +80,9 @@ class LearnedActQuantizer(ActQuantizer):
         if self.observing:
             self.observe(x)
         found = self.grid(x.dtype)
-        return super().forward(x) if found is None else _LearnedGrid.apply(x, self.value, *found, self)
+        if found is None:
+            return super().forward(x)
+        return _LearnedGrid.apply(at_least_float32(x), self.value, *found, self).to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ class LsqActQuantizer(LearnedActQuantizer):
         """From the step learnt."""
         if not self.value:
             return None
-        scale = round_scale(self.value.clamp(min=SMALLEST_STEP).to(dtype), self.bits)
+        exact = torch.promote_types(dtype, torch.float32)
+        scale = round_scale(self.value.clamp(min=SMALLEST_STEP).to(exact), self.bits)
         return scale * largest_integer(self.bits), scale
 
     def scale_of(self, limit: Tensor, dtype: torch.dtype) -> Tensor:

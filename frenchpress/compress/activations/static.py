@@ -84,8 +84,10 @@ class FixedActQuantizer(ActQuantizer):
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Let the range take in `x`, and count the call."""
+        peak = largest(x)
+        self.refuse_unless_finite(peak, "NaN or infinite, while its range is calibrated")
         if self._rule is None:
-            self.limit.copy_(torch.maximum(self.limit, largest(x).to(self.limit.dtype)))
+            self.limit.copy_(torch.maximum(self.limit, peak.to(self.limit.dtype)))
         else:
             self.histogram.add(x)
             counts, width = self.histogram.counts, self.histogram.width

@@ -1,8 +1,9 @@
 """Quantizers of weights: float tensors on a grid, straight-through gradients, the integers back.
 
-Every quantizer is a module: `forward(x)` gives the tensor on the grid, `integers(x)` gives `(integers,
-scale)` with `integers * scale` equal to `forward(x)` to the bit, `levels` counts the values, `stored_bits` the
-bits that one value needs. 32 bits mean float: `forward` is the identity.
+Every quantizer is a module: `forward(x)` gives the tensor on the grid, `encode(x)` its codes with a scale, a zero
+point or a table, `integers(x)` gives `(integers, scale)` with `integers * scale` equal to `forward(x)` to the bit.
+`granularity` says what one scale serves, `levels` counts the values, `stored_bits` the bits that one value needs.
+32 bits mean float: `forward` is the identity.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import Any
 
 from frenchpress.common import UserError, unknown
 from frenchpress.compress.options import FLOAT_BITS, LayerPress, bit_range, check_bits, read_method_options
-from frenchpress.compress.quantizers.base import BitQuantizer, GridQuantizer, NoQuantizer, Quantizer
+from frenchpress.compress.quantizers.base import BitQuantizer, NoQuantizer, Quantizer, name_quantizers
+from frenchpress.compress.quantizers.codes import ROW, TENSOR, Codes, Granularity, groups_of
 from frenchpress.compress.quantizers.few import BinaryQuantizer, TernaryQuantizer
 from frenchpress.compress.quantizers.grid import largest_integer, round_scale, scale_bits, straight_through, to_grid
 from frenchpress.compress.quantizers.powers import PowerQuantizer, PowerSumQuantizer
@@ -20,11 +22,16 @@ from frenchpress.compress.quantizers.uniform import LsqQuantizer, UniformQuantiz
 
 __all__ = [
     "QUANTIZERS",
+    "ROW",
+    "TENSOR",
     "BitQuantizer",
-    "GridQuantizer",
+    "Codes",
+    "Granularity",
     "Quantizer",
+    "groups_of",
     "largest_integer",
     "make_quantizer",
+    "name_quantizers",
     "quantizer_of",
     "round_scale",
     "scale_bits",

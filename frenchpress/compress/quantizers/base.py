@@ -9,17 +9,20 @@ from torch import Tensor, nn
 
 from frenchpress.common import UserError
 from frenchpress.compress.options import FLOAT_BITS, NoOptions, check_bits
-from frenchpress.compress.quantizers.grid import largest_integer, scale_bits, straight_through
+from frenchpress.compress.quantizers.codes import TENSOR, Codes, Granularity
+from frenchpress.compress.quantizers.grid import at_least_float32, largest_integer, scale_bits, straight_through
 
 
 class BitQuantizer(nn.Module):
     """Base of all quantizers, of weights and of activations: `bits` of those in `takes`.
 
-    `Options` is the dataclass of what a `.cfg` can say of the method.
+    `Options` is the dataclass of what a `.cfg` can say of the method. `called`: what errors name, see
+    `name_quantizers`.
     """
 
     Options: ClassVar[type] = NoOptions
     takes: ClassVar[range] = range(1, FLOAT_BITS + 1)
+    called = "a tensor"
 
     def __init__(self, bits: int) -> None:
         super().__init__()
@@ -46,53 +49,91 @@ class BitQuantizer(nn.Module):
         if type(other) is type(self) and other.bits == self.bits:
             self.load_state_dict(other.state_dict())
 
+    def refuse_unless_finite(self, largest: Tensor, why: str = "NaN or infinite, or too large for float32") -> None:
+        """UserError that names the matrix unless `largest` [], which anything not finite makes so too, is a number.
+
+        A GPU is not waited for: what is not finite passes on to the loss, and is found there.
+        """
+        if largest.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(largest.isfinite()):
+            raise UserError(f"{self.called}: holds numbers that are {why}")
+
     def extra_repr(self) -> str:
         """Bits, for printing a model."""
         return f"bits={self.bits}"
 
 
+def name_quantizers(model: nn.Module) -> None:
+    """Let the errors of every quantizer in `model` name the tensor that it quantizes, by its place in the model."""
+    for name, module in model.named_modules():
+        if isinstance(module, BitQuantizer):
+            module.called = name.removesuffix(".quantizer")
+
+
 class Quantizer(BitQuantizer):
-    """Base of the weight quantizers: rows along the last dimension."""
+    """Base of the weight quantizers, rows along the last dimension: all but the gradient is in `place`.
+
+    Half precision is computed in float32 inside. The gradient passes unchanged unless `quantized` says otherwise.
+    """
 
     def __init__(self, bits: int = FLOAT_BITS, options: object = None) -> None:
         super().__init__(bits)
 
-    def scales_stored(self, rows: int) -> int:
-        """Number of scales stored with a matrix of `rows` rows."""
-        return 0
+    @property
+    def granularity(self) -> Granularity:
+        """What one scale serves. What takes weights out of their places asks for this."""
+        return TENSOR
+
+    @property
+    def top(self) -> int:
+        """The largest integer."""
+        return largest_integer(self.bits)
+
+    def scales_stored(self, rows: int, columns: int = 1) -> int:
+        """Number of scales stored with a matrix."""
+        return 0 if self.is_float else self.granularity.scales(rows, columns)
 
     @property
     def scale_bits(self) -> int:
         """Bits that one stored scale takes."""
         return scale_bits(self.bits)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` on the grid, same shape and dtype."""
-        return x
-
-    def integers(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`(int64 integers, scale)`, scale broadcastable to `x`; UserError for a float quantizer."""
-        raise UserError("a float matrix has no integers; give weight_bits below 32")
-
-
-class GridQuantizer(Quantizer):
-    """A quantizer that is all in `place`; the gradient passes it unchanged."""
-
     def place(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`(integers as floats, scale)` of a tensor that needs no gradient."""
+        """`(integers as floats, scale)` of a tensor that needs no gradient, at least float32; a fresh tensor each."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` [..., columns] on the grid."""
+    def placed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`place`; UserError, naming the matrix, where something is not finite or becomes so."""
+        integers, scale = self.place(x)
+        self.refuse_unless_finite(x.sum() + scale.amax() * self.top)
+        return integers, scale
+
+    def quantized(self, x: Tensor) -> Tensor:
+        """`x` on the grid, differentiable; at least float32."""
         with torch.no_grad():
-            integers, scale = self.place(x)
-            quantized = integers * scale
-        return straight_through(x, quantized)
+            integers, scale = self.placed(x)
+            on_grid = integers.mul_(scale)
+        return straight_through(x, on_grid)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` [..., columns] on the grid, same shape and dtype."""
+        return x if self.is_float else self.quantized(at_least_float32(x)).to(x.dtype)
+
+    def encode(self, x: Tensor) -> Codes:
+        """What is stored of `x` [..., columns]; UserError for a float quantizer."""
+        if self.is_float:
+            raise UserError("a float matrix has no integers; give weight_bits below 32")
+        with torch.no_grad():
+            integers, scale = self.placed(at_least_float32(x.detach()))
+            return self.codes_of(integers.to(torch.int64), scale)
+
+    def codes_of(self, integers: Tensor, scale: Tensor) -> Codes:
+        """Codes of what `place` gave: the integers themselves."""
+        return Codes(integers, scale)
 
     def integers(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`(int64 [..., columns], scale)`."""
-        integers, scale = self.place(x.detach())
-        return integers.to(torch.int64), scale
+        """`(int64 [..., columns], scale)`, whose product is `forward(x)` to the bit (rounded to half where x is)."""
+        codes = self.encode(x)
+        return codes.integers, codes.scale
 
 
 class NoQuantizer(Quantizer):

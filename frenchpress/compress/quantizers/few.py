@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frenchpress.compress.quantizers.base import GridQuantizer
+from frenchpress.compress.quantizers.base import Quantizer
+from frenchpress.compress.quantizers.codes import ROW, TENSOR, Granularity
 from frenchpress.compress.quantizers.grid import mean_where, round_scale, row_dims, straight_through, to_grid
 from frenchpress.compress.quantizers.uniform import RowOptions
 
@@ -19,16 +20,17 @@ class BinaryOptions(RowOptions):
     stochastic: bool = False
 
 
-class _ScaledQuantizer(GridQuantizer):
+class _ScaledQuantizer(Quantizer):
     """Has a scale per row or one."""
 
     def __init__(self, bits: int, options: RowOptions) -> None:
         super().__init__(bits)
         self.per_row = options.per_row
 
-    def scales_stored(self, rows: int) -> int:
-        """One per row, or one."""
-        return rows if self.per_row else 1
+    @property
+    def granularity(self) -> Granularity:
+        """A row, or the tensor."""
+        return ROW if self.per_row else TENSOR
 
 
 class BinaryQuantizer(_ScaledQuantizer):
@@ -57,12 +59,12 @@ class BinaryQuantizer(_ScaledQuantizer):
         scale = self.scale(x)
         return to_grid(x, scale, 1), scale
 
-    def forward(self, x: Tensor) -> Tensor:
+    def quantized(self, x: Tensor) -> Tensor:
         """The signs, or in training draws of them, times the scale."""
         if not (self.stochastic and self.training):
-            return super().forward(x)
+            return super().quantized(x)
         with torch.no_grad():
-            scale = self.scale(x)
+            _, scale = self.placed(x)
             # rand_like lies in [0, 1); a weight of +s or more is never drawn as -s.
             signs = torch.where(2 * torch.rand_like(x) - 1 < x / scale, 1.0, -1.0).to(x.dtype)
         return straight_through(x, signs * scale)

@@ -41,12 +41,17 @@ def scale_bits(bits: int) -> int:
     return 16 if bits <= _COARSE_MANTISSA else 32
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """`x`, in float32 where it is of half precision, whose range ends where scales are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 def round_scale(scale: Tensor, bits: int) -> Tensor:
-    """`scale` on the mantissa used for `bits` bits; zero becomes one, since a zero row needs none."""
+    """`scale` on the mantissa used for `bits` bits; zero becomes one, since a zero row needs none. NaN stays NaN."""
     mantissa, exponent = torch.frexp(scale)
-    steps = 2.0 ** (_COARSE_MANTISSA if bits <= _COARSE_MANTISSA else _FINE_MANTISSA)
+    steps = 2.0 ** (_COARSE_MANTISSA if bits <= _COARSE_MANTISSA else max(_FINE_MANTISSA, bits + 1))
     rounded = torch.ldexp(torch.round(mantissa * steps) / steps, exponent)
-    return torch.where(rounded > 0, rounded, torch.ones_like(rounded))
+    return torch.where(rounded == 0, torch.ones_like(rounded), rounded)
 
 
 def to_grid(x: Tensor, scale: Tensor, bits: int) -> Tensor:

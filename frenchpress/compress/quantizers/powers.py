@@ -1,20 +1,23 @@
-"""Levels that a shift, or two shifts and an addition, multiply with."""
+"""Levels that a shift, or a few shifts and additions, multiply with."""
 
 from __future__ import annotations
+
+import itertools
 
 import torch
 from torch import Tensor
 
-from frenchpress.compress.quantizers.base import GridQuantizer
+from frenchpress.compress.quantizers.base import Quantizer
+from frenchpress.compress.quantizers.codes import ROW, Codes, Granularity, codes_in
 from frenchpress.compress.quantizers.grid import round_scale
 
 
-class CodebookQuantizer(GridQuantizer):
+class CodebookQuantizer(Quantizer):
     """Nearest of a few levels symmetric about zero, one scale per row.
 
-    `magnitudes`: the levels from zero up, as integers on the finest grid that has them all. A weight is stored as a
-    sign and the place of its magnitude in that list, in `bits` bits; `integers` gives the levels themselves. The
-    scale maps the largest magnitude of the row to the largest level. The gradient passes unchanged.
+    `magnitudes`: the levels from zero up, as integers on the finest grid that has them all. A weight is stored as its
+    place in the table of the levels of both signs, in `bits` bits; `integers` gives the levels themselves. The scale
+    maps the largest magnitude of the row to the largest level. The gradient passes unchanged.
     """
 
     def __init__(self, bits: int, options: object = None) -> None:
@@ -34,9 +37,20 @@ class CodebookQuantizer(GridQuantizer):
         """Both signs, and zero once."""
         return 2 * len(self.level) - 1
 
-    def scales_stored(self, rows: int) -> int:
-        """One per row."""
-        return rows
+    @property
+    def granularity(self) -> Granularity:
+        """A row."""
+        return ROW
+
+    @property
+    def top(self) -> int:
+        """The largest level."""
+        return int(self.level[-1])
+
+    def codes_of(self, integers: Tensor, scale: Tensor) -> Codes:
+        """The place of each level among those of both signs."""
+        table = torch.cat([-self.level[1:].flip(0), self.level]).to(torch.int64)
+        return codes_in(table, integers, scale)
 
     def place(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(levels, scale [..., 1])`."""
@@ -63,20 +77,23 @@ class PowerQuantizer(CodebookQuantizer):
 
 
 class PowerSumQuantizer(CodebookQuantizer):
-    """Sums of two powers of two (APoT; Li et al., ICLR 2020, arXiv 1909.13144, eq. 5 with n = 2 terms).
+    """Sums of powers of two (APoT; Li et al., ICLR 2020, arXiv 1909.13144, eq. 5, with base bit-width k = 2).
 
-    The b - 1 bits of the magnitude are shared between the terms, the first having one more where they are odd in
-    number. Terms are zero or 2^0, 2^-2, 2^-4, ... (first) and 2^-1, 2^-3, ... (second), so that every sum is
-    another level. The paper learns the range; here it is the largest magnitude of the row.
+    One bit is the sign, the B = b - 1 others are shared between n = B / 2 terms of two bits: term i is zero or one of
+    2^-i, 2^-(i+n), 2^-(i+2n), so that every sum is another level. Where B is odd there is, as in the authors' own
+    program, a term of one bit more: zero or the power between the second and the third round. With 3 bits that is
+    `pot`. The paper learns the range; here it is the largest magnitude of the row.
     """
 
-    takes = range(3, 8)
+    takes = range(3, 9)
 
     @staticmethod
     def magnitudes(bits: int) -> list[int]:
         """All sums, in ascending order."""
-        first, second = 2 ** (bits // 2) - 1, 2 ** ((bits - 1) // 2) - 1
-        lowest = max(2 * (first - 1), 2 * second - 1)
-        a = [0] + [2 ** (lowest - 2 * i) for i in range(first)]
-        b = [0] + [2 ** (lowest - 2 * i - 1) for i in range(second)]
-        return sorted(x + y for x in a for y in b)
+        terms, odd = divmod(bits - 1, 2)
+        # Powers are dealt out in three rounds; the term of one bit has the one before the last round.
+        last = 2 * terms + odd
+        exponents = [(i, i + terms, i + last) for i in range(terms)] + [(2 * terms,)] * odd
+        lowest = last + terms - 1
+        choices = [[0, *(2 ** (lowest - e) for e in term)] for term in exponents]
+        return sorted(map(sum, itertools.product(*choices)))

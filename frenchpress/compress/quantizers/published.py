@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from frenchpress.compress.quantizers.base import GridQuantizer, Quantizer
+from frenchpress.compress.quantizers.base import Quantizer
+from frenchpress.compress.quantizers.codes import Codes, codes_in
 from frenchpress.compress.quantizers.grid import round_scale, straight_through
 
 
@@ -25,25 +26,22 @@ class CeilQuantizer(Quantizer):
         """One more than asked, which is what the levels need."""
         return self.bits if self.is_float else self.bits + 1
 
-    def _to_grid(self, x: Tensor) -> Tensor:
-        clamped = x.detach().clamp(-1, 1)
-        return clamped.sign() * (clamped.abs() * 2 ** (self.bits - 1)).ceil()
+    def scales_stored(self, rows: int, columns: int = 1) -> int:
+        """None: it is known."""
+        return 0
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` on the grid of multiples of 2^-(b-1)."""
-        if self.is_float:
-            return x
-        return straight_through(x, self._to_grid(x) * 2.0 ** (1 - self.bits), x.detach().abs() <= 1)
-
-    def integers(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`(int64, scale 2^-(b-1))`; the scale is known and not stored."""
-        if self.is_float:
-            return super().integers(x)
+    def place(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(integers, scale 2^-(b-1))`."""
+        clamped = x.clamp(-1, 1)
         scale = torch.full((1,) * x.dim(), 2.0 ** (1 - self.bits), dtype=x.dtype, device=x.device)
-        return self._to_grid(x).to(torch.int64), scale
+        return clamped.sign() * (clamped.abs() * 2 ** (self.bits - 1)).ceil(), scale
+
+    def quantized(self, x: Tensor) -> Tensor:
+        """`x` on the grid of multiples of 2^-(b-1)."""
+        return straight_through(x, super().quantized(x.detach()), x.detach().abs() <= 1)
 
 
-class BalancedQuantizer(GridQuantizer):
+class BalancedQuantizer(Quantizer):
     """Every level equally often: histogram equalisation by percentiles (Zhou et al. 2017, arXiv 1706.07145, sec. 3).
 
     The weights of the matrix that are not zero are cut at their percentiles into 2^b parts of the same size; part i
@@ -60,18 +58,23 @@ class BalancedQuantizer(GridQuantizer):
         """2^b."""
         return 2**self.bits
 
-    def scales_stored(self, rows: int) -> int:
-        """One."""
-        return 1
+    @property
+    def top(self) -> int:
+        """2^b - 1, of odd integers."""
+        return self.levels - 1
+
+    def codes_of(self, integers: Tensor, scale: Tensor) -> Codes:
+        """The rank of each; weights that are zero, which a mask has removed, are told by it."""
+        odd = torch.arange(-self.top, self.top + 1, 2, device=integers.device)
+        return codes_in(odd, integers, scale)
 
     def place(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(odd integers as floats, scale [1, ..., 1])`."""
         values = x[x != 0].sort().values
-        top = self.levels - 1
         largest = x.abs().amax() if x.numel() else x.new_ones(())
-        scale = round_scale(largest / top, self.bits).view((1,) * x.dim())
+        scale = round_scale(largest / self.top, self.bits).view((1,) * x.dim())
         if not len(values):
             return torch.zeros_like(x), scale
         first = -(-torch.arange(1, self.levels, device=x.device) * len(values) // self.levels)
         part = torch.bucketize(x, values[first.clamp_(max=len(values) - 1)], right=True)
-        return (2 * part - top).to(x.dtype), scale
+        return (2 * part - self.top).to(x.dtype), scale

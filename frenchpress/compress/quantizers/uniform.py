@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from frenchpress.common import UserError
 from frenchpress.compress.options import FLOAT_BITS
 from frenchpress.compress.quantizers.base import Quantizer
+from frenchpress.compress.quantizers.codes import ROW, TENSOR, Granularity
 from frenchpress.compress.quantizers.grid import (
     first_step,
     largest_integer,
@@ -18,7 +19,6 @@ from frenchpress.compress.quantizers.grid import (
     round_scale,
     row_dims,
     step_gradient,
-    straight_through,
     to_grid,
 )
 
@@ -51,9 +51,10 @@ class UniformQuantizer(Quantizer):
             raise UserError(f"weight_bits: {bits}: quantizer uniform takes 1 to {_MOST_BITS} bits, or 32 for float")
         self.per_row = options.per_row
 
-    def scales_stored(self, rows: int) -> int:
-        """One per row, or one."""
-        return 0 if self.is_float else rows if self.per_row else 1
+    @property
+    def granularity(self) -> Granularity:
+        """A row, or the tensor."""
+        return ROW if self.per_row else TENSOR
 
     def scale(self, x: Tensor) -> Tensor:
         """Scale per row `[..., 1]`, or of the tensor `[1, ..., 1]`."""
@@ -61,23 +62,12 @@ class UniformQuantizer(Quantizer):
         size = x.detach().abs()
         if self.bits == 1:
             return round_scale(mean_where(size, size > 0, dims), self.bits)
-        return round_scale(size.amax(dims, keepdim=True) / largest_integer(self.bits), self.bits)
+        return round_scale(size.amax(dims, keepdim=True) / self.top, self.bits)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` [..., columns] on the grid."""
-        if self.is_float:
-            return x
-        with torch.no_grad():
-            scale = self.scale(x)
-            quantized = to_grid(x, scale, self.bits).mul_(scale)
-        return straight_through(x, quantized)
-
-    def integers(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`(int64 [..., columns], scale)`."""
-        if self.is_float:
-            return super().integers(x)
+    def place(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(integers, scale)`."""
         scale = self.scale(x)
-        return to_grid(x.detach(), scale, self.bits).to(torch.int64), scale
+        return to_grid(x, scale, self.bits), scale
 
 
 class _LearnedStep(torch.autograd.Function):
@@ -114,10 +104,6 @@ class LsqQuantizer(Quantizer):
         super().__init__(bits)
         self.step = nn.Parameter(torch.zeros(()))
 
-    def scales_stored(self, rows: int) -> int:
-        """One."""
-        return 1
-
     @torch.no_grad()
     def scale(self, x: Tensor) -> Tensor:
         """The step as stored, shape [1, ..., 1]; before the first call the one that it would start from."""
@@ -125,14 +111,16 @@ class LsqQuantizer(Quantizer):
         step = step.clamp(min=SMALLEST_STEP).to(x.dtype)
         return round_scale(step, self.bits).view((1,) * x.dim())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` on the grid of the step."""
+    def place(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(integers, scale)` at the step as learnt so far."""
+        scale = self.scale(x)
+        return to_grid(x, scale, self.bits), scale
+
+    def quantized(self, x: Tensor) -> Tensor:
+        """`x` on the grid of the step, which the first call sets."""
         if not self.step:
             with torch.no_grad():
                 self.step.copy_(first_step(x, self.bits))
-        return _LearnedStep.apply(x, self.step, self.scale(x), self.bits)
-
-    def integers(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`(int64, scale)` at the step as learnt so far."""
         scale = self.scale(x)
-        return to_grid(x.detach(), scale, self.bits).to(torch.int64), scale
+        self.refuse_unless_finite(x.detach().sum() + scale * self.top)
+        return _LearnedStep.apply(x, self.step, scale, self.bits)
