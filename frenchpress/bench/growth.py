@@ -17,7 +17,8 @@ from frenchpress.bench.limits import Limits, macs_subject, read_subject
 from frenchpress.bench.streams import Y_LABEL, case_of, streams_growth
 from frenchpress.bench.timing import Subject, interleave
 from frenchpress.common import UserError
-from frenchpress.compress import HcgsOptions, LayerPress
+from frenchpress.compress.sparsity import HierarchyMask
+from frenchpress.config import LayerPress
 from frenchpress.packed.runtime import LEVELS, Runtime
 from frenchpress.report import figure
 from frenchpress.report.lines import SIZE, Line, lines
@@ -53,7 +54,7 @@ class Point:
 
 def _press(factor: int) -> LayerPress:
     keep = KEEP[factor]
-    return LayerPress(8, 16, hcgs=None if keep is None else HcgsOptions((32, 2), keep))
+    return LayerPress(8, 16, hcgs=None if keep is None else HierarchyMask(blocks=(32, 2), keep=keep))
 
 
 def _point(args: argparse.Namespace, x: int, cells: int, factor: int, macs: Subject | None) -> Point:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from frenchpress.compress import HcgsOptions, LayerPress, MatrixPress
-from frenchpress.compress.schedule import MaskSchedule
-from frenchpress.config import Config
+from frenchpress.compress.mask_schedule import MaskSchedule
+from frenchpress.compress.sparsity import HierarchyMask
+from frenchpress.config import Config, LayerPress, MatrixPress
 from frenchpress.config.schema import LstmConfig, ModelConfig
 from frenchpress.export.pack import pack_model
 from frenchpress.nnet.lstm import QuantLSTMLayer
@@ -21,7 +21,7 @@ from frenchpress.packed.write import model_bytes
 PRESSES = {
     "lstm (float)": LayerPress(),
     "w8a16": LayerPress(8, 16),
-    "w8a16_hcgs16x": LayerPress(8, 16, hcgs=HcgsOptions((32, 2), ("4/16", "4/16"))),
+    "w8a16_hcgs16x": LayerPress(8, 16, hcgs=HierarchyMask(blocks=(32, 2), keep=("4/16", "4/16"))),
 }
 
 TRAINED = {

@@ -13,7 +13,7 @@ from frenchpress.bench.gpu import gpu_subjects
 from frenchpress.bench.layers import TRAINED, pressed_layers
 from frenchpress.bench.timing import Subject, interleave
 from frenchpress.bench.training_run import torch_alone, training_run
-from frenchpress.compress import LayerPress
+from frenchpress.config import LayerPress
 from frenchpress.kernels import native
 from frenchpress.kernels.recurrence import lstm_recurrence
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from frenchpress.common.document import Document, KeyPath
 from frenchpress.common.errors import UserError, nearest
 
-_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", list: "a list"}
 
 
 def ranged(default: Any, low: float | None = None, high: float | None = None, above: float | None = None) -> Any:

@@ -1,35 +1,33 @@
-"""Quantizers, masks and size accounting; knows neither speech nor LSTM."""
+"""Quantizers, masks and size accounting, for the weights of any torch model; knows neither speech nor LSTM."""
 
 from frenchpress.compress.activations import ActQuantizer, act_quantizer_of, make_act_quantizer, refuse_unused_act
-from frenchpress.compress.masks import gate_mask, hcgs_mask
-from frenchpress.compress.options import HcgsOptions, LayerPress, MatrixPress
+from frenchpress.compress.chain import Chain, asked_density
+from frenchpress.compress.options import WeightPress
 from frenchpress.compress.quantizers import BitQuantizer, Quantizer, make_quantizer, quantizer_of
 from frenchpress.compress.size import MatrixSize, size_report
-from frenchpress.compress.sparsity import self_contained
+from frenchpress.compress.sparsity import spelt_mask
 from frenchpress.compress.structure import BlockStructure, Selection
-from frenchpress.compress.weight import PressedWeight, asked_density, check_press, learned_ranges
+from frenchpress.compress.weight import PressedWeight, check_weight_press, learned_ranges, pressed_tensors
 
 __all__ = [
     "ActQuantizer",
     "BitQuantizer",
     "BlockStructure",
-    "HcgsOptions",
-    "LayerPress",
-    "MatrixPress",
+    "Chain",
     "MatrixSize",
     "PressedWeight",
     "Quantizer",
     "Selection",
+    "WeightPress",
     "act_quantizer_of",
     "asked_density",
-    "check_press",
-    "gate_mask",
-    "hcgs_mask",
+    "check_weight_press",
     "learned_ranges",
     "make_act_quantizer",
     "make_quantizer",
+    "pressed_tensors",
     "quantizer_of",
     "refuse_unused_act",
-    "self_contained",
     "size_report",
+    "spelt_mask",
 ]

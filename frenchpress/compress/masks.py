@@ -1,4 +1,4 @@
-"""Masks: boolean matrices, True where a weight is kept, made by `(shape, options, generator) -> mask`."""
+"""Hierarchies of blocks, set in a mask: a boolean matrix, True where a weight is kept."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from fractions import Fraction
 
 import torch
 from torch import Tensor
-
-from frenchpress.common import UserError
-from frenchpress.compress.options import HcgsOptions
 
 Block = tuple[int, int]
 """Height and width."""
@@ -25,35 +22,6 @@ def kept_of(count: int, keep: Fraction) -> int:
 
 def _ceil_div(size: int, block: int) -> int:
     return -(-size // block)
-
-
-def _check(shape: tuple[int, int], options: HcgsOptions) -> None:
-    rows, columns = shape
-    if options.blocks[0] > columns:
-        raise UserError(
-            f"hcgs.blocks: a block of {options.blocks[0]} is larger than the matrix of {rows} x {columns}; "
-            f"use at most {columns}"
-        )
-
-
-def hcgs_mask(
-    shape: tuple[int, int],
-    blocks: Sequence[int],
-    keep: Sequence[Fraction | float | str],
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Random hierarchical coarse-grain sparsity: bool [out, in] (Kadetotad et al., JSSC 2020, sec. II).
-
-    The matrix is cut into square blocks of `blocks[0]`, smaller at the edge. Each row of blocks keeps the
-    same number of them, chosen at random without replacement; a kept block is cut by `blocks[1]` and treated
-    alike, and so on. `generator`: a CPU generator, the same seed gives the same mask. UserError on options
-    that are impossible for this shape.
-    """
-    options = HcgsOptions(tuple(blocks), tuple(keep))  # type: ignore[arg-type]
-    _check(shape, options)
-    mask = torch.zeros(shape, dtype=torch.bool)
-    fill_hierarchy(mask, None, [(side, side) for side in options.blocks], options.keep, drawn(generator))
-    return mask
 
 
 def drawn(generator: torch.Generator | None) -> Choose:
@@ -87,15 +55,3 @@ def fill_hierarchy(
             else:
                 inside = None if part is None else part[:, across]
                 fill_hierarchy(inner, inside, blocks[1:], keep[1:], choose)
-
-
-def gate_mask(
-    shape: tuple[int, int], options: HcgsOptions, gates: int = 1, generator: torch.Generator | None = None
-) -> Tensor:
-    """Mask of `gates` matrices stacked by rows: bool [out / gates, in] if they share it, else [out, in].
-
-    `shape`: (out, in) of the stack.
-    """
-    one = (shape[0] // gates, shape[1])
-    count = 1 if options.share_gates else gates
-    return torch.cat([hcgs_mask(one, options.blocks, options.keep, generator) for _ in range(count)])

@@ -1,15 +1,12 @@
-"""What is done to one layer, as data; the `compress:` section of a `.cfg` fills these in."""
+"""What is done to one weight, as data, and how the options of a method are read."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from fractions import Fraction
-from typing import Any, get_args, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, get_args, get_type_hints
 
 from frenchpress.common import UserError, blaming, unknown
-from frenchpress.common.typed import parse_fraction
 
 FLOAT_BITS = 32
 
@@ -20,126 +17,60 @@ def check_bits(bits: int, what: str) -> None:
         raise UserError(f"{what}: {bits!r} is not a number of bits; use 1 to 32 (32: float)")
 
 
-@dataclass(frozen=True)
-class HcgsOptions:
-    """Hierarchical coarse-grain sparsity (Kadetotad et al., JSSC 2020), one entry per level, coarse first.
-
-    `blocks`: side of the square blocks. `keep`: fraction of the blocks of a row of blocks (level 1), or of a
-    kept block's row of sub-blocks (level 2 and on), that is kept; strings such as `"4/16"` are read.
-    `share_gates`: the four gates of an LSTM layer have the same kept blocks.
-    """
-
-    blocks: tuple[int, ...] = (32, 2)
-    keep: tuple[Fraction, ...] = (Fraction(4, 16), Fraction(4, 16))
-    share_gates: bool = True
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.blocks, Sequence) or isinstance(self.blocks, str) or not self.blocks:
-            raise UserError(f"hcgs.blocks: {self.blocks!r} is not a list of block sizes; write e.g. [32, 2]")
-        if not isinstance(self.keep, Sequence) or isinstance(self.keep, str):
-            raise UserError(f"hcgs.keep: {self.keep!r} is not a list of fractions; write e.g. [4/16, 4/16]")
-        if len(self.blocks) != len(self.keep):
-            raise UserError(
-                f"hcgs: {len(self.blocks)} block sizes, {len(self.keep)} keep fractions; one each per level"
-            )
-        for block in self.blocks:
-            if isinstance(block, bool) or not isinstance(block, int) or block < 1:
-                raise UserError(f"hcgs.blocks: {block!r} is not a block size; use whole numbers from 1 up")
-        for outer, inner in zip(self.blocks, self.blocks[1:]):
-            if inner > outer:
-                raise UserError(f"hcgs.blocks: {inner} lies inside {outer} and must not be larger than it")
-        object.__setattr__(self, "blocks", tuple(self.blocks))
-        object.__setattr__(self, "keep", tuple(parse_fraction(k, "hcgs.keep") for k in self.keep))
-
-    @property
-    def asked_density(self) -> float:
-        """The product of the kept fractions; the realised density differs where sizes do not divide."""
-        return float(math.prod(self.keep))
-
-
-def _rarely() -> Any:
+def rarely() -> Any:
     """A field that is left out of a configuration written down while nothing is said in it."""
     return field(default=None, metadata={"rare": True})
 
 
 @dataclass(frozen=True)
-class MatrixPress:
-    """What is said of one matrix of an LSTM layer, and of what it multiplies, in place of what its layer says.
-
-    Another quantizer leaves the layer's options behind, since options belong to a method.
-    """
-
-    weight_bits: int | None = _rarely()
-    act_bits: int | None = _rarely()
-    quantizer: str | None = _rarely()
-    act_quantizer: str | None = _rarely()
-    quantizer_options: dict[str, Any] | None = _rarely()
-    act_options: dict[str, Any] | None = _rarely()
-    mask: dict[str, Any] | None = _rarely()
-
-    def __post_init__(self) -> None:
-        for name in ("weight_bits", "act_bits"):
-            if getattr(self, name) is not None:
-                check_bits(getattr(self, name), name)
-
-    def over(self, press: LayerPress) -> LayerPress:
-        """`press` with what is said here in place of what it says."""
-        said = {name: value for name, value in vars(self).items() if value is not None}
-        for method, options in (("quantizer", "quantizer_options"), ("act_quantizer", "act_options")):
-            if method in said:
-                said.setdefault(options, None)
-        return replace(press, **said)
-
-
-@dataclass(frozen=True)
-class LayerPress:
-    """How one layer is compressed: everything that an LSTM layer or a head needs to know. 32 bits mean float.
+class WeightPress:
+    """How one weight, and what it multiplies, is compressed. 32 bits mean float.
 
     `quantizer`: name in the weight quantizer registry. `act_quantizer`: name in that of activations, `fixed` (static
     scale) or `dynamic` (maximum of the tensor at each call) or a learned one. Names, and the options that go with
-    them, are checked as the layer is built. `mask`: another mask in place of `hcgs`, its method and what that takes
-    (frenchpress.compress.sparsity). `prune`: magnitude pruning of what `hcgs` or a drawn `mask` keeps, or of all
-    weights: the share that is left, and when. For an LSTM layer alone: `cell_bits` of the cell state, which is
-    quantized as `act_quantizer` says; `input` and `recurrent` say what differs for the matrix that multiplies the
-    layer's inputs, and these, and for the one that multiplies its outputs, and these.
+    them, are checked as the weight is pressed. `mask`: what is kept, the mask's method and what that takes
+    (frenchpress.compress.sparsity). `prune`: magnitude pruning of what a drawn `mask` keeps, or of all weights: the
+    share that is left, and when. `masks`: methods that only such a press has, beside those of every weight.
     """
+
+    masks: ClassVar[Mapping[str, type]] = {}
 
     weight_bits: int = FLOAT_BITS
     act_bits: int = FLOAT_BITS
     quantizer: str = "uniform"
     act_quantizer: str = "fixed"
-    hcgs: HcgsOptions | None = None
-    quantizer_options: dict[str, Any] | None = _rarely()
-    act_options: dict[str, Any] | None = _rarely()
-    mask: dict[str, Any] | None = _rarely()
-    prune: dict[str, Any] | None = _rarely()
-    cell_bits: int | None = _rarely()
-    input: MatrixPress | None = _rarely()
-    recurrent: MatrixPress | None = _rarely()
+    quantizer_options: dict[str, Any] | None = rarely()
+    act_options: dict[str, Any] | None = rarely()
+    mask: dict[str, Any] | None = rarely()
+    prune: dict[str, Any] | None = rarely()
 
     def __post_init__(self) -> None:
         check_bits(self.weight_bits, "weight_bits")
         check_bits(self.act_bits, "act_bits")
-        if self.cell_bits is not None:
-            check_bits(self.cell_bits, "cell_bits")
-        if self.hcgs is not None and self.mask is not None:
-            raise UserError("mask: hcgs makes one already; one mask for a matrix, so leave one out (hcgs: null)")
 
-    def of_matrix(self, name: str) -> LayerPress:
-        """What comes to the matrix `input` or `recurrent` of an LSTM layer."""
-        own: MatrixPress | None = getattr(self, name)
-        alone = replace(self, cell_bits=None, input=None, recurrent=None)
-        return alone if own is None else own.over(alone)
+    @property
+    def said_mask(self) -> Mapping[str, Any] | None:
+        """What is said of the mask, in the form of `mask`."""
+        return self.mask
 
-    def of_cell(self) -> LayerPress:
-        """What comes to the cell state, as bits of an activation."""
-        return replace(self, act_bits=self.cell_bits or FLOAT_BITS, cell_bits=None, input=None, recurrent=None)
 
-    def refuse_lstm_keys(self) -> None:
-        """UserError if something is said that only an LSTM layer has."""
-        for name in ("cell_bits", "input", "recurrent"):
-            if getattr(self, name) is not None:
-                raise UserError(f"{name}: only an LSTM layer has this; say it for lstm*")
+@dataclass(frozen=True)
+class Press(WeightPress):
+    """How a weight of any module is compressed, what the module is given, and what it gives.
+
+    `act_bits`: of the module's input; `output_bits`: of its output, quantized as `act_quantizer` says.
+    """
+
+    output_bits: int = FLOAT_BITS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bits(self.output_bits, "output_bits")
+
+    @property
+    def activations(self) -> tuple[Any, ...]:
+        """All that is said of input and output."""
+        return self.act_bits, self.output_bits, self.act_quantizer, self.act_options
 
 
 def bit_range(takes: range) -> str:

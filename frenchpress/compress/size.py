@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from frenchpress.compress.chain import Chain
 from frenchpress.compress.codes import Coding, Origin, cheapest, index_codings
-from frenchpress.compress.weight import PressedWeight, learned_ranges
+from frenchpress.compress.options import FLOAT_BITS
+from frenchpress.compress.weight import learned_ranges, pressed_tensors
 
 
 @dataclass(frozen=True)
@@ -69,18 +71,19 @@ class MatrixSize:
             "index_bits": self.index_bits,
             **({} if self.index_code is None else {"index_code": self.index_code}),
             "scale_bits": self.scale_bits,
-            "stored_bytes": _bytes(self.stored_bits),
-            "dense_bytes": _bytes(self.dense_bits),
+            "stored_bytes": bytes_of(self.stored_bits),
+            "dense_bytes": bytes_of(self.dense_bits),
             "macs_dense": self.total,
             "macs_kept": self.kept,
         }
 
 
-def _bytes(bits: int) -> int:
+def bytes_of(bits: int) -> int:
+    """Whole bytes that hold so many bits."""
     return -(-bits // 8)
 
 
-def matrix_codings(matrix: PressedWeight) -> tuple[dict[str, Coding], dict[str, str]]:
+def matrix_codings(matrix: Chain) -> tuple[dict[str, Coding], dict[str, str]]:
     """The mask of a matrix in every index code that can hold it, by name; and why each other code cannot.
 
     A mask that gates share is one stream, and so are the masks of gates that were thinned in one that they share; with
@@ -99,7 +102,7 @@ def matrix_codings(matrix: PressedWeight) -> tuple[dict[str, Coding], dict[str, 
     return index_codings(masks, [Origin(structure=layer, structure_origin=origin) for layer in layers])
 
 
-def matrix_size(name: str, matrix: PressedWeight) -> MatrixSize:
+def matrix_size(name: str, matrix: Chain) -> MatrixSize:
     """Size of a compressed matrix as it stands."""
     rows, columns = matrix.shape
     quantizer, mask = matrix.quantizer, matrix.mask
@@ -123,7 +126,7 @@ def matrix_size(name: str, matrix: PressedWeight) -> MatrixSize:
 
 def plain_size(name: str, weight: Tensor) -> MatrixSize:
     """Size of a matrix [out, ...] that nothing compresses."""
-    return MatrixSize(name, len(weight), weight[0].numel(), weight.numel(), 1.0, 32, 0, 0)
+    return MatrixSize(name, len(weight), weight[0].numel(), weight.numel(), 1.0, FLOAT_BITS, 0, 0)
 
 
 def size_report(model: nn.Module, constants: int = 0) -> dict[str, Any]:
@@ -135,11 +138,11 @@ def size_report(model: nn.Module, constants: int = 0) -> dict[str, Any]:
     it folds. `constants`: numbers that the model stores and does not train, counted in `other_bytes` as float32. A
     learned step size is the scale of its matrix and counts as that; ranges of activations are counted nowhere.
     """
-    sizes = [matrix_size(name, m) for name, m in model.named_modules() if isinstance(m, PressedWeight)]
-    elsewhere = {id(m.weight) for m in model.modules() if isinstance(m, PressedWeight)}
-    elsewhere |= {id(p) for p in learned_ranges(model)}
+    pressed = pressed_tensors(model)
+    sizes = [matrix_size(p.name, p.chain) for p in pressed]
+    elsewhere = {id(p.weight) for p in pressed} | {id(p) for p in learned_ranges(model)}
     rest = [(name, p) for name, p in model.named_parameters() if id(p) not in elsewhere]
-    sizes += [plain_size(name.removesuffix(".weight"), p) for name, p in rest if p.dim() > 1]
+    sizes += [plain_size(name, p) for name, p in rest if p.dim() > 1]
     others = sum(p.numel() for _, p in rest if p.dim() <= 1)
     stored, dense = sum(s.stored_bits for s in sizes), sum(s.dense_bits for s in sizes)
     kept, total = sum(s.kept for s in sizes), sum(s.total for s in sizes)
@@ -148,9 +151,9 @@ def size_report(model: nn.Module, constants: int = 0) -> dict[str, Any]:
         "parameters": total + others,
         "kept": kept,
         "density": kept / total if total else 1.0,
-        "stored_bytes": _bytes(stored) + other_bytes,
-        "dense_bytes": _bytes(dense) + other_bytes,
-        "matrix_bytes": _bytes(stored),
+        "stored_bytes": bytes_of(stored) + other_bytes,
+        "dense_bytes": bytes_of(dense) + other_bytes,
+        "matrix_bytes": bytes_of(stored),
         "other_bytes": other_bytes,
         "compression_ratio": dense / stored if stored else 1.0,
         "weight_ratio": total / kept if kept else 1.0,

@@ -10,13 +10,16 @@ from frenchpress.config.load import (
     layer_presses,
     load_config,
 )
+from frenchpress.config.press import LayerPress, MatrixPress
 from frenchpress.config.schema import AugmentConfig, Config, DecodeConfig, LstmConfig, ModelConfig, TrainConfig
 
 __all__ = [
     "AugmentConfig",
     "Config",
     "DecodeConfig",
+    "LayerPress",
     "LstmConfig",
+    "MatrixPress",
     "ModelConfig",
     "TrainConfig",
     "blame_layer",

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from frenchpress.common import UserError, did_you_mean
+from frenchpress.common import UserError
 from frenchpress.common.document import Document, parse_override, read_document
 from frenchpress.common.typed import blame, fill
-from frenchpress.compress import LayerPress, check_press, self_contained
+from frenchpress.compress.rules import DEFAULT, entry_of, wrong_entry
+from frenchpress.config.press import LayerPress, check_press, self_contained
 from frenchpress.config.schema import Config
 
 HEADS = ("head_cd", "head_mono")
-DEFAULT = "default"
 
 
 def load_config(path: Path | str, overrides: Sequence[str | Document] = ()) -> Config:
@@ -88,9 +87,7 @@ def layer_presses(config: Config) -> dict[str, LayerPress]:
 
 
 def _chosen(layer: str, config: Config) -> str:
-    if layer in config.compress:
-        return layer
-    return next((pattern for pattern in config.compress if fnmatchcase(layer, pattern)), DEFAULT)
+    return entry_of([layer], config.compress)
 
 
 def blame_layer(config: Config, place: Path | str, message: str) -> UserError:
@@ -115,16 +112,10 @@ def _check_patterns(config: Config, document: Document) -> None:
     if said[-1:] == [DEFAULT] and DEFAULT not in (_chosen(name, config) for name in names):
         where, others = document.origin(("compress", DEFAULT)), " and ".join(e for e in config.compress if e != DEFAULT)
         raise UserError(f"{where}: compress.default: {others} leave no layer to it; say it of them")
-    for key in config.compress:
-        if key != DEFAULT and not any(fnmatchcase(name, key) for name in names):
-            where = document.origin(("compress", key))
-            near = did_you_mean(key, [*names, "lstm*", "head_*"])
-            raise UserError(f"{where}: compress.{key}: matches no layer{near}; the layers are {', '.join(names)}")
-    for name in names:
-        matching = [key for key in config.compress if fnmatchcase(name, key)]
-        if name not in config.compress and len(matching) > 1:
-            where = document.origin(("compress", matching[1]))
-            raise UserError(f"{where}: compress: {' and '.join(matching)} both match {name}; give {name} its own entry")
+    wrong = wrong_entry([[name] for name in names], list(config.compress), "layer", ("lstm*", "head_*"))
+    if wrong is not None:
+        entry, problem = wrong
+        raise UserError(f"{document.origin(('compress', entry))}: compress.{entry}: {problem}")
 
 
 def config_differences(one: Any, other: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from frenchpress.common import UserError
 from frenchpress.common.document import Document
 from frenchpress.common.typed import ranged
-from frenchpress.compress.options import LayerPress
+from frenchpress.config.press import LayerPress
 
 LARGEST_SEED = 2**63 - 1
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from frenchpress.common import UserError, run_main
-from frenchpress.compress.schedule import MaskSchedule
+from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.size import size_report
 from frenchpress.config import Config, blame_layer, load_config
 from frenchpress.nnet.model import AcousticModel, Sizes

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from frenchpress.compress import LayerPress, PressedWeight, act_quantizer_of, refuse_unused_act
+from frenchpress.compress import PressedWeight, act_quantizer_of, refuse_unused_act
+from frenchpress.config import LayerPress
 from frenchpress.kernels.blocks import block_linear
 from frenchpress.nnet import native_weight
 

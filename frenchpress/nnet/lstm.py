@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frenchpress.common import UserError
-from frenchpress.compress import ActQuantizer, LayerPress, PressedWeight, act_quantizer_of, refuse_unused_act
+from frenchpress.compress import ActQuantizer, PressedWeight, act_quantizer_of, refuse_unused_act
+from frenchpress.config import LayerPress
 from frenchpress.kernels.recurrence import lstm_recurrence
 from frenchpress.nnet import gpu_lstm, native_lstm
 from frenchpress.nnet.dropout import SequenceDropout

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from frenchpress.common import UserError, blaming, digest, locked_dir, mark_done, run_main
 from frenchpress.common.progress import Meter, left
 from frenchpress.compress import ActQuantizer
-from frenchpress.compress.schedule import MaskSchedule
+from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.size import size_report
 from frenchpress.config import Config, config_to_dict, load_config
 from frenchpress.nnet import checkpoint

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from frenchpress.common import UserError
-from frenchpress.compress import LayerPress, act_quantizer_of, make_act_quantizer
+from frenchpress.compress import act_quantizer_of, make_act_quantizer
 from frenchpress.compress.activations import ACT_QUANTIZERS, RANGES
 from frenchpress.compress.activations.ranges import BINS, Histogram
+from frenchpress.config.press import LayerPress
 
 METHODS = [
     ("fixed", {}),

@@ -4,11 +4,13 @@ import copy
 
 import pytest
 import torch
+from mask_cases import hcgs_of
 
 from frenchpress.common import UserError
-from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight, make_act_quantizer, make_quantizer
+from frenchpress.compress import PressedWeight, make_act_quantizer, make_quantizer
 from frenchpress.compress.quantizers import QUANTIZERS, Quantizer, groups_of, name_quantizers, round_scale
 from frenchpress.compress.size import matrix_size
+from frenchpress.config.press import LayerPress
 from frenchpress.kernels.blocks import block_linear
 from frenchpress.nnet.lstm import QuantLSTMLayer
 
@@ -16,7 +18,7 @@ CASES = [
     (name, bits) for name in QUANTIZERS if name != "none" for bits in (1, 2, 4, 6, 12) if bits in QUANTIZERS[name].takes
 ]
 every = pytest.mark.parametrize("name, bits", CASES)
-HCGS = HcgsOptions((8, 2), ("1/4", "1/2"))
+HCGS = hcgs_of((8, 2), ("1/4", "1/2"))
 
 
 def matrix(seed=0, shape=(8, 48)):

@@ -3,9 +3,10 @@
 import torch
 from torch import nn
 
-from frenchpress.compress import LayerPress, PressedWeight
+from frenchpress.compress import PressedWeight
 from frenchpress.compress.criteria import Gained, Magnitude, Movement, Taylor
-from frenchpress.compress.schedule import MaskSchedule
+from frenchpress.compress.mask_schedule import MaskSchedule
+from frenchpress.config.press import LayerPress
 
 WEIGHT = torch.tensor([[1.0, -2.0], [0.5, 0.0]])
 GRAD = torch.tensor([[-3.0, -1.0], [3.0, 9.0]])

@@ -6,16 +6,17 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from mask_cases import METHODS
+from mask_cases import ALL_MASKS, METHODS, hcgs_mask
 
 from frenchpress.common import UserError
-from frenchpress.compress import LayerPress, PressedWeight, hcgs_mask
+from frenchpress.compress import PressedWeight
 from frenchpress.compress.codes import INDEX_CODES, make_index_code
 from frenchpress.compress.codes.bits import BitReader, BitWriter
 from frenchpress.compress.masks import kept_of
 from frenchpress.compress.size import matrix_codings, matrix_size
-from frenchpress.compress.sparsity import MASKS
+from frenchpress.compress.sparsity import HierarchyMask
 from frenchpress.compress.sparsity.plan import read_plan
+from frenchpress.config.press import LayerPress
 
 # 440 inputs and 482 rows of a gate of 1928 divide by few things.
 SHAPES = [(482, 440), (37, 50), (64, 64)]
@@ -29,7 +30,7 @@ def make(shape, seed=0, **said):
     said.setdefault("after_epoch", 1) if said["method"] not in ("hcgs", "dynamic") else None
     if said["method"] == "dynamic":
         said |= {"start_epoch": 0, "end_epoch": 2}
-    plan = read_plan(said, MASKS)
+    plan = read_plan(said, ALL_MASKS)
     return plan.method.make(shape, seeded(seed), torch.rand(shape, generator=seeded(99)))
 
 
@@ -74,7 +75,8 @@ def test_guided_keeps_the_blocks_of_largest_mean_magnitude():
     score = torch.zeros(8, 12)
     score[0:4, 8:12] = score[4:8, 0:4] = 1.0
     score[0, 8] = score[5, 3] = 2.0
-    method = read_plan({"method": "guided", "blocks": [4, 1], "keep": ["1/3", "1/4"], "after_epoch": 0}, MASKS).method
+    said = {"method": "guided", "blocks": [4, 1], "keep": ["1/3", "1/4"], "after_epoch": 0}
+    method = read_plan(said, ALL_MASKS).method
     mask = method.make((8, 12), None, score)
     assert mask[:4, 8:].sum() == 4 and mask[4:, :4].sum() == 4 and mask.sum() == 8
     assert mask[0, 8] and mask[5, 3]
@@ -124,7 +126,7 @@ def test_every_bank_keeps_its_share(shape, bank):
 @pytest.mark.parametrize("block", [8, [4, 6]])
 def test_dynamic_masks_move_at_constant_density_and_balance(shape, block, grow):
     said = {"method": "dynamic", "block": block, "keep": "1/4", "drop": 0.5, "grow": grow}
-    method = read_plan(said | {"start_epoch": 0, "end_epoch": 2}, MASKS).method
+    method = read_plan(said | {"start_epoch": 0, "end_epoch": 2}, ALL_MASKS).method
     mask, pair = method.make(shape, seeded()), (block, block) if isinstance(block, int) else tuple(block)
     score, growth = torch.rand(shape, generator=seeded(1)), torch.rand(shape, generator=seeded(2))
     after = method.step(mask, score, growth, 1.0, seeded(3))
@@ -138,7 +140,7 @@ def test_dynamic_masks_move_at_constant_density_and_balance(shape, block, grow):
 @pytest.mark.parametrize(("shape", "block", "keep"), [((512, 440), 32, "1/16"), ((512, 440), 128, "1/4")])
 def test_a_row_that_drew_the_narrow_block_does_not_keep_others_from_moving(shape, block, keep):
     said = {"method": "dynamic", "block": block, "keep": keep, "drop": 0.6, "start_epoch": 0, "end_epoch": 2}
-    method = read_plan(said, MASKS).method
+    method = read_plan(said, ALL_MASKS).method
     for seed in range(20):
         mask = method.make(shape, seeded(seed))
         after = method.step(mask, torch.rand(shape, generator=seeded(1)), torch.rand(shape), 1.0, None)
@@ -151,7 +153,7 @@ def test_dynamic_drops_the_smallest_and_grows_where_the_gradient_is_largest():
     said = {"method": "dynamic", "block": 1, "keep": "1/2", "drop": 0.5, "start_epoch": 0, "end_epoch": 1}
     mask = torch.tensor([[True, True, False, False]])
     score, growth = torch.tensor([[5.0, 1, 0, 0]]), torch.tensor([[0.0, 9, 2, 3]])
-    after = read_plan(said, MASKS).method.step(mask, score, growth, 1.0, None)
+    after = read_plan(said, ALL_MASKS).method.step(mask, score, growth, 1.0, None)
     assert after.tolist() == [[True, False, False, True]]
 
 
@@ -170,7 +172,7 @@ def pressed(method, shape=(148, 50), gates=4, seed=0, **more):
 def test_balanced_columns_keep_as_many_of_every_stretch_of_rows(shape):
     said = {"method": "bank", "bank": 32, "along": "column", "keep": "2/32", "after_epoch": 0}
     score = torch.rand(shape, generator=seeded(1))
-    mask = read_plan(said, MASKS).method.make(shape, None, score)
+    mask = read_plan(said, ALL_MASKS).method.make(shape, None, score)
     for stretch, values in zip(mask.split(32), score.split(32)):
         kept = max(1, math.floor(len(stretch) / 16 + 0.5))
         assert (stretch.sum(0) == kept).all()
@@ -180,7 +182,7 @@ def test_balanced_columns_keep_as_many_of_every_stretch_of_rows(shape):
 
 def test_targeted_dropout_keeps_what_is_worth_most_and_removes_more_and_more_of_the_rest():
     said = {"method": "bank", "bank": 32, "keep": "2/32", "start_epoch": 0, "end_epoch": 2, "targeted": True}
-    plan, score = read_plan(said, MASKS), torch.rand(64, 96, generator=seeded(1))
+    plan, score = read_plan(said, ALL_MASKS), torch.rand(64, 96, generator=seeded(1))
     last = plan.choose(score, 1, seeded(2))
     for progress in (0.0, 0.3, 0.9):
         mask = plan.choose(score, 1, seeded(2), progress)
@@ -190,7 +192,7 @@ def test_targeted_dropout_keeps_what_is_worth_most_and_removes_more_and_more_of_
 
 
 def test_every_method_is_tested():
-    assert set(METHODS) == set(MASKS)
+    assert set(METHODS) == set(ALL_MASKS)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -235,7 +237,7 @@ def test_the_index_that_is_charged_can_be_written_and_read_back(method, gates, s
     assert np.array_equal(np.concatenate(back), matrix.mask.numpy())
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if MASKS[m].gradual])
+@pytest.mark.parametrize("method", [m for m in METHODS if ALL_MASKS[m].gradual])
 def test_gradual_densities_follow_the_cube(method):
     plan = pressed(method, share_gates=True).plan
     weight = torch.randn(148, 50, generator=seeded(5))
@@ -305,8 +307,16 @@ def test_what_cannot_be_is_one_clear_line(said, words):
     assert "\n" not in str(error.value)
 
 
-def test_one_mask_for_a_matrix():
-    from frenchpress.compress import HcgsOptions
+def test_hcgs_is_short_for_the_mask_of_that_name():
+    # Blocks of 32 on 16 rows too, and defaults.
+    for said in ({"blocks": [32, 2], "keep": ["1/2", "1/4"]}, {"blocks": [8], "keep": [0.5], "share_gates": False}, {}):
+        short = LayerPress(8, hcgs=HierarchyMask(**said))
+        long = LayerPress(8, mask={"method": "hcgs", **said})
+        one, other = (PressedWeight((64, 64), press, 4, seeded()) for press in (short, long))
+        assert torch.equal(one.mask, other.mask) and one.plan == other.plan
+    assert one.plan.method.blocks == (32, 2) and one.asked_density == 1 / 16
 
+
+def test_one_mask_for_a_matrix():
     with pytest.raises(UserError, match="one mask for a matrix"):
-        LayerPress(8, hcgs=HcgsOptions(), mask={"method": "magnitude", "keep": 0.5, "after_epoch": 1})
+        LayerPress(8, hcgs=HierarchyMask(), mask={"method": "magnitude", "keep": 0.5, "after_epoch": 1})

@@ -4,11 +4,13 @@ from fractions import Fraction
 import pytest
 import torch
 from hcgs_index import hcgs_index_bits
+from mask_cases import hcgs_mask, hcgs_of
 
 from frenchpress.common import UserError
 from frenchpress.common.typed import parse_fraction
-from frenchpress.compress import HcgsOptions, LayerPress, gate_mask, hcgs_mask
+from frenchpress.compress import Chain
 from frenchpress.compress.masks import kept_of
+from frenchpress.config.press import LayerPress
 
 
 def seeded(seed=0):
@@ -82,10 +84,14 @@ def test_blocks_are_chosen_evenly():
     assert (counts - 150).abs().max() < 50
 
 
+def gate_mask(hcgs):
+    return Chain((64, 32), LayerPress(hcgs=hcgs), 4, seeded()).mask
+
+
 def test_gates_share_a_mask_or_do_not():
-    shared = gate_mask((64, 32), HcgsOptions((4,), (0.5,)), 4, seeded())
+    shared = gate_mask(hcgs_of((4,), (0.5,)))
     assert shared.shape == (16, 32)
-    own = gate_mask((64, 32), HcgsOptions((4,), (0.5,), share_gates=False), 4, seeded())
+    own = gate_mask(hcgs_of((4,), (0.5,), share_gates=False))
     gates = own.view(4, 16, 32)
     assert not torch.equal(gates[0], gates[1])
     for gate in gates:
@@ -93,7 +99,7 @@ def test_gates_share_a_mask_or_do_not():
 
 
 def test_keep_means_the_same_as_fraction_string_or_float():
-    options = [HcgsOptions((8, 2), (k, k)) for k in ("4/16", 0.25, Fraction(1, 4), "0.25")]
+    options = [hcgs_of((8, 2), (k, k)) for k in ("4/16", 0.25, Fraction(1, 4), "0.25")]
     assert all(o == options[0] for o in options)
     assert options[0].asked_density == 1 / 16
     assert parse_fraction(0.1) == Fraction(1, 10)
@@ -109,18 +115,18 @@ def test_keep_means_the_same_as_fraction_string_or_float():
         ((8, 2), (0.5, float("nan")), "not a fraction"),
         ((8, 2), (0.5,), "one each per level"),
         ((8,), (0.5, 0.5), "one each per level"),
-        ((), (), "list of block sizes"),
+        ((), (), "one each per level"),
         ((8, 16), (0.5, 0.5), "lies inside"),
-        ((0,), (0.5,), "block size"),
-        ((2.5,), (0.5,), "block size"),
+        ((0,), (0.5,), "is no block"),
+        ((2.5,), (0.5,), "is no block"),
         ((33,), (0.5,), "larger than the matrix of 64 x 32"),
-        ("8", (0.5,), "list of block sizes"),
-        ((8,), "0.5", "list of fractions"),
+        ("8", (0.5,), "is no block"),
+        ((8,), ("0,5",), "not a fraction"),
     ],
 )
 def test_impossible_options(blocks, keep, message):
     with pytest.raises(UserError, match=message):
-        options = HcgsOptions(blocks, keep)
+        options = hcgs_of(blocks, keep)
         hcgs_mask((64, 32), options.blocks, options.keep)
 
 

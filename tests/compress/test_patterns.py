@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from frenchpress.common import UserError
-from frenchpress.compress import LayerPress, MatrixPress, PressedWeight, self_contained
+from frenchpress.compress import PressedWeight
 from frenchpress.compress.masks import kept_of
 from frenchpress.compress.size import matrix_size
 from frenchpress.compress.sparsity import MASKS
 from frenchpress.compress.sparsity.dictionary import clustered_patterns, searched_patterns
 from frenchpress.compress.sparsity.plan import read_plan
+from frenchpress.config.press import LayerPress, MatrixPress, self_contained
 
 SHAPES = [(482, 440), (37, 50)]
 SOURCES = [

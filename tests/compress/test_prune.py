@@ -3,19 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from mask_cases import hcgs_of
 from torch import nn
 
 from frenchpress.common import UserError
-from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight, size_report
+from frenchpress.compress import PressedWeight, size_report
 from frenchpress.compress.codes import decode, encode
-from frenchpress.compress.schedule import MaskSchedule
+from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.size import matrix_codings, matrix_size
+from frenchpress.config.press import LayerPress
 
 PRUNE = {"keep": "3/10", "after_epoch": 1, "every": "epoch"}
 PATTERN = {"method": "pattern", "place": "random", "block": 8, "nonzeros": 4, "count": 16}
 BANK = {"method": "bank", "bank": 8, "keep": "1/2", "after_epoch": 1}
 DYNAMIC = {"method": "dynamic", "block": 8, "keep": "1/2", "start_epoch": 0, "end_epoch": 1}
-HCGS = HcgsOptions((8, 2), ("1/2", "1/4"))
+HCGS = hcgs_of((8, 2), ("1/2", "1/4"))
 
 
 def make(shape=(64, 48), gates=4, **press):
@@ -71,7 +73,7 @@ def test_its_index_is_that_of_the_structure_and_a_bit_for_each_weight_that_it_ke
 
 def test_what_it_chooses_from_is_in_the_checkpoint():
     model, matrix = make(hcgs=HCGS)
-    other, again = make(hcgs=HcgsOptions((8, 2), ("1/4", "1/2")))
+    other, again = make(hcgs=hcgs_of((8, 2), ("1/4", "1/2")))
     assert not torch.equal(matrix.within, again.within)
     other.load_state_dict(model.state_dict())
     assert torch.equal(matrix.within, again.within)

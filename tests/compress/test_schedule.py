@@ -4,13 +4,15 @@ import math
 
 import pytest
 import torch
+from mask_cases import hcgs_of
 from torch import nn
 
 from frenchpress.common import UserError
-from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight
+from frenchpress.compress import PressedWeight
+from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.penalty import group_lasso
-from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.compress.sparsity import Timing
+from frenchpress.config.press import LayerPress
 
 
 def make(said, shape=(64, 48), gates=4, **press):
@@ -18,6 +20,10 @@ def make(said, shape=(64, 48), gates=4, **press):
     with torch.no_grad():
         matrix.weight.copy_(torch.randn(shape, generator=torch.Generator().manual_seed(1)))
     return nn.ModuleDict({"part": matrix}), matrix
+
+
+def lasso_of(matrix):
+    return group_lasso(matrix.weight, matrix)
 
 
 @pytest.mark.parametrize(
@@ -116,14 +122,14 @@ def test_group_lasso_by_hand():
         ),
     ]
     for said, wanted in cases:
-        torch.testing.assert_close(group_lasso(make(said)[1]), wanted)
+        torch.testing.assert_close(lasso_of(make(said)[1]), wanted)
 
 
 def test_the_penalty_ends_when_the_mask_is_chosen_and_zeros_have_no_gradient():
     model, matrix = make({"method": "block", "block": 8, "keep": 0.5, "after_epoch": 2, "lasso": 0.25})
     schedule = MaskSchedule(model)
     schedule.before_step(1, 0, 1)
-    torch.testing.assert_close(schedule.penalty(), 0.25 * group_lasso(matrix))
+    torch.testing.assert_close(schedule.penalty(), 0.25 * lasso_of(matrix))
     with torch.no_grad():
         matrix.weight.zero_()
     schedule.penalty().backward()
@@ -133,7 +139,7 @@ def test_the_penalty_ends_when_the_mask_is_chosen_and_zeros_have_no_gradient():
 
 
 def test_masks_without_a_time_are_left_alone():
-    matrix = PressedWeight((16, 16), LayerPress(hcgs=HcgsOptions((4,), (0.5,))), 4)
+    matrix = PressedWeight((16, 16), LayerPress(hcgs=hcgs_of((4,), (0.5,))), 4)
     schedule, before = MaskSchedule(nn.ModuleDict({"a": matrix})), matrix.mask.clone()
     schedule.before_step(0, 0, 1)
     schedule.after_backward()

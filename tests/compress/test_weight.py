@@ -3,15 +3,17 @@
 import pytest
 import torch
 from hcgs_index import hcgs_index_bits
+from mask_cases import hcgs_mask, hcgs_of
 from torch import nn
 
-from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight, hcgs_mask, size_report
+from frenchpress.compress import PressedWeight, size_report
 from frenchpress.compress.codes import encode_parts, make_index_code
 from frenchpress.compress.size import matrix_size
+from frenchpress.config.press import LayerPress
 from frenchpress.kernels.blocks import block_linear
 
-SHARED = HcgsOptions((8, 2), ("1/4", "1/2"))
-OWN = HcgsOptions((8, 4), ("1/4", "1/2"), share_gates=False)
+SHARED = hcgs_of((8, 2), ("1/4", "1/2"))
+OWN = hcgs_of((8, 4), ("1/4", "1/2"), share_gates=False)
 
 
 def make(shape, press, gates=1, seed=0):
@@ -48,7 +50,7 @@ def test_one_bit_leaves_removed_weights_at_zero():
     assert torch.equal(matrix() != 0, matrix.full_mask())
 
 
-@pytest.mark.parametrize("hcgs", [SHARED, OWN, HcgsOptions((8,), (0.2,)), HcgsOptions((16, 3), ("1/4", "1/2"))])
+@pytest.mark.parametrize("hcgs", [SHARED, OWN, hcgs_of((8,), (0.2,)), hcgs_of((16, 3), ("1/4", "1/2"))])
 @pytest.mark.parametrize("bits", [1, 6, 32])
 @pytest.mark.parametrize("shape, gates", [((64, 32), 4), ((52, 44), 4), ((48, 44), 4), ((37, 50), 1), ((8, 64), 1)])
 def test_block_product_equals_dense(shape, gates, hcgs, bits):
@@ -66,9 +68,9 @@ def test_block_product_equals_dense(shape, gates, hcgs, bits):
 
 
 def test_block_product_computes_the_coarse_blocks_alone():
-    matrix = make((2048, 512), LayerPress(8, hcgs=HcgsOptions((32, 2), ("4/16", "4/16"))), 4)
+    matrix = make((2048, 512), LayerPress(8, hcgs=hcgs_of((32, 2), ("4/16", "4/16"))), 4)
     assert matrix.structure.computed_fraction == 0.25
-    assert make((64, 64), LayerPress(hcgs=HcgsOptions((8,), (0.9,)))).structure is None
+    assert make((64, 64), LayerPress(hcgs=hcgs_of((8,), (0.9,)))).structure is None
     assert make((64, 64), LayerPress()).structure is None
 
 
@@ -82,7 +84,7 @@ def test_uneven_masks_work_too():
 
 
 def test_size_of_the_published_point():
-    press = LayerPress(8, 16, hcgs=HcgsOptions((32, 2), ("4/16", "4/16")))
+    press = LayerPress(8, 16, hcgs=hcgs_of((32, 2), ("4/16", "4/16")))
     size = matrix_size("w", make((2048, 512), press, 4))
     assert size.kept == 65536 and size.density == size.asked_density == 1 / 16
     assert size.value_bits == 65536 * 8
@@ -104,7 +106,7 @@ def test_size_of_the_published_point():
 )
 @pytest.mark.parametrize("share", [True, False])
 def test_hcgs_is_charged_what_the_mask_method_of_that_name_is(shape, blocks, keep, share):
-    hcgs = matrix_size("w", make(shape, LayerPress(8, hcgs=HcgsOptions(blocks, keep, share)), 4))
+    hcgs = matrix_size("w", make(shape, LayerPress(8, hcgs=hcgs_of(blocks, keep, share)), 4))
     said = {"method": "hcgs", "blocks": list(blocks), "keep": list(keep), "share_gates": share}
     mask = matrix_size("w", make(shape, LayerPress(8, mask=said), 4))
     assert hcgs == mask
@@ -117,7 +119,7 @@ def test_hcgs_is_charged_what_the_mask_method_of_that_name_is(shape, blocks, kee
 
 def test_size_of_gates_with_masks_of_their_own_counts_four_indices():
     shared, own = (
-        matrix_size("w", make((64, 32), LayerPress(8, hcgs=HcgsOptions((8,), (0.25,), share_gates=s)), 4))
+        matrix_size("w", make((64, 32), LayerPress(8, hcgs=hcgs_of((8,), (0.25,), share_gates=s)), 4))
         for s in (True, False)
     )
     assert own.kept == shared.kept and own.index_bits == 4 * shared.index_bits
@@ -166,7 +168,7 @@ def test_matrices_that_nothing_presses_are_counted():
 
     report = size_report(Model())
     assert [(m["name"], tuple(m["shape"]), m["weight_bits"]) for m in report["matrices"]] == [
-        ("a", (16, 32), 8), ("plain", (10, 32), 32), ("conv", (6, 75), 32)
+        ("a", (16, 32), 8), ("plain.weight", (10, 32), 32), ("conv.weight", (6, 75), 32)
     ]  # fmt: skip
     assert report["other_bytes"] == 4 * 16 and report["macs_dense"] == 16 * 32 + 320 + 450
     stored = 16 * 32 * 8 + 16 * 16 + 32 * (320 + 450)

@@ -4,11 +4,13 @@ import itertools
 
 import pytest
 import torch
+from mask_cases import hcgs_of
 
 from frenchpress.common import UserError
-from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight, make_quantizer, quantizer_of, size_report
+from frenchpress.compress import PressedWeight, make_quantizer, quantizer_of, size_report
 from frenchpress.compress.quantizers import QUANTIZERS, LsqQuantizer
 from frenchpress.compress.size import matrix_size
+from frenchpress.config.press import LayerPress
 
 # Methods, their options, and the bits to try them with.
 CASES = [
@@ -141,7 +143,7 @@ def test_zeros_stay_zero_and_nothing_is_nan(name, options, bits):
 
 @each
 def test_masked_matrix_is_the_same_dense_and_compact(name, options, bits):
-    press = LayerPress(bits, quantizer=name, quantizer_options=options, hcgs=HcgsOptions((8, 2), ("1/4", "1/2")))
+    press = LayerPress(bits, quantizer=name, quantizer_options=options, hcgs=hcgs_of((8, 2), ("1/4", "1/2")))
     weight = PressedWeight((32, 64), press, 4, torch.Generator().manual_seed(0)).eval()
     torch.nn.init.normal_(weight.weight, generator=torch.Generator().manual_seed(bits))
     structure = weight.structure

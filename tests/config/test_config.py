@@ -289,6 +289,11 @@ def test_bad_overrides(tmp_path, text, word):
     assert str(error.value).startswith(f"--set {text}")
 
 
+def test_records_of_runs_say_hcgs_as_they_always_did():
+    said = config_to_dict(load_config(ROOT / "conf/w6a13_hcgs16x.cfg"))["compress"]["lstm*"]
+    assert said["hcgs"] == {"blocks": [32, 2], "keep": ["1/4", "1/4"], "share_gates": True} and "mask" not in said
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         load_config(tmp_path / "none.cfg")

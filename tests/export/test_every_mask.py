@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from mask_cases import ALL_MASKS
 from test_pack import COUNTS, HCGS, W8A16, check, make
 
 from frenchpress.common import UserError
 from frenchpress.compress.size import matrix_size
-from frenchpress.compress.sparsity import MASKS
 from frenchpress.export.pack import pack_model
 from frenchpress.packed import reference
 from frenchpress.packed.format import parse_model
@@ -49,7 +49,7 @@ HIERARCHIES = "guided", "dynamic", "hcgs option"
 
 
 def test_every_method_is_here():
-    assert set(METHODS) == set(MASKS)
+    assert set(METHODS) == set(ALL_MASKS)
 
 
 def masked(name, **press):

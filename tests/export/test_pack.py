@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from frenchpress.common import UserError
+from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.quantizers import groups_of
-from frenchpress.compress.schedule import MaskSchedule
 from frenchpress.config import config_from_dict
 from frenchpress.export.decode_packed import Network
 from frenchpress.export.pack import pack_model

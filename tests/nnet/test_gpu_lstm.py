@@ -5,17 +5,18 @@ import copy
 import pytest
 import torch
 from interpreted_triton import DEVICE, INTERPRET
+from mask_cases import hcgs_of
 
-from frenchpress.compress import HcgsOptions, LayerPress
+from frenchpress.config.press import LayerPress
 from frenchpress.nnet import gpu_lstm, native_lstm
 from frenchpress.nnet.lstm import QuantLSTMLayer
 
-SHARED = HcgsOptions((8, 2), ("1/4", "1/2"))
+SHARED = hcgs_of((8, 2), ("1/4", "1/2"))
 PRESSES = [
     LayerPress(),
     LayerPress(6, 13, hcgs=SHARED),
-    LayerPress(8, 16, hcgs=HcgsOptions((8, 4), ("1/4", "1/2"), share_gates=False)),
-    LayerPress(6, 16, quantizer="ceil", hcgs=HcgsOptions((1,), (0.9,))),
+    LayerPress(8, 16, hcgs=hcgs_of((8, 4), ("1/4", "1/2"), share_gates=False)),
+    LayerPress(6, 16, quantizer="ceil", hcgs=hcgs_of((1,), (0.9,))),
 ]
 
 

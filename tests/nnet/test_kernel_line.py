@@ -2,7 +2,7 @@
 
 import torch
 
-from frenchpress.compress import LayerPress
+from frenchpress.config.press import LayerPress
 from frenchpress.nnet import kernel_line as module
 from frenchpress.nnet import native_lstm
 from frenchpress.nnet.lstm import QuantLSTMLayer

@@ -1,8 +1,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mask_cases import hcgs_of
 
-from frenchpress.compress import HcgsOptions, LayerPress
+from frenchpress.config.press import LayerPress
 from frenchpress.nnet.linear import PressedLinear
 
 
@@ -11,7 +12,7 @@ def make(press, inputs=64, outputs=50, **options):
 
 
 @pytest.mark.parametrize("bits", [6, 32])
-@pytest.mark.parametrize("hcgs", [None, HcgsOptions((8, 2), ("1/4", "1/2"))])
+@pytest.mark.parametrize("hcgs", [None, hcgs_of((8, 2), ("1/4", "1/2"))])
 def test_equals_its_definition(bits, hcgs):
     layer = make(LayerPress(bits, 8, hcgs=hcgs), input_limit=1.0)
     x = torch.rand(3, 5, 64) * 2 - 1
@@ -33,16 +34,16 @@ def test_start_is_scaled_to_the_inputs_that_are_left():
     def peak(hcgs):
         return float(make(LayerPress(hcgs=hcgs), 512, 32).matrix.weight.detach().abs().max())
 
-    assert peak(HcgsOptions((32, 2), ("4/16", "4/16"))) > 2 * peak(None)
+    assert peak(hcgs_of((32, 2), ("4/16", "4/16"))) > 2 * peak(None)
 
 
 def test_same_generator_same_layer():
-    press = LayerPress(hcgs=HcgsOptions((8,), (0.5,)))
+    press = LayerPress(hcgs=hcgs_of((8,), (0.5,)))
     assert all(torch.equal(a, b) for a, b in zip(make(press).state_dict().values(), make(press).state_dict().values()))
 
 
 def test_gradients_reach_weight_bias_and_input():
-    layer = make(LayerPress(4, 8, hcgs=HcgsOptions((8, 2), ("1/4", "1/2"))), input_limit=1.0)
+    layer = make(LayerPress(4, 8, hcgs=hcgs_of((8, 2), ("1/4", "1/2"))), input_limit=1.0)
     x = (torch.rand(6, 64) - 0.5).requires_grad_()
     layer(x).square().sum().backward()
     kept = layer.matrix.full_mask()

@@ -4,17 +4,18 @@ import itertools
 
 import pytest
 import torch
+from mask_cases import hcgs_of
 from plain_lstm import reference
 
-from frenchpress.compress import HcgsOptions, LayerPress
 from frenchpress.compress.quantizers import straight_through
+from frenchpress.config.press import LayerPress
 from frenchpress.kernels.recurrence import lstm_recurrence
 from frenchpress.nnet.lstm import QuantLSTMLayer
 
-SHARED = HcgsOptions((8, 2), ("1/4", "1/2"))
-OWN = HcgsOptions((8, 4), ("1/4", "1/2"), share_gates=False)
-ONE_LEVEL = HcgsOptions((4,), (0.25,))
-FINE = HcgsOptions((1,), (0.9,))  # too dense for the block product
+SHARED = hcgs_of((8, 2), ("1/4", "1/2"))
+OWN = hcgs_of((8, 4), ("1/4", "1/2"), share_gates=False)
+ONE_LEVEL = hcgs_of((4,), (0.25,))
+FINE = hcgs_of((1,), (0.9,))  # too dense for the block product
 
 
 def make(cells, inputs, press, seed=0, **options):
@@ -64,7 +65,7 @@ def test_layer_equals_reference(press, shape):
         torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("hcgs", [None, HcgsOptions((2,), (0.5,))])
+@pytest.mark.parametrize("hcgs", [None, hcgs_of((2,), (0.5,))])
 def test_gradcheck_of_the_smooth_path(hcgs):
     layer, generator = make(6, 5, LayerPress(hcgs=hcgs))
     x = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64, requires_grad=True)

@@ -4,10 +4,11 @@ import copy
 
 import pytest
 import torch
+from mask_cases import hcgs_of
 from plain_lstm import reference
 
 from frenchpress.common import UserError
-from frenchpress.compress import HcgsOptions, LayerPress, MatrixPress
+from frenchpress.config.press import LayerPress, MatrixPress
 from frenchpress.nnet import native_lstm
 from frenchpress.nnet.linear import PressedLinear
 from frenchpress.nnet.lstm import QuantLSTMLayer
@@ -27,8 +28,8 @@ PRESSES = {
     "matrices": LayerPress(
         8, 8, input=MatrixPress(4, 3), recurrent=MatrixPress(2, 5, "ternary", "pact", act_options=NO_DECAY)
     ),
-    "binary": LayerPress(1, 8, "binary", cell_bits=8, hcgs=HcgsOptions((4, 2), ("1/3", "1/2"))),
-    "apot": LayerPress(4, 8, "apot", hcgs=HcgsOptions((4, 2), ("1/3", "1/2"))),
+    "binary": LayerPress(1, 8, "binary", cell_bits=8, hcgs=hcgs_of((4, 2), ("1/3", "1/2"))),
+    "apot": LayerPress(4, 8, "apot", hcgs=hcgs_of((4, 2), ("1/3", "1/2"))),
 }
 
 
@@ -126,7 +127,7 @@ def test_compiled_kernels_decline_what_they_do_not_do(name):
 
 @pytest.mark.parametrize("quantizer, bits", [("lsq", 4), ("pot", 4), ("balanced", 3), ("ternary", 2), ("binary", 1)])
 def test_other_weights_leave_the_compiled_kernels_in_use(quantizer, bits, monkeypatch):
-    press = LayerPress(bits, 16, quantizer, hcgs=HcgsOptions((4, 2), ("1/3", "1/2")))
+    press = LayerPress(bits, 16, quantizer, hcgs=hcgs_of((4, 2), ("1/3", "1/2")))
     layer, x, _ = make(press, torch.float32)
     if not native_lstm.serves(layer, x):
         pytest.skip("the compiled kernels were not built")

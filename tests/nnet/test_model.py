@@ -106,7 +106,7 @@ def test_every_shipped_file_makes_a_model(path):
     [
         ({"quantizer": "unifrom", "weight_bits": 8}, "unifrom.*uniform"),
         ({"act_quantizer": "static", "act_bits": 8}, "static.*fixed"),
-        ({"hcgs": {"blocks": [64, 2], "keep": [0.5, 0.5]}}, "block of 64 is larger than the matrix"),
+        ({"hcgs": {"blocks": [64, 2], "keep": [0.5, 0.5]}}, "blocks: 64 x 64 is larger than the matrix"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_layer(press, words):
@@ -205,11 +205,11 @@ def test_check_takes_the_sizes_of_the_task_where_there_is_one(tmp_path, monkeypa
     [
         (
             "head_cd: {hcgs: {blocks: [1024, 2], keep: [0.5, 0.5]}}",
-            r"x\.cfg:2: compress\.head_cd\.hcgs\.blocks: a block of 1024 is larger than the matrix of 1000 x 512",
+            r"x\.cfg:2: compress\.head_cd\.hcgs\.blocks: 1024 x 1024 is larger than the matrix of 1000 x 512",
         ),
         (
             "'lstm*': {hcgs: {blocks: [512], keep: [0.5]}}",
-            r"x\.cfg:2: compress\.lstm\*\.hcgs\.blocks: a block of 512 .* 512 x 440; use at most 440 \(layer lstm0\)$",
+            r"x\.cfg:2: compress\.lstm\*\.hcgs\.blocks: 512 x 512 is larger .* 512 x 440 \(layer lstm0\)$",
         ),
         (
             "lstm1: {input: {mask: {method: block, block: 1024, keep: 0.5, after_epoch: 1}}}",

@@ -4,22 +4,23 @@ import copy
 
 import pytest
 import torch
+from mask_cases import hcgs_of
 
-from frenchpress.compress import HcgsOptions, LayerPress
-from frenchpress.compress.schedule import MaskSchedule
+from frenchpress.compress.mask_schedule import MaskSchedule
+from frenchpress.config.press import LayerPress
 from frenchpress.kernels.native import library
 from frenchpress.nnet import native_lstm
 from frenchpress.nnet.lstm import QuantLSTMLayer
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the compiled kernels were not built")
 
-SHARED = HcgsOptions((8, 2), ("1/4", "1/2"))
+SHARED = hcgs_of((8, 2), ("1/4", "1/2"))
 PRESSES = [
     LayerPress(),
     LayerPress(8, 16),
     LayerPress(6, 13, hcgs=SHARED),
-    LayerPress(8, 16, hcgs=HcgsOptions((8, 4), ("1/4", "1/2"), share_gates=False)),
-    LayerPress(32, 32, hcgs=HcgsOptions((1,), (0.9,))),
+    LayerPress(8, 16, hcgs=hcgs_of((8, 4), ("1/4", "1/2"), share_gates=False)),
+    LayerPress(32, 32, hcgs=hcgs_of((1,), (0.9,))),
     LayerPress(6, 16, quantizer="ceil", hcgs=SHARED),
     LayerPress(6, 13, mask={"method": "bank", "bank": 8, "keep": "1/8", "after_epoch": 0}),
     LayerPress(4, 13, quantizer="lsq", mask={"method": "magnitude", "keep": "1/16", "after_epoch": 0}),

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from mask_cases import hcgs_of
 
-from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight
-from frenchpress.compress.schedule import MaskSchedule
+from frenchpress.compress import PressedWeight
+from frenchpress.compress.mask_schedule import MaskSchedule
+from frenchpress.config.press import LayerPress
 from frenchpress.kernels.native import Singles, Tiles, library
 from frenchpress.nnet import native_weight
 from frenchpress.nnet.linear import project
@@ -13,8 +15,8 @@ pytestmark = pytest.mark.skipif(library() is None, reason="the compiled kernels 
 
 PATTERN = {"method": "pattern", "dictionary": "random", "place": "random", "block": 8, "nonzeros": 2, "count": 4}
 PRESSES = [
-    LayerPress(8, 16, hcgs=HcgsOptions((8, 2), ("1/4", "1/2"))),
-    LayerPress(8, 16, quantizer="lsq", hcgs=HcgsOptions((2,), ("1/16",))),
+    LayerPress(8, 16, hcgs=hcgs_of((8, 2), ("1/4", "1/2"))),
+    LayerPress(8, 16, quantizer="lsq", hcgs=hcgs_of((2,), ("1/16",))),
     LayerPress(6, 13, mask=PATTERN),
     LayerPress(6, 13, mask={"method": "bank", "bank": 32, "keep": "6/32", "after_epoch": 0}),
     LayerPress(3, 13, quantizer="lsq", mask={"method": "magnitude", "keep": "1/8", "after_epoch": 0}),
@@ -32,7 +34,7 @@ def made(press, rows=50, inputs=64, gates=1):
 
 def test_the_layout_follows_the_mask():
     """Blocks, and all that is dense, by tiles; few single weights each by itself."""
-    presses = [LayerPress(), LayerPress(hcgs=HcgsOptions((8,), ("1/4",))), *PRESSES[-2:]]
+    presses = [LayerPress(), LayerPress(hcgs=hcgs_of((8,), ("1/4",))), *PRESSES[-2:]]
     layouts = [type(native_weight.packed(made(press, 64))[0]) for press in presses]
     assert layouts == [Tiles, Tiles, Singles, Singles]
 
@@ -65,7 +67,7 @@ def test_a_changed_mask_is_followed():
 def test_the_rest_is_left_to_the_library(case):
     press = LayerPress(8, 16) if case == "dense" else PRESSES[0]
     if case == "thick":
-        press = LayerPress(8, 16, hcgs=HcgsOptions((8,), ("3/4",)))
+        press = LayerPress(8, 16, hcgs=hcgs_of((8,), ("3/4",)))
     matrix = made(press)
     matrix.probing = case == "probing"
     x = torch.zeros(4 if case == "few rows" else 16, 64, dtype=torch.float64 if case == "double" else torch.float32)

@@ -201,7 +201,7 @@ def test_a_loss_that_is_no_number_names_step_and_utterances(monkeypatch, config,
 @pytest.mark.parametrize(
     "override, words",
     [
-        ("compress.default.hcgs.blocks=[64, 2]", "block of 64 is larger than the matrix"),
+        ("compress.default.hcgs.blocks=[64, 2]", "blocks: 64 x 64 is larger than the matrix"),
         ("compress.default.quantizer=magic", "magic.*uniform"),
         ("compress.default.weight_bits=0", "1 to 32"),
         ("train.epoch=1", "did you mean epochs"),

@@ -10,7 +10,8 @@ from made_cfg import write_cfg
 from train_command import run, run_once
 
 from frenchpress.common import UserError
-from frenchpress.compress import LayerPress, PressedWeight
+from frenchpress.compress import PressedWeight
+from frenchpress.config.press import LayerPress
 from frenchpress.kernels.native import library
 from frenchpress.nnet import native_lstm
 from frenchpress.nnet import train as module

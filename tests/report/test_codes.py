@@ -1,18 +1,18 @@
 import pytest
 import torch
-from mask_cases import METHODS
+from mask_cases import ALL_MASKS, METHODS, hcgs_of
 
 from frenchpress.common import UserError
-from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight
+from frenchpress.compress import PressedWeight
 from frenchpress.compress.codes.bits import BitWriter
 from frenchpress.compress.codes.codebook import put_levels
 from frenchpress.compress.quantizers import QUANTIZERS
 from frenchpress.compress.size import matrix_codings, matrix_size
-from frenchpress.compress.sparsity import MASKS
+from frenchpress.config.press import LayerPress
 from frenchpress.report import codes, figure
 
 
-def pressed(shape=(64, 48), gates=4, hcgs=HcgsOptions((8, 2), (0.5, 0.5)), bits=6, quantizer="uniform"):  # noqa: B008
+def pressed(shape=(64, 48), gates=4, hcgs=hcgs_of((8, 2), (0.5, 0.5)), bits=6, quantizer="uniform"):  # noqa: B008
     generator = torch.Generator().manual_seed(0)
     matrix = PressedWeight(shape, LayerPress(weight_bits=bits, hcgs=hcgs, quantizer=quantizer), gates, generator)
     torch.nn.init.normal_(matrix.weight, generator=generator)
@@ -72,7 +72,7 @@ def test_levels_too_wide_for_their_bits_reach_the_report(tmp_path, monkeypatch, 
 
 
 def test_masks_of_gates_that_do_not_share_are_cut_one_by_one():
-    options = HcgsOptions((8, 2), (0.5, 0.5), share_gates=False)
+    options = hcgs_of((8, 2), (0.5, 0.5), share_gates=False)
     found = codes.compare("m", pressed((4 * 13, 20), 4, options))
     assert "hcgs" in {size.code for size in found.sizes}
 
@@ -98,10 +98,10 @@ EVERY_MASK = [
     *({"mask": {"method": m, **said}} for m, said in MASKS_OF_ALL_METHODS.items()),
     *({"mask": {"method": m, "share_gates": False, **MASKS_OF_ALL_METHODS[m]}} for m in ("hcgs", "pattern", "guided")),
     {"mask": {"method": "magnitude", "share_gates": True, "keep": "1/8", "after_epoch": 1}},
-    {"hcgs": HcgsOptions((8, 2), ("1/2", "1/4"))},
-    {"hcgs": HcgsOptions((8, 2), ("1/2", "1/4"), share_gates=False)},
-    {"hcgs": HcgsOptions((8, 2), ("1/2", "1/4")), "prune": PRUNE},
-    {"hcgs": HcgsOptions((8, 2), ("1/2", "1/4"), share_gates=False), "prune": PRUNE},
+    {"hcgs": hcgs_of((8, 2), ("1/2", "1/4"))},
+    {"hcgs": hcgs_of((8, 2), ("1/2", "1/4"), share_gates=False)},
+    {"hcgs": hcgs_of((8, 2), ("1/2", "1/4")), "prune": PRUNE},
+    {"hcgs": hcgs_of((8, 2), ("1/2", "1/4"), share_gates=False), "prune": PRUNE},
     {"mask": {"method": "pattern", "place": "random", "block": 8, "nonzeros": 4, "count": 16}, "prune": PRUNE},
     {"prune": PRUNE},
     {},
@@ -111,7 +111,7 @@ EVERY_MASK = [
 @pytest.mark.parametrize("press", EVERY_MASK, ids=str)
 @pytest.mark.parametrize("gates", [4, 1])
 def test_report_and_size_agree_on_the_index(press, gates):
-    assert set(MASKS_OF_ALL_METHODS) == set(MASKS)
+    assert set(MASKS_OF_ALL_METHODS) == set(ALL_MASKS)
     matrix = masked(gates=gates, **press)
     found, size = codes.compare("m", matrix), matrix_size("m", matrix)
     best = min(found.sizes, key=lambda one: one.index_bits)

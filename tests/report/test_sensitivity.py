@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from made_cfg import write_cfg
+from mask_cases import hcgs_of
 from small_task import make_task
 
 from frenchpress.common import UserError
-from frenchpress.compress import HcgsOptions, LayerPress, PressedWeight
+from frenchpress.compress import PressedWeight
 from frenchpress.config import load_config
+from frenchpress.config.press import LayerPress
 from frenchpress.nnet.data import Frames
 from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.nnet.task import Task
@@ -38,7 +40,7 @@ def model(tmp_path, task):
     return AcousticModel(load_config(tmp_path / "small.cfg"), Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
 
 
-@pytest.mark.parametrize("hcgs", [None, HcgsOptions((8, 2), (0.5, 0.5))])
+@pytest.mark.parametrize("hcgs", [None, hcgs_of((8, 2), (0.5, 0.5))])
 @pytest.mark.parametrize("number", [1, 200])
 def test_the_largest_of_those_that_a_mask_keeps_stay_and_the_others_come_back(hcgs, number):
     generator = torch.Generator().manual_seed(0)

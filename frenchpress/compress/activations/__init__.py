@@ -11,7 +11,7 @@ from frenchpress.compress.activations.base import ActQuantizer, DynamicActQuanti
 from frenchpress.compress.activations.learned import LsqActQuantizer, PactQuantizer
 from frenchpress.compress.activations.ranges import RANGES
 from frenchpress.compress.activations.static import FixedActQuantizer
-from frenchpress.compress.options import FLOAT_BITS, LayerPress, bit_range, check_bits, read_method_options
+from frenchpress.compress.options import FLOAT_BITS, WeightPress, bit_range, check_bits, read_method_options
 
 __all__ = [
     "ACT_QUANTIZERS",
@@ -42,7 +42,7 @@ def make_act_quantizer(name: str, bits: int, limit: float | None = None, **optio
     return kind(bits, limit, read_method_options(kind.Options, options, f"act_options: {name}"))
 
 
-def act_quantizer_of(press: LayerPress, limit: float | None = None) -> ActQuantizer:
+def act_quantizer_of(press: WeightPress, limit: float | None = None) -> ActQuantizer:
     """The quantizer of activations that `press` asks for; one that does nothing where `act_bits` are float."""
     name, options = press.act_quantizer, press.act_options or {}
     if press.act_bits != FLOAT_BITS:
@@ -57,7 +57,7 @@ def _check_name(name: str) -> None:
         raise UserError(f"act_quantizer: {unknown(name, ACT_QUANTIZERS)}")
 
 
-def refuse_unused_act(press: LayerPress, *quantizers: ActQuantizer) -> None:
+def refuse_unused_act(press: WeightPress, *quantizers: ActQuantizer) -> None:
     """UserError where `press` says how to quantize activations and none of these is quantized."""
     if all(q.is_float for q in quantizers) and (press.act_options or press.act_quantizer != "fixed"):
         what = "act_options" if press.act_options else f"act_quantizer: {press.act_quantizer}"

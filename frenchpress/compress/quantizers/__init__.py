@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from frenchpress.common import UserError, unknown
-from frenchpress.compress.options import FLOAT_BITS, LayerPress, bit_range, check_bits, read_method_options
+from frenchpress.compress.options import FLOAT_BITS, WeightPress, bit_range, check_bits, read_method_options
 from frenchpress.compress.quantizers.base import BitQuantizer, NoQuantizer, Quantizer, name_quantizers
 from frenchpress.compress.quantizers.codes import ROW, TENSOR, Codes, Granularity, groups_of
 from frenchpress.compress.quantizers.few import BinaryQuantizer, TernaryQuantizer
@@ -63,7 +63,7 @@ def make_quantizer(name: str, bits: int, **options: Any) -> Quantizer:
     return kind(bits, read_method_options(kind.Options, options, f"quantizer_options: {name}"))
 
 
-def quantizer_of(press: LayerPress) -> Quantizer:
+def quantizer_of(press: WeightPress) -> Quantizer:
     """The quantizer that `press` asks for; UserError where something in it would do nothing."""
     name, bits, options = press.quantizer, press.weight_bits, press.quantizer_options or {}
     quantizer = make_quantizer(name, bits, **options)

@@ -1,22 +1,20 @@
-"""Masks beyond `hcgs:`: methods by name, and when they are chosen.
+"""Masks: methods by name, and when they are chosen.
 
 A method is a frozen dataclass, its options, with `make(shape, generator, score) -> mask`, and a line below.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from frenchpress.common import UserError
-from frenchpress.compress.options import LayerPress
+from frenchpress.compress.options import WeightPress
 from frenchpress.compress.sparsity.base import MaskMethod
 from frenchpress.compress.sparsity.blocks import DynamicMask, GuidedMask, HierarchyMask
 from frenchpress.compress.sparsity.dictionary import read_patterns, spell_patterns
 from frenchpress.compress.sparsity.magnitude import (
     BankMask,
     BlockMask,
-    CellMask,
     ColumnMask,
     MagnitudeMask,
     PruneMask,
@@ -28,15 +26,15 @@ from frenchpress.compress.sparsity.timing import Timing
 
 __all__ = [
     "MASKS",
-    "CellMask",
     "DynamicMask",
     "HierarchyMask",
     "MaskMethod",
     "MaskPlan",
     "Timing",
     "mask_plan_of",
+    "RowMask",
     "prune_plan_of",
-    "self_contained",
+    "spelt_mask",
 ]
 
 MASKS: dict[str, type[MaskMethod]] = {
@@ -47,7 +45,6 @@ MASKS: dict[str, type[MaskMethod]] = {
     "block": BlockMask,
     "row": RowMask,
     "column": ColumnMask,
-    "cell": CellMask,
     "bank": BankMask,
     "pattern": PatternMask,
     "coo": CooMask,
@@ -55,12 +52,12 @@ MASKS: dict[str, type[MaskMethod]] = {
 }
 
 
-def mask_plan_of(press: LayerPress) -> MaskPlan | None:
-    """What the `mask:` section of a layer asks for, None without one; UserError where it cannot be."""
-    return None if press.mask is None else read_plan(press.mask, MASKS)
+def mask_plan_of(press: WeightPress) -> MaskPlan | None:
+    """What `mask:` asks for, None without it; UserError where it cannot be."""
+    return None if press.said_mask is None else read_plan(press.said_mask, {**MASKS, **press.masks})
 
 
-def prune_plan_of(press: LayerPress, outline: MaskPlan | None) -> MaskPlan | None:
+def prune_plan_of(press: WeightPress, outline: MaskPlan | None) -> MaskPlan | None:
     """What the `prune:` section of a layer asks for, None without one; `outline` is its `mask:`, pruned further.
 
     UserError where it cannot be, or where that mask moves meanwhile.
@@ -76,17 +73,10 @@ def prune_plan_of(press: LayerPress, outline: MaskPlan | None) -> MaskPlan | Non
     return make_plan("prune", PruneMask, values, "prune")
 
 
-def self_contained(press: LayerPress) -> LayerPress:
-    """`press` with the patterns of its `.npy` dictionaries in place of the files' names; UserError as in reading them.
-
-    What is kept with a model then says all of its masks, whatever becomes of the files.
+def spelt_mask(mask: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A `mask:` section with the patterns of a `.npy` dictionary in place of the file's name; UserError as in reading
+    them.
     """
-    own = {name: getattr(press, name) for name in ("input", "recurrent")}
-    said = {name: replace(matrix, mask=_spelt(matrix.mask)) for name, matrix in own.items() if matrix is not None}
-    return replace(press, mask=_spelt(press.mask), **said)
-
-
-def _spelt(mask: dict[str, Any] | None) -> dict[str, Any] | None:
     dictionary = (mask or {}).get("dictionary")
     if not isinstance(dictionary, str) or not dictionary.endswith(".npy"):
         return mask

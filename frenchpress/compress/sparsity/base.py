@@ -25,7 +25,8 @@ class MaskMethod:
 
     `share_gates`: the four gates of an LSTM layer have the same kept places. `by_weight`: chosen from the weights as
     they are at some time, so that the time has to be said. `gradual`: can be chosen at any density on the way.
-    `regrows`: starts as a random mask and changes it at constant density. `hierarchy`: block sides and kept fractions
+    `regrows`: starts as a random mask and changes it at constant density. `linked`: chosen over several matrices at
+    once, by whoever knows which (`MaskSchedule`'s `units`). `hierarchy`: block sides and kept fractions
     of each level where the mask has the form of HCGS with square blocks. `side`: of square blocks outside of which
     nothing is kept.
     """
@@ -33,6 +34,7 @@ class MaskMethod:
     share_gates: bool = True
     gradual: ClassVar[bool] = False
     regrows: ClassVar[bool] = False
+    linked: ClassVar[bool] = False
 
     @property
     def by_weight(self) -> bool:

@@ -24,25 +24,33 @@ _GROW = ("gradient", "random")
 class HierarchyMask(MaskMethod):
     """Coarse-grain sparsity of one level (CGS) or more (HCGS), at random (Kadetotad et al., JSSC 2020, sec. II).
 
-    `blocks`: of each level a side or [height, width]; `keep`: of each level the fraction of the blocks of a row of
-    blocks. With square blocks and the same seed it is the mask of `hcgs_mask`.
+    The matrix is cut into blocks of the first size, smaller at the edge. Each row of blocks keeps the same number of
+    them, chosen without replacement; a kept block is cut by the second size and treated alike, and so on.
+
+    `blocks`: of each level a side or [height, width], coarse first; `keep`: of each level the fraction of the blocks of
+    a row of blocks that is kept.
     """
 
-    blocks: list | tuple
-    keep: list | tuple
+    blocks: list | tuple = (32, 2)
+    keep: list | tuple = (Fraction(4, 16), Fraction(4, 16))
 
     def __post_init__(self) -> None:
         if not self.blocks or len(self.blocks) != len(self.keep):
             raise UserError(
-                f"blocks: {len(self.blocks)} sizes, {len(self.keep)} keep fractions; one each per level, "
+                f"blocks: {len(self.blocks)} block sizes, {len(self.keep)} keep fractions; one each per level, "
                 "blocks: [32, 2], keep: [4/16, 4/16]"
             )
-        blocks = tuple(read_block(block, "blocks") for block in self.blocks)
-        for outer, inner in zip(blocks, blocks[1:]):
+        sizes = [read_block(block, "blocks") for block in self.blocks]
+        for outer, inner in zip(sizes, sizes[1:]):
             if inner[0] > outer[0] or inner[1] > outer[1]:
-                raise UserError(f"blocks: {list(inner)} lies inside {list(outer)} and must not be larger than it")
-        object.__setattr__(self, "blocks", blocks)
+                raise UserError(f"blocks: {_said(inner)} lies inside {_said(outer)} and must not be larger than it")
+        object.__setattr__(self, "blocks", tuple(_said(size) for size in sizes))
         object.__setattr__(self, "keep", tuple(parse_fraction(k) for k in self.keep))
+
+    @property
+    def sizes(self) -> tuple[Block, ...]:
+        """Height and width of the blocks of each level."""
+        return tuple(read_block(block, "blocks") for block in self.blocks)
 
     @property
     def by_weight(self) -> bool:
@@ -57,26 +65,27 @@ class HierarchyMask(MaskMethod):
     @property
     def hierarchy(self) -> tuple[tuple[int, Fraction], ...]:
         """`(side, keep)` of each level where all blocks are square."""
-        square = all(height == width for height, width in self.blocks)
-        return tuple((block[0], keep) for block, keep in zip(self.blocks, self.keep)) if square else ()
+        square = all(isinstance(block, int) for block in self.blocks)
+        return tuple(zip(self.blocks, self.keep)) if square else ()
 
     @property
     def side(self) -> int | None:
         """Of the coarse blocks."""
-        return _square(self.blocks[0])
+        return _square(self.sizes[0])
 
     @property
     def origin(self) -> Origin:
         """The blocks; the finest ones are kept or not."""
-        return Origin(self.blocks, self.blocks[-1])
+        return Origin(self.sizes, self.sizes[-1])
 
     def group(self, shape: tuple[int, int]) -> Block:
         """The finest blocks: they are what is kept whole."""
-        return self.blocks[-1]
+        return self.sizes[-1]
 
     def check(self, shape: tuple[int, int]) -> None:
-        """The coarse block must fit in."""
-        check_block(self.blocks[0], shape, "blocks")
+        """A row must hold a coarse block; the last row of blocks, which may be the only one, may be lower than that."""
+        if self.sizes[0][1] > shape[1]:
+            check_block(self.sizes[0], shape, "blocks")
 
     def make(
         self, shape: tuple[int, int], generator: torch.Generator | None = None, score: Tensor | None = None
@@ -84,7 +93,7 @@ class HierarchyMask(MaskMethod):
         """Every row of blocks of every level keeps the same number."""
         self.check(shape)
         mask = torch.zeros(shape, dtype=torch.bool)
-        fill_hierarchy(mask, score, self.blocks, self.keep, self._choose(generator))
+        fill_hierarchy(mask, score, self.sizes, self.keep, self._choose(generator))
         return mask
 
     def _choose(self, generator: torch.Generator | None) -> Choose:
@@ -218,6 +227,11 @@ class DynamicMask(BlockMethod):
 def cut_present(mask: Tensor, block: Block) -> Tensor:
     """Bool [down, across]: which blocks of a mask have a kept weight."""
     return block_means(mask.float(), block) > 0
+
+
+def _said(block: Block) -> int | Block:
+    """A block as a `.cfg` says it: the side of a square one."""
+    return block[0] if block[0] == block[1] else block
 
 
 def _square(block: Sequence[int]) -> int | None:

@@ -123,20 +123,6 @@ class RowMask(_OneFraction):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellMask(RowMask):
-    """The `keep` cells of an LSTM layer with the largest mean magnitude of all that goes into them.
-
-    A removed cell loses its rows in both matrices of the layer, and its column in every matrix that reads it, which
-    leaves a smaller dense layer. Which cells these are is decided over both matrices (`units`).
-    """
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.share_gates:
-            raise UserError("share_gates: a cell has all its gates or none")
-
-
-@dataclass(frozen=True, kw_only=True)
 class ColumnMask(_OneFraction):
     """The `keep` columns with the largest mean magnitudes; a removed one is an input that nothing reads."""
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from mask_cases import hcgs_mask
 
 from frenchpress.common import UserError
-from frenchpress.compress import hcgs_mask
 from frenchpress.compress.codes import INDEX_CODES, VALUE_CODES, decode, encode, make_index_code
 
 LARGEST = 1 << 14

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from hcgs_index import hcgs_index_bits
+from mask_cases import hcgs_mask
 
 from frenchpress.common import UserError
-from frenchpress.compress import hcgs_mask
 from frenchpress.compress.codes import (
     INDEX_CODES,
     decode,

@@ -1,4 +1,4 @@
-"""Units (cells of an LSTM layer) that are removed from every matrix that makes or reads them."""
+"""LSTM cells that are removed from every matrix that makes or reads them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from frenchpress.common import UserError
+from frenchpress.compress import Chain
 from frenchpress.compress.masks import kept_of
-from frenchpress.compress.sparsity import CellMask, MaskPlan
+from frenchpress.compress.sparsity import MaskPlan
 from frenchpress.compress.sparsity.base import keep_largest
-from frenchpress.compress.weight import PressedWeight
+from frenchpress.config.press import CellMask
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class Units:
     """
 
     plan: MaskPlan
-    makers: tuple[PressedWeight, ...]
-    users: tuple[PressedWeight, ...]
+    makers: tuple[Chain, ...]
+    users: tuple[Chain, ...]
 
     @torch.no_grad()
-    def choose(self, progress: float, score_of: Callable[[PressedWeight], Tensor]) -> None:
+    def choose(self, progress: float, score_of: Callable[[Chain], Tensor]) -> None:
         """Set the masks to the units whose incoming weights are worth most on average, over all makers.
 
         `score_of`: what each weight of a matrix is worth, [out, in].
@@ -48,7 +49,7 @@ def is_cell_plan(plan: MaskPlan | None) -> bool:
     return plan is not None and isinstance(plan.method, CellMask)
 
 
-def link(makers: Sequence[PressedWeight], users: Sequence[PressedWeight]) -> Units | None:
+def link(makers: Sequence[Chain], users: Sequence[Chain]) -> Units | None:
     """The units that `makers` compute, where their mask removes units; None where it does not.
 
     UserError where only some of the makers have such a mask, or a user has another one.
