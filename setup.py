@@ -56,6 +56,8 @@ setup(
         "native-io": ["kaldi-native-io>=1.22,<2"],
         # All figures: of studies, `frenchpress diagnose`, the demo; without it the reports are text.
         "plot": ["matplotlib>=3.8,<4"],
+        # The digits of examples/digits_cnn.py come with it.
+        "examples": ["scikit-learn>=1.3,<2"],
         # docs/ as a site (mkdocs.yml).
         "docs": ["mkdocs>=1.6,<2"],
         "synth": ["espeakng-loader>=0.2,<1"],

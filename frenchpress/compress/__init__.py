@@ -2,7 +2,9 @@
 
 from frenchpress.compress.activations import ActQuantizer, act_quantizer_of, make_act_quantizer, refuse_unused_act
 from frenchpress.compress.chain import Chain, asked_density
-from frenchpress.compress.options import WeightPress
+from frenchpress.compress.description import Description, describe
+from frenchpress.compress.model import bake, press, schedule
+from frenchpress.compress.options import Press, WeightPress
 from frenchpress.compress.quantizers import BitQuantizer, Quantizer, make_quantizer, quantizer_of
 from frenchpress.compress.size import MatrixSize, size_report
 from frenchpress.compress.sparsity import spelt_mask
@@ -14,20 +16,26 @@ __all__ = [
     "BitQuantizer",
     "BlockStructure",
     "Chain",
+    "Description",
     "MatrixSize",
+    "Press",
     "PressedWeight",
     "Quantizer",
     "Selection",
     "WeightPress",
     "act_quantizer_of",
     "asked_density",
+    "bake",
     "check_weight_press",
+    "describe",
     "learned_ranges",
     "make_act_quantizer",
     "make_quantizer",
+    "press",
     "pressed_tensors",
     "quantizer_of",
     "refuse_unused_act",
+    "schedule",
     "size_report",
     "spelt_mask",
 ]
