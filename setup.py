@@ -56,6 +56,8 @@ setup(
         "native-io": ["kaldi-native-io>=1.22,<2"],
         # All figures: of studies, `frenchpress diagnose`, the demo; without it the reports are text.
         "plot": ["matplotlib>=3.8,<4"],
+        # Events of trainings (train.tensorboard: true). It is what people have open already.
+        "tensorboard": ["tensorboard>=2.12,<3"],
         # The digits of examples/digits_cnn.py come with it.
         "examples": ["scikit-learn>=1.3,<2"],
         # docs/ as a site (mkdocs.yml).

@@ -130,6 +130,7 @@ class TrainConfig:
     `keep_epochs`: the model after each epoch, once it has its final density, is kept and decoded on dev.
     `warmup`: epochs in which rates rise linearly. `cosine`: how they fall, in place of `halving`. `augment`: what is
     hidden of the features. `weight_decay`: at each step the matrices' weights shrink by this times the rate.
+    `tensorboard`: the figures of each epoch as events too; nothing that is trained depends on it.
     """
 
     epochs: int = ranged(8, low=0)
@@ -153,6 +154,7 @@ class TrainConfig:
     cosine: Cosine | None = rarely()
     augment: AugmentConfig | None = rarely()
     weight_decay: float | None = rarely(low=0.0, high=100.0)
+    tensorboard: bool | None = rarely()
 
     def __post_init__(self) -> None:
         if not self.epochs and self.init is None:

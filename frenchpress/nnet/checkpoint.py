@@ -17,6 +17,7 @@ from frenchpress.config import Config, config_differences, config_to_dict, confi
 
 CHECKPOINT, BEST, CONFIG, SUMMARY = "checkpoint.pt", "best.pt", "config.yaml", "train.yaml"
 EPOCHS = "epochs"
+EVENTS = "tensorboard"
 POSTERIORS = "posteriors"  # what it says of train, for those that learn from it
 _AGAIN = "give the .cfg another name, or throw the old run away: steps/train_am.sh --restart CFG TASK EXP"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -48,7 +49,13 @@ def write_yaml(path: Path, content: dict[str, Any]) -> None:
 
 def training_config(config: Config) -> dict[str, Any]:
     """The part of the configuration that training depends on."""
-    return {key: value for key, value in config_to_dict(config).items() if key != "decode"}
+    return _trained_by(config_to_dict(config))
+
+
+def _trained_by(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` of a configuration without how it decodes, and without whether it is watched."""
+    watched = {"train": {key: value for key, value in values.get("train", {}).items() if key != "tensorboard"}}
+    return {key: value for key, value in {**values, **watched}.items() if key != "decode"}
 
 
 def begin(out: Path, config: Config, task_digest: str, given: Mapping[str, str]) -> bool:
@@ -60,8 +67,7 @@ def begin(out: Path, config: Config, task_digest: str, given: Mapping[str, str])
     """
     header = "".join(f"# {what} {whole}\n" for what, whole in {"task": task_digest, **given}.items())
     if (out / CONFIG).exists():
-        begun, values = (out / CONFIG).read_text(), read_yaml(out / CONFIG)
-        values.pop("decode", None)
+        begun, values = (out / CONFIG).read_text(), _trained_by(read_yaml(out / CONFIG))
         for key, then, now in config_differences(values, training_config(config)):
             raise UserError(
                 f"{out}: begun with {key} = {_short(then)}, the configuration now says {_short(now)}; {_AGAIN}"
@@ -110,7 +116,7 @@ def forget(out: Path) -> None:
         "size.yaml",
     ):
         (out / name).unlink(missing_ok=True)
-    for name in (EPOCHS, POSTERIORS):
+    for name in (EPOCHS, EVENTS, POSTERIORS):
         shutil.rmtree(out / name, ignore_errors=True)
 
 

@@ -23,9 +23,9 @@ from frenchpress.common.progress import progress
 from frenchpress.config import Config, DecodeConfig, config_differences, config_from_dict, load_config
 from frenchpress.decode.search import Decoder, decode_grid
 from frenchpress.nnet.checkpoint import CONFIG, EPOCHS, change_decoding, training_config
+from frenchpress.nnet.device import choose_device, make_deterministic
 from frenchpress.nnet.model import FINAL, load_model
 from frenchpress.nnet.task import Task, TaskSplit
-from frenchpress.nnet.train import choose_device, make_deterministic
 from frenchpress.score.choose import Search, Split, evaluate, evaluate_dev
 from frenchpress.score.scoring import Scoring
 from frenchpress.score.weights import Grid, HypsByWeights

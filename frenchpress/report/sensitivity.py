@@ -20,9 +20,9 @@ import torch
 from frenchpress.common import UserError, run_main
 from frenchpress.compress import PressedWeight
 from frenchpress.nnet.data import Frames
+from frenchpress.nnet.losses import evaluate
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 from frenchpress.nnet.task import Task
-from frenchpress.nnet.train import evaluate
 from frenchpress.report.markdown import markdown
 
 

@@ -10,10 +10,11 @@ from train_command import run, run_once
 from frenchpress.common import UserError, mark_done
 from frenchpress.config import load_config
 from frenchpress.nnet import distill
-from frenchpress.nnet import train as module
 from frenchpress.nnet.data import Batch, in_order
 from frenchpress.nnet.distill import Teacher, ask, soft_loss
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
+from frenchpress.nnet.train import __main__ as command
+from frenchpress.nnet.train import loop as module
 
 TEACHER = """
 model: {context: [1, 1], lstm: {cells: 12, dropout: 0.3}}
@@ -89,7 +90,7 @@ def test_it_is_mixed_with_the_hard_targets(tmp_path):
 
 def test_the_teacher_says_of_each_frame_what_its_model_does_and_is_asked_once(taught, made_task, tmp_path, monkeypatch):
     model = load_model(taught / "teacher-seed2234").train()
-    frames = module.read_frames(module.Task.load(made_task), "train", torch.device("cpu"))
+    frames = command.read_frames(command.Task.load(made_task), "train", torch.device("cpu"))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     said = ask(model, frames, tmp_path / "posteriors", {"model": "a"})
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
@@ -111,7 +112,7 @@ def test_the_teacher_says_of_each_frame_what_its_model_does_and_is_asked_once(ta
 
 def test_asking_that_is_interrupted_is_done_anew(taught, made_task, tmp_path, monkeypatch):
     model = load_model(taught / "teacher-seed2234")
-    frames = module.read_frames(module.Task.load(made_task), "train", torch.device("cpu"))
+    frames = command.read_frames(command.Task.load(made_task), "train", torch.device("cpu"))
     whole = ask(model, frames, tmp_path / "whole", {})
 
     def stop_in_the_middle(*arguments):
@@ -189,7 +190,7 @@ def test_teachers_that_cannot_teach_are_one_line_and_start_nothing(monkeypatch, 
 
 
 def test_a_teacher_of_other_states_is_refused(monkeypatch, copy, made_task):
-    task = module.Task.load(made_task)
-    monkeypatch.setattr(module, "Sizes", lambda *_: Sizes(task.feat_dim, 13, 4))
+    task = command.Task.load(made_task)
+    monkeypatch.setattr(command, "Sizes", lambda *_: Sizes(task.feat_dim, 13, 4))
     with pytest.raises(UserError, match="other features, tied states and phones: 40, 12, 4, and this model has 40, 13"):
         run(monkeypatch, copy / "student.cfg", made_task, copy / "new")

@@ -11,8 +11,8 @@ from train_command import run, run_once
 from frenchpress.common import UserError
 from frenchpress.compress import ActQuantizer, make_act_quantizer
 from frenchpress.compress.sparsity.base import keep_largest
-from frenchpress.nnet import train as module
 from frenchpress.nnet.model import load_model
+from frenchpress.nnet.train import loop as module
 
 DENSE = """
 model: {context: [1, 1], lstm: {cells: 16}}

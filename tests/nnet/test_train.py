@@ -18,9 +18,9 @@ from train_command import run, run_once
 
 from frenchpress.common import UserError, locked_dir, mark_done
 from frenchpress.compress import make_act_quantizer
-from frenchpress.nnet import train as module
 from frenchpress.nnet.average import AveragedModel
 from frenchpress.nnet.model import load_model
+from frenchpress.nnet.train import loop as module
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = """

@@ -14,9 +14,9 @@ from frenchpress.compress import PressedWeight
 from frenchpress.config.press import LayerPress
 from frenchpress.kernels.native import library
 from frenchpress.nnet import native_lstm
-from frenchpress.nnet import train as module
 from frenchpress.nnet.lstm import QuantLSTMLayer
 from frenchpress.nnet.model import load_model
+from frenchpress.nnet.train import loop as module
 
 CONFIG = """
 model: {context: [1, 1], lstm: {cells: 16, dropout: 0.1}}

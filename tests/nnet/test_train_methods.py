@@ -7,9 +7,9 @@ from train_command import run
 from frenchpress.common import UserError
 from frenchpress.compress import learned_ranges
 from frenchpress.config import config_from_dict, config_to_dict, load_config
-from frenchpress.nnet import train as module
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 from frenchpress.nnet.optimizer import RANGE_RATE, parameter_groups
+from frenchpress.nnet.train import loop as module
 
 CONFIG = """
 model: {context: [0, 0], lstm: {cells: 8, dropout: 0.1}}

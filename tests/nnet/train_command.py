@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from frenchpress.nnet import train as module
+from frenchpress.nnet.train import __main__ as module
 
 
 def run(monkeypatch, config, task, out, *more):

@@ -15,9 +15,9 @@ from frenchpress.compress import PressedWeight
 from frenchpress.config import load_config
 from frenchpress.config.press import LayerPress
 from frenchpress.nnet.data import Frames
+from frenchpress.nnet.losses import evaluate
 from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.nnet.task import Task
-from frenchpress.nnet.train import evaluate
 from frenchpress.report import sensitivity as module
 
 SMALL = """

@@ -1,0 +1,156 @@
+"""The loop: one pass over train and one over dev per epoch, from wherever a run stands to its last epoch."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+
+import torch
+from torch import nn
+
+from frenchpress.common import UserError, blaming
+from frenchpress.common.progress import Meter
+from frenchpress.compress import ActQuantizer
+from frenchpress.nnet import checkpoint
+from frenchpress.nnet.augment import hide
+from frenchpress.nnet.data import Batch, epoch_order
+from frenchpress.nnet.losses import evaluate, losses
+from frenchpress.nnet.model import FINAL, not_finite, read_weights
+from frenchpress.nnet.optimizer import decay_weights, parameter_groups
+from frenchpress.nnet.rates import next_halved, rate_at
+from frenchpress.nnet.train.logs import write_logs
+from frenchpress.nnet.train.run import Progress, Run, restore, save, write_model
+
+
+def train(run: Run) -> None:
+    """Train from wherever the run stands to its last epoch, and write the final model."""
+    restore(run)
+    write_logs(run)
+    if not run.config.train.epochs:
+        press_untrained(run)
+    while run.progress.epoch < run.config.train.epochs:
+        train_epoch(run)
+        loss, error_cd, error_mono = evaluate(run.result, run.dev)
+        end_epoch(run, loss, error_cd, error_mono)
+    write_model(run, run.out / FINAL, read_weights(run.out / checkpoint.BEST)["model"])
+
+
+def press_untrained(run: Run) -> None:
+    """Choose the masks of a model that is not trained, find the ranges that it has none for, and keep it."""
+    run.masks.before_step(0, 0, 1)
+    calibrate(run)
+    checkpoint.write_tensors(run.out / checkpoint.BEST, {"model": run.model.state_dict()})
+
+
+@torch.no_grad()
+def calibrate(run: Run) -> None:
+    """Show the model whole utterances of train, as it will be used, until every range is found; nothing else moves."""
+    quantizers = [m for m in run.model.modules() if isinstance(m, ActQuantizer) and not m.is_float]
+    pieces = run.train.pieces(int(run.train.lengths.max()))
+    run.model.eval()
+    for round_ in itertools.count():
+        for rows in epoch_order(pieces, run.config.train.batch, run.config.seed, round_):
+            for quantizer in quantizers:
+                quantizer.train()
+            if not any(quantizer.observing for quantizer in quantizers):
+                return
+            batch = run.train.batch(rows, run.model.context)
+            run.model(batch.inputs, batch.lengths)
+
+
+def train_epoch(run: Run) -> None:
+    """Take the steps of this epoch that are not done yet."""
+    config, progress, model = run.config.train, run.progress, run.model
+    pieces = run.train.pieces(config.sequence_length.at(progress.epoch))
+    batches = epoch_order(pieces, config.batch, run.config.seed, progress.epoch)
+    first = [group["lr"] for group in parameter_groups(model, config)]
+    model.train()
+    number, last = progress.epoch + 1, config.epochs
+    bar = Meter(f"epoch {number} of {last}", len(batches), progress.step, then=last - number)
+    saved = started = time.monotonic()
+    for rows in batches[progress.step :]:
+        batch = run.train.batch(rows, model.context)
+        if config.augment is not None:
+            at = (run.config.seed, progress.epoch, progress.step)
+            hide(batch, model.context, model.input_mean, config.augment, at)
+        rate = rate_at(config, progress.epoch, progress.step / len(batches), progress.rate)
+        for group, lr in zip(run.optimizer.param_groups, first):
+            group["lr"] = lr * rate
+        run.masks.before_step(progress.epoch, progress.step, len(batches))
+        step(run, batch)
+        now = time.monotonic()
+        progress.seconds, started = progress.seconds + now - started, now
+        bar.update()
+        if now - saved >= run.checkpoint_seconds:
+            save(run)
+            saved = started = time.monotonic()
+    bar.close()
+
+
+def step(run: Run, batch: Batch) -> None:
+    """One update of the weights; UserError, and no update, where the loss is not a number."""
+    config, progress, model = run.config.train, run.progress, run.model
+    where = f"epoch {progress.epoch + 1}, step {progress.step + 1}, on {' '.join(batch.utts)}"
+    with blaming(f"{run.out}: {where}"):
+        logits = model(batch.inputs, batch.lengths)
+    loss, loss_cd, loss_mono = losses(logits, batch, config.l2_cd_output, run.teacher)
+    if not math.isfinite(loss.item()):
+        bad = not_finite(model)
+        raise UserError(
+            f"{run.out}: the loss is {loss.item()} at {where}; {f'{bad}; ' if bad else ''}"
+            "look at these utterances, or lower train.lr, or set train.clip"
+        )
+    penalty = run.masks.penalty()
+    run.optimizer.zero_grad(set_to_none=True)
+    (loss if penalty is None else loss + penalty).backward()
+    run.masks.after_backward()
+    if config.clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+    if config.weight_decay:
+        decay_weights(model, run.optimizer, config.weight_decay)
+    run.optimizer.step()
+    if run.average is not None:
+        run.average.update(model)
+    progress.step += 1
+    progress.frames += batch.frames
+    progress.loss_cd += loss_cd.item() * batch.frames
+    progress.loss_mono += loss_mono.item() * batch.frames
+
+
+def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> None:
+    """Note the epoch's figures, keep the best model, halve the rates if dev gained too little."""
+    config, progress, density = run.config.train, run.progress, run.masks.density
+    progress.history.append(
+        {
+            "epoch": progress.epoch + 1,
+            "sequence_length": config.sequence_length.at(progress.epoch),
+            "steps": progress.step,
+            "loss_cd": progress.loss_cd / progress.frames,
+            "loss_mono": progress.loss_mono / progress.frames,
+            "dev_loss": dev_loss,
+            "dev_frame_error_cd": error_cd,
+            "dev_frame_error_mono": error_mono,
+            "lr_lstm": run.optimizer.param_groups[0]["lr"],
+            "seconds": round(progress.seconds, 2),
+            "frames_per_second": round(progress.frames / max(progress.seconds, 1e-9), 1),
+            **({} if density is None else {"density": density}),
+        }
+    )
+    # A model that is denser than asked for is no result, and its error no measure for the next one's.
+    settled, thinned = run.masks.settled(progress.epoch), run.masks.thinned(progress.epoch)
+    if settled and error_cd < progress.best:
+        checkpoint.write_tensors(run.out / checkpoint.BEST, {"model": run.result.state_dict()})
+    if settled and config.keep_epochs:
+        write_model(run, run.out / checkpoint.EPOCHS / f"{progress.epoch + 1}" / FINAL, run.result.state_dict())
+    comparable = math.isfinite(progress.error) and not thinned
+    gain = (progress.error - error_cd) / progress.error if comparable else 1.0
+    run.progress = Progress(
+        epoch=progress.epoch + 1,
+        rate=next_halved(config, progress.rate, gain),
+        error=error_cd,
+        best=min(progress.best, error_cd) if settled else progress.best,
+        history=progress.history,
+    )
+    save(run)
+    write_logs(run)
