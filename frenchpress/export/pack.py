@@ -24,6 +24,7 @@ from frenchpress.common.combinations import Counted
 from frenchpress.compress import PressedWeight
 from frenchpress.compress.activations import ActQuantizer
 from frenchpress.export.front import copy_graph, find_system, make_front
+from frenchpress.kernels.kept import Kept
 from frenchpress.nnet.decode import log_priors
 from frenchpress.nnet.linear import PressedLinear
 from frenchpress.nnet.lstm import QuantLSTMLayer
@@ -114,7 +115,7 @@ def _masks(matrix: PressedWeight) -> tuple[tuple[Level, ...], tuple[NDArray[np.b
     if matrix.mask is None or (not matrix.hierarchy and bool(matrix.mask.all())):
         return (), ()
     levels = tuple(Level(side, keep.numerator, keep.denominator) for side, keep in matrix.hierarchy)
-    return levels, tuple(mask.numpy() for mask in matrix.mask.split(matrix.shape[0] // matrix.gates))
+    return levels, tuple(mask.numpy() for mask in Kept.of(matrix).streams)
 
 
 def _counted(matrix: PressedWeight, masks: tuple[NDArray[np.bool_], ...]) -> Counted | None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from frenchpress.compress.activations import ActQuantizer
-from frenchpress.compress.quantizers import largest_integer, round_scale, to_grid
+from frenchpress.compress.quantizers import largest_integer, to_grid
 from frenchpress.compress.structure import BlockStructure
 from frenchpress.kernels.blocks import block_outputs, gather_inputs, order_outputs, scatter_inputs
 
@@ -112,7 +112,7 @@ class _Rounder:
             return
         scale = self.scale
         if scale is None:
-            scale = round_scale(x.abs().amax() / largest_integer(self.bits), self.bits)
+            scale = self._quantizer.now(x)[1]
         if self.bits == 1:
             x.copy_(to_grid(x, scale, 1))
         else:

@@ -7,12 +7,7 @@ from torch import Tensor, nn
 
 from frenchpress.compress import PressedWeight, act_quantizer_of, refuse_unused_act
 from frenchpress.config import LayerPress
-from frenchpress.kernels.blocks import block_linear
-from frenchpress.nnet import native_weight
-
-# One large dense product beats gathering the inputs of kept blocks until so few are kept (measured at 2600 x 512 x
-# 960 on a CPU: dense 110 ms with its backward pass; blocks 180 ms where 1/4 is kept, 40 ms where 1/16 is).
-_WORTH_GATHERING = 0.125
+from frenchpress.kernels.product import project
 
 
 class PressedLinear(nn.Module):
@@ -51,13 +46,3 @@ class PressedLinear(nn.Module):
     def extra_repr(self) -> str:
         """Sizes, for printing a model."""
         return f"{self.inputs}, {self.outputs}"
-
-
-def project(x: Tensor, matrix: PressedWeight) -> Tensor:
-    """`x` [N, in] times the transposed compressed matrix: [N, out], over kept weights or blocks where that pays."""
-    if native_weight.serves_product(matrix, x):
-        return native_weight.product(x, matrix)
-    structure = matrix.structure
-    if structure is None or structure.computed_fraction > _WORTH_GATHERING:
-        return x @ matrix().t()
-    return block_linear(x, matrix.compact(structure), structure)

@@ -1,21 +1,18 @@
-"""The compressed LSTM layer: input projections of all frames at once, then the recurrence."""
+"""The compressed LSTM layer: its parameters. What computes with them is in frenchpress.kernels."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frenchpress.common import UserError
 from frenchpress.compress import ActQuantizer, PressedWeight, act_quantizer_of, refuse_unused_act
 from frenchpress.config import LayerPress
-from frenchpress.kernels.recurrence import lstm_recurrence
-from frenchpress.nnet import gpu_lstm, native_lstm
+from frenchpress.kernels.backend import LstmParts
+from frenchpress.kernels.backends import run_lstm
 from frenchpress.nnet.dropout import SequenceDropout
-from frenchpress.nnet.linear import project
 
 GATES = 4
-_EXACT_BITS = 20  # kernels round in float32 arithmetic, exact up to here
 
 
 class QuantLSTMLayer(nn.Module):
@@ -72,42 +69,16 @@ class QuantLSTMLayer(nn.Module):
         shift[self.cells : 2 * self.cells] = forget_bias
 
     @property
-    def suits_kernels(self) -> bool:
-        """Whether outputs are float, or rounded over a range that nothing leaves, and the cell state is float.
-
-        More, neither the compiled kernels nor those for GPUs can do.
-        """
-        rounding = self.act_out
-        static = 1 < rounding.bits <= _EXACT_BITS and not rounding.per_call and not rounding.clips
-        return (rounding.is_float or static) and self.act_cell is None
+    def parts(self) -> LstmParts:
+        """What the layer computes with, for a backend."""
+        return LstmParts(
+            self.input_matrix, self.recurrent_matrix, self.act_in, self.act_out, self.act_cell, self.norm, self.bias,
+            self.training,
+        )  # fmt: skip
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """`x` [B, T, inputs], `lengths` int64 [B] in 1..T (None: all T) -> [B, T, cells], zero at padding."""
-        if native_lstm.serves(self, x):
-            return native_lstm.run(self, x, _checked_lengths(x, lengths))
-        rows, sizes = _packing(x, lengths)
-        packed = x.reshape(-1, self.inputs).index_select(0, rows)
-        projections = self.shift(project(self.act_in(packed), self.input_matrix))
-        h = self._recurrence(projections, sizes)
-        out = h.new_zeros(x.shape[0] * x.shape[1], self.cells).index_copy(0, rows, h)
-        return self.dropout(out.view(x.shape[0], x.shape[1], self.cells))
-
-    def _recurrence(self, projections: Tensor, sizes: list[int]) -> Tensor:
-        """Outputs [N, cells] from packed projections, by the GPU's kernels where they serve, else by torch."""
-        if gpu_lstm.serves(self, projections):
-            return gpu_lstm.recurrence(self, projections, sizes)
-        structure = self.recurrent_matrix.structure
-        weight = self.recurrent_matrix() if structure is None else self.recurrent_matrix.compact(structure)
-        return lstm_recurrence(projections, weight, sizes, structure, self.act_out, self.act_cell)
-
-    def shift(self, projections: Tensor) -> Tensor:
-        """Batch norm or bias, on packed projections [N, 4 cells]. One frame alone has no variance to go by."""
-        if self.norm is None:
-            return projections + self.bias
-        if len(projections) == 1 and self.training:
-            n = self.norm
-            return F.batch_norm(projections, n.running_mean, n.running_var, n.weight, n.bias, eps=n.eps)
-        return self.norm(projections)
+        return self.dropout(run_lstm(self.parts, x, _checked_lengths(x, lengths)))
 
     def extra_repr(self) -> str:
         """Sizes, for printing a model."""
@@ -133,18 +104,6 @@ def _orthogonal(size: int, generator: torch.Generator | None) -> Tensor:
     """Random orthogonal matrix, uniformly distributed: QR of a normal one with the signs of R undone."""
     q, r = torch.linalg.qr(torch.randn(size, size, generator=generator))
     return q * r.diagonal().sign()
-
-
-def _packing(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, list[int]]:
-    """Rows of the flattened [B * T] batch that are real, time step by time step, longest sequence first.
-
-    Also the number of rows at each step. ValueError unless the lengths fit the batch.
-    """
-    steps, lengths = x.shape[1], _checked_lengths(x, lengths)
-    ordered, order = torch.sort(lengths, descending=True, stable=True)
-    real = torch.arange(int(ordered[0])).unsqueeze(1) < ordered
-    rows = (order * steps + torch.arange(len(real)).unsqueeze(1))[real]
-    return rows.to(x.device), real.sum(1).tolist()
 
 
 def _checked_lengths(x: Tensor, lengths: Tensor | None) -> Tensor:

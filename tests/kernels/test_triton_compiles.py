@@ -19,7 +19,8 @@ import torch, triton
 from triton.backends.compiler import GPUTarget
 from frenchpress.bench.layers import PRESSES
 from frenchpress.kernels.gpu import kernels, launch
-from frenchpress.nnet import gpu_lstm, native_lstm
+from frenchpress.kernels.gpu import backend as gpu_lstm
+from frenchpress.kernels.native import backend as native_lstm
 from frenchpress.nnet.lstm import QuantLSTMLayer
 
 class Driver:
@@ -42,7 +43,7 @@ triton.runtime.driver.set_active(Driver())
 kernels.forward_steps = Compiling(kernels.forward_steps)
 kernels.backward_steps = Compiling(kernels.backward_steps)
 launch.machine = gpu_lstm.machine = lambda device: launch.Machine(int(sys.argv[3]), int(sys.argv[5]) * 1024)
-native_lstm.serves, gpu_lstm.why_not = lambda layer, x: False, lambda device: None
+native_lstm.serves, gpu_lstm.why_not = lambda parts, x: False, lambda device: None
 layer = QuantLSTMLayer(64, 512, PRESSES[sys.argv[1]])
 layer(torch.randn(int(sys.argv[4]), 1, 64)).sum().backward()
 print(json.dumps(found))

@@ -8,7 +8,8 @@ from interpreted_triton import DEVICE, INTERPRET
 from mask_cases import hcgs_of
 
 from frenchpress.config.press import LayerPress
-from frenchpress.nnet import gpu_lstm, native_lstm
+from frenchpress.kernels.gpu import backend as gpu_lstm
+from frenchpress.kernels.native import backend as native_lstm
 from frenchpress.nnet.lstm import QuantLSTMLayer
 
 SHARED = hcgs_of((8, 2), ("1/4", "1/2"))
@@ -23,7 +24,7 @@ PRESSES = [
 @pytest.fixture(autouse=True)
 def no_other_kernels(monkeypatch):
     monkeypatch.setenv(*INTERPRET)
-    monkeypatch.setattr(native_lstm, "serves", lambda layer, x: False)
+    monkeypatch.setattr(native_lstm, "serves", lambda parts, x: False)
     monkeypatch.setattr(gpu_lstm, "why_not", lambda device: None)
 
 
@@ -44,12 +45,12 @@ def test_equals_torch_path(press, batch, batch_norm, monkeypatch):
     lengths = torch.randint(1, 6, (batch,), generator=generator)
     lengths[0] = 5
     upstream = torch.randn(batch, 5, 34, generator=generator).to(DEVICE)
-    assert gpu_lstm.serves(layer, x)
+    assert gpu_lstm.serves(layer.parts, x)
     y, gradients, buffers = outcome(layer, x, lengths, upstream)
-    assert "_gpu_tiles" in layer.recurrent_matrix.__dict__
-    monkeypatch.setattr(gpu_lstm, "serves", lambda layer, x: False)
+    assert layer.recurrent_matrix in gpu_lstm.TILES
+    monkeypatch.setattr(gpu_lstm, "serves", lambda parts, x: False)
     y2, gradients2, buffers2 = outcome(other, x, lengths, upstream)
-    assert "_gpu_tiles" not in other.recurrent_matrix.__dict__
+    assert other.recurrent_matrix not in gpu_lstm.TILES
     # An output on the edge of two steps may fall to either side, and the recurrence carries it on.
     step = 0.0 if press.act_bits == 32 else 2.0 ** (1 - press.act_bits)
     torch.testing.assert_close(y, y2, rtol=1e-4, atol=1e-5 + 2 * step)
@@ -85,10 +86,10 @@ def test_probed_weights_have_gradients_and_change_nothing():
     ids=str,
 )
 def test_what_the_kernels_cannot_round_goes_to_torch(press):
-    assert not gpu_lstm.serves(QuantLSTMLayer(4, 4, press), torch.zeros(8, 16))
+    assert not gpu_lstm.serves(QuantLSTMLayer(4, 4, press).parts, torch.zeros(8, 16))
 
 
 def test_only_float32_is_taken():
     layer = QuantLSTMLayer(4, 4)
-    assert gpu_lstm.serves(layer, torch.zeros(8, 16))
-    assert not gpu_lstm.serves(layer, torch.zeros(8, 16).double())
+    assert gpu_lstm.serves(layer.parts, torch.zeros(8, 16))
+    assert not gpu_lstm.serves(layer.parts, torch.zeros(8, 16).double())

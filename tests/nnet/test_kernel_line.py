@@ -3,8 +3,8 @@
 import torch
 
 from frenchpress.config.press import LayerPress
+from frenchpress.kernels.native import backend as native_lstm
 from frenchpress.nnet import kernel_line as module
-from frenchpress.nnet import native_lstm
 from frenchpress.nnet.lstm import QuantLSTMLayer
 
 

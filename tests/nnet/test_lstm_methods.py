@@ -9,7 +9,7 @@ from plain_lstm import reference
 
 from frenchpress.common import UserError
 from frenchpress.config.press import LayerPress, MatrixPress
-from frenchpress.nnet import native_lstm
+from frenchpress.kernels.native import backend as native_lstm
 from frenchpress.nnet.linear import PressedLinear
 from frenchpress.nnet.lstm import QuantLSTMLayer
 
@@ -122,18 +122,18 @@ def test_bits_of_each_matrix_and_of_what_it_multiplies():
 @pytest.mark.parametrize("name", ["cell fixed", "calibrated", "pact", "lsq", "matrices"])
 def test_compiled_kernels_decline_what_they_do_not_do(name):
     layer, x, _ = make(PRESSES[name], torch.float32)
-    assert not native_lstm.serves(layer, x)
+    assert not native_lstm.serves(layer.parts, x)
 
 
 @pytest.mark.parametrize("quantizer, bits", [("lsq", 4), ("pot", 4), ("balanced", 3), ("ternary", 2), ("binary", 1)])
 def test_other_weights_leave_the_compiled_kernels_in_use(quantizer, bits, monkeypatch):
     press = LayerPress(bits, 16, quantizer, hcgs=hcgs_of((4, 2), ("1/3", "1/2")))
     layer, x, _ = make(press, torch.float32)
-    if not native_lstm.serves(layer, x):
+    if not native_lstm.serves(layer.parts, x):
         pytest.skip("the compiled kernels were not built")
     other = copy.deepcopy(layer)
     results = [torch.autograd.grad(layer(x).square().sum(), list(layer.parameters()))]
-    monkeypatch.setattr(native_lstm, "serves", lambda layer, x: False)
+    monkeypatch.setattr(native_lstm, "serves", lambda parts, x: False)
     results.append(torch.autograd.grad(other(x).square().sum(), list(other.parameters())))
     for got, wanted in zip(*results):
         torch.testing.assert_close(got, wanted, rtol=2e-3, atol=2e-3)

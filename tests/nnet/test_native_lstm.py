@@ -8,8 +8,8 @@ from mask_cases import hcgs_of
 
 from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.config.press import LayerPress
+from frenchpress.kernels.native import backend as native_lstm
 from frenchpress.kernels.native import library
-from frenchpress.nnet import native_lstm
 from frenchpress.nnet.lstm import QuantLSTMLayer
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the compiled kernels were not built")
@@ -46,10 +46,10 @@ def test_equals_torch_path(press, batch_norm, batch, monkeypatch):
     lengths = torch.randint(1, 10, (batch,), generator=generator)
     lengths[0] = 9
     upstream = torch.randn(batch, 9, 34, generator=generator)
-    assert native_lstm.serves(layer, x)
+    assert native_lstm.serves(layer.parts, x)
     y, gradients, buffers = outcome(layer, x, lengths, upstream)
-    monkeypatch.setattr(native_lstm, "serves", lambda layer, x: False)
-    assert not native_lstm.serves(other, x)
+    monkeypatch.setattr(native_lstm, "serves", lambda parts, x: False)
+    assert not native_lstm.serves(other.parts, x)
     y2, gradients2, buffers2 = outcome(other, x, lengths, upstream)
     # An output on the edge of two steps may fall to either side, and the recurrence carries it on.
     step = 0.0 if press.act_bits == 32 else 2.0 ** (1 - press.act_bits)
@@ -64,11 +64,11 @@ def test_equals_torch_path(press, batch_norm, batch, monkeypatch):
 def test_dropout_leaves_the_layer_to_the_kernels(over, monkeypatch):
     layer = QuantLSTMLayer(5, 34, dropout=0.4, dropout_over=over, generator=torch.Generator().manual_seed(0))
     x, lengths = torch.randn(8, 9, 5), torch.tensor([9, 3, 1, 9, 8, 7, 9, 2])
-    assert native_lstm.serves(layer, x)
+    assert native_lstm.serves(layer.parts, x)
     results = []
     for native in (True, False):
         if not native:
-            monkeypatch.setattr(native_lstm, "serves", lambda layer, x: False)
+            monkeypatch.setattr(native_lstm, "serves", lambda parts, x: False)
         torch.manual_seed(1)
         results.append(layer(x, lengths))
     for result in results:
@@ -91,4 +91,4 @@ def test_a_changed_mask_is_followed():
 )
 def test_what_the_kernels_cannot_round_goes_to_torch(press):
     layer = QuantLSTMLayer(4, 4, press)
-    assert not native_lstm.serves(layer, torch.zeros(8, 2, 4))
+    assert not native_lstm.serves(layer.parts, torch.zeros(8, 2, 4))

@@ -8,8 +8,8 @@ from frenchpress.compress import PressedWeight
 from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.config.press import LayerPress
 from frenchpress.kernels.native import Singles, Tiles, library
-from frenchpress.nnet import native_weight
-from frenchpress.nnet.linear import project
+from frenchpress.kernels.native import weight as native_weight
+from frenchpress.kernels.product import project
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the compiled kernels were not built")
 

@@ -12,8 +12,8 @@ from train_command import run, run_once
 from frenchpress.common import UserError
 from frenchpress.compress import PressedWeight
 from frenchpress.config.press import LayerPress
+from frenchpress.kernels.native import backend as native_lstm
 from frenchpress.kernels.native import library
-from frenchpress.nnet import native_lstm
 from frenchpress.nnet.lstm import QuantLSTMLayer
 from frenchpress.nnet.model import load_model
 from frenchpress.nnet.train import loop as module
@@ -168,7 +168,7 @@ def test_probing_gives_every_weight_its_gradient(monkeypatch, compiled):
     if compiled and library() is None:
         pytest.skip("the compiled kernels were not built")
     if not compiled:
-        monkeypatch.setattr(native_lstm, "serves", lambda layer, x: False)
+        monkeypatch.setattr(native_lstm, "serves", lambda parts, x: False)
     said = {"method": "dynamic", "block": 4, "keep": "1/4", "drop": 0.5, "start_epoch": 0, "end_epoch": 1}
     layer = QuantLSTMLayer(12, 8, LayerPress(mask=said), generator=torch.Generator().manual_seed(0))
     x, matrix = torch.randn(8, 5, 12), layer.recurrent_matrix

@@ -7,7 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from frenchpress.compress import PressedWeight, Selection
-from frenchpress.kernels.native import LANES, ROWS, KeptProduct, Layout, Singles, Tiles, library
+from frenchpress.kernels.kept import Kept, PerMatrix
+from frenchpress.kernels.native.functions import KeptProduct
+from frenchpress.kernels.native.layout import Layout
+from frenchpress.kernels.native.library import LANES, ROWS, library
+from frenchpress.kernels.native.singles import Singles
+from frenchpress.kernels.native.tiles import Tiles
 
 # Time of a weight computed with by itself over that of one in a tile. Measured on an AVX2 core over densities of 1/32
 # to 1/2, forward, backward and the gradient of the weights.
@@ -24,7 +29,7 @@ def serves_product(matrix: PressedWeight, x: Tensor) -> bool:
     plain = x.dtype == torch.float32 and x.device.type == "cpu" and len(x) >= LANES
     if not plain or matrix.mask is None or matrix.probing or library() is None:
         return False
-    return _packing(matrix).cost <= _WORTH_KEPT * matrix.weight.numel()
+    return _PACKINGS.of(matrix).cost <= _WORTH_KEPT * matrix.weight.numel()
 
 
 def product(x: Tensor, matrix: PressedWeight) -> Tensor:
@@ -50,13 +55,13 @@ class _Packing:
     """
 
     def __init__(self, matrix: PressedWeight) -> None:
-        mask = None if matrix.probing else matrix.full_mask()
-        full = torch.ones(matrix.shape, dtype=torch.bool)
-        self.layout: Layout = Tiles(full if mask is None else mask, matrix.gates)
+        kept = Kept.of(matrix)
+        # Weights of a group of columns have to stay beside the others, and are computed with, kept or not.
+        mask = kept.full if kept.movable and kept.mask is not None else None
+        full = torch.ones(kept.shape, dtype=torch.bool)
+        self.layout: Layout = Tiles(full if mask is None else mask, kept.gates)
         self.cost: float = self.layout.kept
         self.compact: _CompactTiles | _CompactRows | None = None
-        if not matrix.quantizer.granularity.whole_rows:  # whose weights have to stay beside those of their group
-            mask = None
         if mask is not None and _SINGLE_COST * int(mask.sum()) < self.cost:
             self.layout = Singles(mask)
             self.cost = _SINGLE_COST * self.layout.kept
@@ -64,8 +69,7 @@ class _Packing:
         elif mask is not None and self.cost <= _WORTH_SELECTING * mask.numel():
             self.compact = _CompactTiles(self.layout, mask)
         else:
-            self.layout = Tiles(full, matrix.gates)
-            self.cost = self.layout.kept
+            self.layout = Tiles(full, kept.gates)
 
     def values(self, matrix: PressedWeight) -> Tensor:
         """The weights as they are now, in the order of the layout."""
@@ -116,17 +120,10 @@ class _CompactRows:
         return values if self._even else values.index_select(0, self._place)
 
 
+_PACKINGS = PerMatrix(_Packing)
+
+
 def packed(matrix: PressedWeight) -> tuple[Layout, Tensor]:
     """How a matrix is computed with (found anew when its mask has changed) and its values as they are now."""
-    packing = _packing(matrix)
+    packing = _PACKINGS.of(matrix)
     return packing.layout, packing.values(matrix)
-
-
-def _packing(matrix: PressedWeight) -> _Packing:
-    mask = None if matrix.probing else matrix.mask
-    key = None if mask is None else (mask.data_ptr(), mask._version)
-    cached = matrix.__dict__.get("_tiles")
-    if cached is None or cached[0] != key:
-        cached = (key, _Packing(matrix))
-        matrix.__dict__["_tiles"] = cached
-    return cached[1]
