@@ -17,7 +17,7 @@ import yaml
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError, atomic_dir, run_main
-from frenchpress.packed.bits import pack_bits, to_bytes
+from frenchpress.common.bits import pack_bits, to_bytes
 from frenchpress.packed.format import read_model
 from frenchpress.packed.memories import FLOAT, SIGNED, Memory, network_memories, network_sizes, replay_memories
 from frenchpress.packed.model import PackedModel

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError
+from frenchpress.common.bits import pack_bits
 from frenchpress.common.typed import ranged
-from frenchpress.packed.bits import pack_bits
 
 MEMORIES = "weights", "index", "activations", "sums", "constants"
 """By name."""

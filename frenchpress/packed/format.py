@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError, blaming
+from frenchpress.common.bits import BitReader
 from frenchpress.common.combinations import Counted
-from frenchpress.packed.bits import BitReader
 from frenchpress.packed.index import Level, Mask, decode_index
 from frenchpress.packed.model import (
     GATES,
@@ -281,7 +281,7 @@ def _matrix(piece: _Bytes) -> PackedMatrix:
         raise UserError(f"matrix of {gates} x {rows} x {columns} with {levels} levels and {masks} masks")
     _within(gates * rows * columns, 1, _MAX_WEIGHTS, "number of weights")
     read_masks = _index(piece, levels, masks, (rows, columns))
-    reader = BitReader(piece.rest())
+    reader = BitReader(piece.rest(), highest_first=False, what="")
     steps, counted, found = read_masks(reader)
     mask = np.concatenate(found * (gates // masks)) if found else np.ones((gates * rows, columns), np.bool_)
     codes = reader.take(int(mask.sum()), bits)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import atomic_path
-from frenchpress.packed.bits import pack_bits, to_bytes
+from frenchpress.common.bits import pack_bits, to_bytes
 from frenchpress.packed.format import COUNTED, HEADER, LABEL, MAGIC, RUNS
 from frenchpress.packed.model import PackedFront, PackedHead, PackedInput, PackedLstm, PackedMatrix, PackedModel
 

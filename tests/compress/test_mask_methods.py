@@ -9,9 +9,9 @@ import torch
 from mask_cases import ALL_MASKS, METHODS, hcgs_mask
 
 from frenchpress.common import UserError
+from frenchpress.common.bits import BitReader, BitWriter
 from frenchpress.compress import PressedWeight
 from frenchpress.compress.codes import INDEX_CODES, make_index_code
-from frenchpress.compress.codes.bits import BitReader, BitWriter
 from frenchpress.compress.masks import kept_of
 from frenchpress.compress.size import matrix_codings, matrix_size
 from frenchpress.compress.sparsity import HierarchyMask

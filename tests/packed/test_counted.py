@@ -9,11 +9,10 @@ from test_format import same, sealed
 from test_runtime import c_reads, features
 
 from frenchpress.common import UserError
+from frenchpress.common.bits import BitWriter, pack_bits
 from frenchpress.common.combinations import Counted
 from frenchpress.compress.codes import make_index_code
-from frenchpress.compress.codes.bits import BitWriter
 from frenchpress.packed import reference, runtime
-from frenchpress.packed.bits import pack_bits
 from frenchpress.packed.format import parse_model
 from frenchpress.packed.runtime import LEVELS, Runtime
 from frenchpress.packed.write import model_bytes

@@ -10,7 +10,7 @@ from hcgs_index import hcgs_index_bits
 from packed_models import random_mask, random_model
 
 from frenchpress.common import UserError
-from frenchpress.packed.bits import BitReader, pack_bits, to_bytes
+from frenchpress.common.bits import BitReader, pack_bits, to_bytes
 from frenchpress.packed.format import MAGIC, parse_model, read_model
 from frenchpress.packed.index import Level, decode_index, encode_index
 from frenchpress.packed.write import model_bytes, write_model
@@ -69,7 +69,7 @@ def test_first_numbers_by_hand():
     assert index.tolist() == [1]
     data = to_bytes(index, pack_bits(np.array([3, 7, 0, 2]), 3))
     assert data == bytes([0b0_111_011_1 | 0 << 7, 0b0_010_00])
-    reader = BitReader(data)
+    reader = BitReader(data, highest_first=False, what="")
     assert np.array_equal(decode_index(reader, (2, 4), [Level(2, 1, 2)]), mask)
     assert reader.take(4, 3).tolist() == [3, 7, 0, 2]
     reader.finish(2)

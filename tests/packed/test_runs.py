@@ -10,10 +10,9 @@ from test_format import same, sealed
 from test_runtime import c_reads, features
 
 from frenchpress.common import UserError
+from frenchpress.common.bits import BitReader, BitWriter, pack_bits, to_bytes
 from frenchpress.compress.codes import make_index_code
-from frenchpress.compress.codes.bits import BitWriter
 from frenchpress.packed import reference, runtime
-from frenchpress.packed.bits import BitReader, pack_bits, to_bytes
 from frenchpress.packed.format import parse_model
 from frenchpress.packed.index import encode_index
 from frenchpress.packed.model import PackedMatrix
@@ -47,7 +46,7 @@ MASKS = {
 
 
 def read(bits, shape, runs):
-    reader = BitReader(to_bytes(bits))
+    reader = BitReader(to_bytes(bits), highest_first=False)
     mask = decode_runs(reader, shape, runs)
     assert reader.left < 8 and reader.bytes_used == -(-len(bits) // 8)
     return mask
@@ -102,14 +101,14 @@ def test_first_numbers_by_hand():
 @pytest.mark.parametrize("numbers", [[8, 0], [7, 1], [15, 0], [3], [15, 15, 15, 15]])
 def test_runs_out_of_the_mask_or_cut_short_are_refused(numbers):
     with pytest.raises(UserError):
-        decode_runs(BitReader(to_bytes(pack_bits(numbers, 4))), (2, 4), Runs(3, 4))
+        decode_runs(BitReader(to_bytes(pack_bits(numbers, 4)), highest_first=False), (2, 4), Runs(3, 4))
 
 
 def test_a_file_of_one_long_run_is_read_at_once():
     """Each number moves on by one place alone."""
     shape = (1 << 11, 1 << 11)
     ones = np.ones((1 << 22) - 1, np.uint8)
-    assert decode_runs(BitReader(to_bytes(ones, np.zeros(1, np.uint8))), shape, Runs(1, 1))[-1, -1]
+    assert decode_runs(BitReader(to_bytes(ones, np.zeros(1, np.uint8)), highest_first=False), shape, Runs(1, 1))[-1, -1]
 
 
 # ---- in a file ----
@@ -157,7 +156,7 @@ def changed(change, at):
         (struct.pack("<I", 2**32 - 1), 8, "kept weights 4294967295 is outside"),
         (b"\0", 12, "bits of a run 0 is outside 1 to 16"),
         (b"\x11", 12, "bits of a run 17 is outside 1 to 16"),
-        (struct.pack("<I", 66), 8, "index: a run leads to place|bits are needed"),
+        (struct.pack("<I", 66), 8, "index: a run leads to place|cut off"),
         (b"\xff" * 4, 16, "index: a run leads to place"),
     ],
 )

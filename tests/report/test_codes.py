@@ -3,8 +3,8 @@ import torch
 from mask_cases import ALL_MASKS, METHODS, hcgs_of
 
 from frenchpress.common import UserError
+from frenchpress.common.bits import BitWriter
 from frenchpress.compress import PressedWeight
-from frenchpress.compress.codes.bits import BitWriter
 from frenchpress.compress.codes.codebook import put_levels
 from frenchpress.compress.quantizers import QUANTIZERS
 from frenchpress.compress.size import matrix_codings, matrix_size

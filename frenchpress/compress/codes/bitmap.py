@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from frenchpress.common import UserError
-from frenchpress.compress.codes.bits import BitReader, BitWriter
+from frenchpress.common.bits import BitReader, BitWriter
 from frenchpress.compress.codes.index import IndexCode, Mask
 
 

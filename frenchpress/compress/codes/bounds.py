@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchpress.compress.codes.hcgs import level_blocks, rows_of_blocks
+from frenchpress.common.hierarchy import rows_of_blocks
+from frenchpress.compress.codes.hcgs import level_blocks
 from frenchpress.compress.codes.index import Block, Mask
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError
-from frenchpress.compress.codes.bits import WIDEST, BitReader, BitWriter, bits_needed, width_of
+from frenchpress.common.bits import WIDEST, BitReader, BitWriter, bits_needed, width_of
 
 _WIDTH_BITS, _STEP_BITS = 5, 6
 

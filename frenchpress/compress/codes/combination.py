@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from frenchpress.common import UserError
+from frenchpress.common.bits import BitReader, BitWriter, width_of
 from frenchpress.common.combinations import Counted
-from frenchpress.compress.codes.bits import BitReader, BitWriter, width_of
 from frenchpress.compress.codes.index import Block, IndexCode, Mask, Origin
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError, unknown
+from frenchpress.common.bits import WIDEST, BitReader, BitWriter
 from frenchpress.compress.codes.bitmap import Bitmap, Full, Lines
-from frenchpress.compress.codes.bits import WIDEST, BitReader, BitWriter
 from frenchpress.compress.codes.blockcoo import BlockCoo
 from frenchpress.compress.codes.combination import Combination
 from frenchpress.compress.codes.coordinates import Coo, Csc, Csr

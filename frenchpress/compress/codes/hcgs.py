@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from frenchpress.common import UserError
-from frenchpress.compress.codes.bits import BitReader, BitWriter, width_of
+from frenchpress.common.bits import BitReader, BitWriter, width_of
+from frenchpress.common.hierarchy import fill_blocks, in_words, rows_of_blocks
 from frenchpress.compress.codes.index import Block, IndexCode, Mask, Origin
 
 _MOST_LEVELS = 8
@@ -58,7 +58,10 @@ class Hcgs(IndexCode):
         if self.stacked < 1 or mask.shape[0] % self.stacked:
             raise UserError(f"index code hcgs: {mask.shape[0]} rows are not {self.stacked} masks of equal height")
         parts = mask.reshape(self.stacked, mask.shape[0] // self.stacked, mask.shape[1])
-        rows = [row for part in parts for row in rows_of_blocks(part, self.blocks)]
+        try:
+            rows = [row for part in parts for row in rows_of_blocks(part, self.blocks)]
+        except UserError as error:
+            raise _not_hcgs(self.blocks, str(error)) from None
         counts: dict[tuple[int, int], int] = {}
         for level, columns, kept in rows:
             if counts.setdefault((level, columns), len(kept)) != len(kept):
@@ -93,61 +96,13 @@ class Hcgs(IndexCode):
             mask[...] = all(counts.values())
             return mask
         for part in mask.reshape(stacked, rows // stacked, columns):
-            _fill(part, code.blocks, 0, counts, source)
+            fill_blocks(part, code.blocks, lambda level, number: counts.get((level, number), 0), source)
         return mask
 
 
 def level_blocks(blocks: Sequence[int | Block]) -> tuple[Block, ...]:
     """Height and width of each level, of a side or of these two."""
     return tuple((block, block) if isinstance(block, int) else (block[0], block[1]) for block in blocks)
-
-
-def in_words(blocks: Sequence[Block]) -> str:
-    """`32, 2`, or `32 x 16, 4 x 2` of blocks that are not square."""
-    return ", ".join(str(height) if height == width else f"{height} x {width}" for height, width in blocks)
-
-
-def rows_of_blocks(
-    mask: Mask, blocks: tuple[Block, ...], level: int = 0
-) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
-    """Level, number of blocks and kept block numbers (int64) of every row of blocks, in writing order.
-
-    UserError at a block of the last level that is kept in part.
-    """
-    (height, width), last = blocks[level], level + 1 == len(blocks)
-    starts = np.arange(0, mask.shape[1], width)
-    for top in range(0, mask.shape[0], height):
-        row = mask[top : top + height]
-        kept = np.flatnonzero(np.logical_or.reduceat(row.any(0), starts)) if len(starts) else starts
-        yield level, len(starts), kept
-        for block in kept.tolist():
-            inner = row[:, block * width : (block + 1) * width]
-            if not last:
-                yield from rows_of_blocks(inner, blocks, level + 1)
-            elif not inner.all():
-                raise _not_hcgs(blocks, f"a block of {in_words(blocks[-1:])} is kept in part")
-
-
-def _fill(
-    mask: Mask, blocks: tuple[Block, ...], level: int, counts: dict[tuple[int, int], int], source: BitReader
-) -> None:
-    (height, width), last = blocks[level], level + 1 == len(blocks)
-    columns = -(-mask.shape[1] // width)
-    count = counts.get((level, columns), 0)
-    if not count:
-        if level:
-            raise UserError("encoded matrix: damaged (a kept block of which nothing is kept)")
-        return
-    for top in range(0, mask.shape[0], height):
-        kept = source.take(count, width_of(columns))
-        if kept.size and (int(kept[-1]) >= columns or np.any(np.diff(kept) <= 0)):
-            raise UserError("encoded matrix: damaged (block numbers out of order or outside the matrix)")
-        for block in kept.tolist():
-            inner = mask[top : top + height, block * width : (block + 1) * width]
-            if last:
-                inner[...] = True
-            else:
-                _fill(inner, blocks, level + 1, counts, source)
 
 
 def _widths(columns: int, blocks: tuple[Block, ...]) -> list[tuple[int, int]]:

@@ -11,11 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError
-from frenchpress.compress.codes.bits import BitReader, BitWriter, width_of
-
-Mask = NDArray[np.bool_]
-Block = tuple[int, int]
-"""Height and width."""
+from frenchpress.common.bits import BitReader, BitWriter, width_of
+from frenchpress.common.hierarchy import Block, Mask
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError
+from frenchpress.common.bits import BitReader, BitWriter
 from frenchpress.compress.codes.bitmap import Bitmap, Full, Lines
-from frenchpress.compress.codes.bits import BitReader, BitWriter
 from frenchpress.compress.codes.blockcoo import BlockCoo
 from frenchpress.compress.codes.coordinates import Coo, Csc, Csr
 from frenchpress.compress.codes.hcgs import Hcgs

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError
-from frenchpress.compress.codes.bits import BitReader, BitWriter, width_of
+from frenchpress.common.bits import BitReader, BitWriter, width_of
 from frenchpress.compress.codes.index import IndexCode, Mask, Origin
 
 _SIDE_BITS, _COUNT_BITS = 6, 16

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError
-from frenchpress.compress.codes.bits import BitReader, BitWriter, bits_needed, width_of
+from frenchpress.common.bits import BitReader, BitWriter, bits_needed, width_of
 from frenchpress.compress.codes.codebook import Codebook
 
 Values = NDArray[np.int64]

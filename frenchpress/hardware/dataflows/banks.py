@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from frenchpress.common import UserError
+from frenchpress.common.bits import width_of
 from frenchpress.common.typed import ranged
 from frenchpress.hardware.dataflows.base import Ints, Placed, ProductCost, by_cells, codes_of
 from frenchpress.hardware.dataflows.dense import refuse_fill
 from frenchpress.hardware.memory import Memories, Packing, to_words
-from frenchpress.packed.index import number_bits
 from frenchpress.packed.model import PackedMatrix
 
 LENGTH_BITS = 16
@@ -68,7 +68,7 @@ class Banks:
 
     def place_bits(self, columns: int) -> int:
         """Bits of a place in a bank, at least one."""
-        return max(1, number_bits(self.bank_columns(columns)))
+        return max(1, width_of(self.bank_columns(columns)))
 
     def packings(self, matrix: PackedMatrix, memories: Memories) -> tuple[Packing, Packing]:
         """Of a step's weights and of its places."""

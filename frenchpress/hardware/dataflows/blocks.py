@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError
+from frenchpress.common.bits import width_of
 from frenchpress.common.typed import ranged
 from frenchpress.hardware.dataflows.base import Ints, Placed, ProductCost, codes_of
 from frenchpress.hardware.dataflows.dense import refuse_fill
 from frenchpress.hardware.memory import Memories, Packing, to_words
-from frenchpress.packed.index import Level, Mask, number_bits
+from frenchpress.packed.index import Level, Mask
 from frenchpress.packed.model import PackedMatrix
 
 
@@ -193,7 +194,7 @@ def kept_blocks(mask: Mask, levels: tuple[Level, ...]) -> Iterator[Block]:
             yield Block(top, left, height, width, numbers)
             return
         side = levels[depth].block
-        costs = number_bits(-(-width // side)) > 0
+        costs = width_of(-(-width // side)) > 0
         for y in range(top, top + height, side):
             rows = min(side, top + height - y)
             columns = range(left, left + width, side)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from frenchpress.common import UserError
+from frenchpress.common.bits import BitReader, BitWriter
 from frenchpress.compress.codes import INDEX_CODES, decode, encode, encode_parts, index_codings, make_index_code
-from frenchpress.compress.codes.bits import BitReader, BitWriter
 from frenchpress.compress.codes.index import Origin
 from frenchpress.compress.codes.layered import _OUTER, Layered
 from frenchpress.compress.codes.shared import shared_patterns

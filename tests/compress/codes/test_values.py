@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from frenchpress.common import UserError
+from frenchpress.common.bits import BitReader, BitWriter, width_of
 from frenchpress.compress.codes import VALUE_CODES, plain_value_code, value_entropy
-from frenchpress.compress.codes.bits import BitReader, BitWriter, width_of
 from frenchpress.compress.codes.values import bits_needed, code_lengths
 
 # Levels of powers of two, of ranks, of two sums, one alone, and the widest.

@@ -1,11 +1,11 @@
-"""Streams of bits, most significant bit first, written and read an array at a time."""
+"""Streams of bits, written and read an array at a time: highest bit first in index codes, lowest in packed models."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from frenchpress.common import UserError
+from frenchpress.common.errors import UserError
 
 _VARINT_BYTES = 6
 WIDEST = 32
@@ -27,8 +27,23 @@ def bits_needed(values: NDArray[np.int64]) -> int:
     return bits
 
 
+def pack_bits(numbers: ArrayLike, width: int, highest_first: bool = False) -> NDArray[np.uint8]:
+    """Numbers in 0 .. 2^width - 1, `width` (0..62) bits each -> their bits, uint8 zeros and ones [len * width]."""
+    values = np.atleast_1d(np.asarray(numbers, np.int64)).reshape(-1)
+    part = np.empty((values.size, width), np.uint8)
+    for place in range(width):
+        part[:, place] = (values >> (width - 1 - place if highest_first else place)) & 1
+    return part.ravel()
+
+
+def to_bytes(*parts: NDArray[np.uint8], highest_first: bool = False) -> bytes:
+    """Bits one after the other, the last byte filled up with zeros."""
+    bits = np.concatenate(parts) if parts else np.zeros(0, np.uint8)
+    return np.packbits(bits, bitorder="big" if highest_first else "little").tobytes()
+
+
 class BitWriter:
-    """Collects bits; `bits` says how many there are."""
+    """Collects bits, the highest of a number first; `bits` says how many there are."""
 
     def __init__(self) -> None:
         self._parts: list[NDArray[np.uint8]] = []
@@ -45,10 +60,7 @@ class BitWriter:
         numbers = np.atleast_1d(np.asarray(values, np.int64)).reshape(-1)
         if numbers.size and (int(numbers.min()) < 0 or int(numbers.max()) >> width):
             raise ValueError(f"numbers {numbers.min()}..{numbers.max()} do not fit {width} bits")
-        part = np.empty((numbers.size, width), np.uint8)
-        for place in range(width):
-            part[:, place] = (numbers >> (width - 1 - place)) & 1
-        self.put_bits(part)
+        self.put_bits(pack_bits(numbers, width, highest_first=True))
 
     def put_codes(self, codes: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
         """Append numbers of a length of their own each: the low `lengths[i]` bits of `codes[i]`."""
@@ -75,20 +87,30 @@ class BitWriter:
 
     def to_bytes(self) -> bytes:
         """All bits, the last byte filled up with zeros."""
-        return np.packbits(np.concatenate(self._parts)).tobytes() if self._parts else b""
+        return to_bytes(*self._parts, highest_first=True)
 
 
 class BitReader:
-    """Reads what a BitWriter wrote; UserError, before anything is allocated, when there are too few bits."""
+    """Reads bits; UserError, before anything is allocated, when there are too few.
 
-    def __init__(self, data: bytes) -> None:
-        self._bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    `highest_first`: of each number, and of each byte; what a BitWriter wrote. `what` begins the errors.
+    """
+
+    def __init__(self, data: bytes | memoryview, highest_first: bool = True, what: str = "encoded matrix: ") -> None:
+        order = "big" if highest_first else "little"
+        self._bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder=order)
+        self._highest_first, self._what = highest_first, what
         self.position = 0
 
     @property
     def left(self) -> int:
         """Bits not read yet."""
         return self._bits.size - self.position
+
+    @property
+    def bytes_used(self) -> int:
+        """Bytes begun so far."""
+        return -(-self.position // 8)
 
     def peek_all(self) -> NDArray[np.uint8]:
         """All bits not read yet, uint8 of 0 and 1; the position stays."""
@@ -97,7 +119,7 @@ class BitReader:
     def take_bits(self, count: int) -> NDArray[np.uint8]:
         """The next `count` bits, uint8 of 0 and 1."""
         if count > self.left:
-            raise UserError(f"encoded matrix: cut off or damaged ({count} bits wanted, {self.left} left)")
+            raise UserError(f"{self._what}cut off or damaged ({count} bits wanted, {self.left} left)")
         self.position += count
         return self._bits[self.position - count : self.position]
 
@@ -107,8 +129,18 @@ class BitReader:
         numbers = np.zeros(count, np.int64)
         for place in range(width):
             numbers <<= 1
-            numbers |= part[:, place]
+            numbers |= part[:, place if self._highest_first else width - 1 - place]
         return numbers
+
+    def back(self, count: int) -> None:
+        """Take the last `count` bits again."""
+        self.position -= count
+
+    def finish(self, size: int) -> None:
+        """UserError unless the bits from here to the end of byte `size` are there and zero."""
+        rest = self._bits[self.position : 8 * size]
+        if len(rest) != 8 * size - self.position or rest.any():
+            raise UserError("bits that fill up the last bytes are not zero")
 
     def take_one(self, width: int) -> int:
         """The next number of `width` bits."""
