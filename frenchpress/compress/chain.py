@@ -6,8 +6,9 @@ import math
 from fractions import Fraction
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from frenchpress.compress.identity import NamesItsMask
 from frenchpress.compress.options import WeightPress
 from frenchpress.compress.quantizers import quantizer_of
 from frenchpress.compress.sparsity import MaskMethod, MaskPlan, mask_plan_of, prune_plan_of
@@ -17,7 +18,7 @@ from frenchpress.compress.structure import BlockStructure, Selection, compact, g
 _WORTH_BLOCKS = 0.7
 
 
-class Chain(nn.Module):
+class Chain(NamesItsMask):
     """Mask and quantizer of a matrix of `shape` (out, in), as `press` asks for them.
 
     `gates`: number of matrices stacked by rows (4 for an LSTM), which may share one mask. The mask is a buffer:
@@ -51,6 +52,12 @@ class Chain(nn.Module):
     def plan(self) -> MaskPlan | None:
         """How, and when, the mask is chosen; None without a mask."""
         return self.pruning or self.outline
+
+    @property
+    def mask_method(self) -> str:
+        """The names of what makes the mask; `none` without one."""
+        plans = (self.outline, self.pruning, self.reads)
+        return ", ".join(plan.name for plan in plans if plan is not None) or "none"
 
     @property
     def outline_method(self) -> MaskMethod | None:

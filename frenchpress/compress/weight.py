@@ -65,7 +65,6 @@ class Parametrization(Chain):
         return weight
 
 
-
 @dataclass(frozen=True)
 class PressedTensor:
     """A dense parameter of a model under the `name` of what its chain presses."""

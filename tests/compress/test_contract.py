@@ -142,6 +142,38 @@ def test_twenty_bits_are_their_own_fixed_point(seed):
     assert torch.equal(q(q(x)), q(x)) and int(q.integers(x)[0].abs().amax(1).min()) == q.top
 
 
+BLOCKS = {"blocks": [8, 2], "keep": ["1/4", "1/2"]}
+
+
+def masked(**press):
+    return torch.nn.ModuleDict({"head": PressedWeight((16, 32), LayerPress(8, **press))})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"mask": {"method": "magnitude", "keep": "1/8", "after_epoch": 0}}, {"prune": {"keep": 0.5, "after_epoch": 1}}],
+)
+def test_the_state_of_another_mask_method_is_refused(tmp_path, other):
+    model = masked(hcgs=HCGS)
+    theirs = masked(**other)
+    theirs.head.weight.data.zero_()
+    torch.save(theirs.state_dict(), tmp_path / "state.pt")
+    for state in (theirs.state_dict(), torch.load(tmp_path / "state.pt", weights_only=True)):
+        with pytest.raises(UserError, match="^head: these weights have a mask of method (magnitude|prune), this model"):
+            model.load_state_dict(state, strict=False)
+        theirs.load_state_dict(state)
+
+
+def test_hcgs_is_one_method_however_it_is_said_and_states_from_before_are_taken():
+    model = masked(hcgs=HCGS)
+    model.head.weight.data.zero_()
+    state = model.state_dict()
+    masked(mask={"method": "hcgs", **BLOCKS}).load_state_dict(state)
+    masked(mask={"method": "coo", "block": 8, "nonzeros": 8, "after_epoch": 1}).load_state_dict(
+        dict(state)  # without metadata
+    )
+
+
 def grouped(rows, columns, gates):
     """A matrix with a mask of blocks, a scale for every 8 columns."""
     weight = PressedWeight((rows, columns), LayerPress(4, hcgs=HCGS), gates, torch.Generator().manual_seed(1))
