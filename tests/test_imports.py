@@ -1,7 +1,8 @@
-"""What imports what: no circle, and no module reads a private name of another one."""
+"""What imports what: no circle, nothing from above, and no private name of another module."""
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,22 @@ def test_private_names_stay_in_their_module():
         if module in MODULES and imported and imported.startswith("_") and not imported.startswith("__")
     ]
     assert not private
+
+
+def floors():
+    """Package -> floor, as docs/develop.md has them."""
+    rows = re.findall(r"^\| (\d) \| (.*) \|$", (ROOT / "docs/develop.md").read_text("utf-8"), re.M)
+    return {package: int(floor) for floor, packages in rows for package in re.findall(r"`(\w+)`", packages)}
+
+
+def test_a_package_imports_only_from_those_below():
+    floor = floors()
+    assert len(floor) >= 16
+    up = [
+        f"{name}: {other}"
+        for name, path in MODULES.items()
+        for other in needed(path)
+        for ours, theirs in [(name.split(".")[1:2], other.split(".")[1:2])]
+        if ours != theirs and ours and theirs and floor.get(ours[0], 9) <= floor.get(theirs[0], 0)
+    ]
+    assert not up

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -65,9 +66,19 @@ class CompiledRMSprop(torch.optim.RMSprop):
                 native.rmsprop_step(p, grad, state["square_avg"], group["lr"], group["alpha"], group["eps"])
 
 
-def make_optimizer(model: AcousticModel, config: TrainConfig) -> torch.optim.Optimizer:
-    """RMSprop over `parameter_groups`, compiled where it can be."""
-    groups = parameter_groups(model, config)
-    compiled = native.library() is not None and model.input_mean.device.type == "cpu" and not config.momentum
+def _rmsprop(groups: list[dict[str, Any]], config: TrainConfig, on_cpu: bool) -> torch.optim.Optimizer:
+    """Compiled where it can be."""
+    compiled = native.library() is not None and on_cpu and not config.momentum
     kind = CompiledRMSprop if compiled else torch.optim.RMSprop
     return kind(groups, alpha=config.alpha, eps=config.eps, momentum=config.momentum)
+
+
+Maker = Callable[[list[dict[str, Any]], TrainConfig, bool], torch.optim.Optimizer]
+OPTIMIZERS: dict[str, Maker] = {"rmsprop": _rmsprop}
+"""`train.optimizer` -> what makes it of parameter groups, the configuration, and whether the model is on a CPU."""
+
+
+def make_optimizer(model: AcousticModel, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimizer of `config` over `parameter_groups`."""
+    on_cpu = model.input_mean.device.type == "cpu"
+    return OPTIMIZERS[config.optimizer](parameter_groups(model, config), config, on_cpu)

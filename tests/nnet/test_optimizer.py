@@ -1,13 +1,15 @@
 import copy
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 from made_cfg import write_cfg
 
 from frenchpress.config import load_config
+from frenchpress.config.schema import TrainConfig
 from frenchpress.kernels.native import library
 from frenchpress.nnet.model import AcousticModel, Sizes
-from frenchpress.nnet.optimizer import CompiledRMSprop, decay_weights, make_optimizer
+from frenchpress.nnet.optimizer import OPTIMIZERS, CompiledRMSprop, decay_weights, make_optimizer
 
 
 @pytest.mark.skipif(library() is None, reason="the compiled kernels were not built")
@@ -49,3 +51,7 @@ def test_decay_shrinks_the_matrices_alone_by_their_rates(tmp_path):
             assert torch.allclose(now, before[name] * factor)
         elif not name.endswith("matrix.weight"):
             assert torch.equal(now, before[name])
+
+
+def test_every_optimizer_that_a_cfg_may_name_is_there():
+    assert get_args(get_type_hints(TrainConfig)["optimizer"]) == tuple(OPTIMIZERS)
