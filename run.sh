@@ -10,7 +10,8 @@
 #   ./run.sh --recipe recipes/bits --results exp/bits   a study, on what stages 0 to 3 have prepared
 #
 # Stages: 0 data directories, validated   1 MFCC and CMVN   2 GMM: mono, tri1, tri2 (LDA+MLLT), tri3 (SAT)
-#         3 features, alignments, graph   4 training, per .cfg   5 decoding and scoring   6 exp/RESULTS.md
+#         3 features, alignments, graph   4 training, per .cfg   5 decoding and scoring
+#         6 exp/RESULTS.md, and exp/report/index.html to sort, filter and look at
 # Stopped at any moment, the same command goes on where it was.
 #
 #   --stage N           first stage to run (0)
@@ -216,6 +217,6 @@ while IFS=$'\t' read -r c seed name; do
 done < <([ -z "$plan" ] || printf '%s\n' "$plan")
 
 if run_stage 6; then
-  say 6 "table"
+  say 6 "tables and figures"
   steps/report.sh --reference "$reference" --baseline "$baseline" --chip "$chip" "$out"
 fi

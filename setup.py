@@ -34,6 +34,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["frenchpress", "frenchpress.*", "timit", "timit.*"]),
+    package_data={"frenchpress.report.page": ["*.html", "*.css", "*.js"]},
     ext_modules=[KERNELS, RUNTIME],
     entry_points={"console_scripts": ["frenchpress = frenchpress.__main__:installed"]},
     install_requires=[
@@ -54,8 +55,11 @@ setup(
         "gpu": ["triton>=3.5,<4"],
         "export": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2"],
         "native-io": ["kaldi-native-io>=1.22,<2"],
-        # All figures: of studies, `frenchpress diagnose`, the demo; without it the reports are text.
-        "plot": ["matplotlib>=3.8,<4"],
+        # Figures of studies, `frenchpress diagnose` and the demo; and of report/index.html, whose script is in plotly.
+        # Without them reports are text and the page has tables.
+        "plot": ["matplotlib>=3.8,<4", "plotly>=6,<7"],
+        # Drives a Chromium in the tests of the page.
+        "browser": ["selenium>=4.20,<5"],
         # Events of trainings (train.tensorboard: true). It is what people have open already.
         "tensorboard": ["tensorboard>=2.12,<3"],
         # The digits of examples/digits_cnn.py come with it.

@@ -9,7 +9,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
 # What pages are made of, and what they link to.
-SHOWN = ("README.md", "LICENSE", "CITATION.cff", "run.sh", "setup.py", "docs/*.md", "docs/*.svg", "conf/*.c*")
+SHOWN = ("README.md", "LICENSE", "CITATION.cff", "run.sh", "setup.py", "docs/*.md", "docs/img/*", "conf/*.c*")
 SHOWN += ("examples/*.py",)
 SHOWN += ("recipes/README.md", "recipes/*/RESULTS.md", "recipes/*/*.svg", "recipes/*/study.yaml", "frenchpress/**/*.h")
 

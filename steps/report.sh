@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The table of all systems and experiments.
+# The table of all systems and experiments, and a page to look at them.
 #
 #   steps/report.sh [options] <exp-dir>
 #   e.g.: steps/report.sh exp
@@ -7,7 +7,7 @@
 #   --reference FILE   YAML of reference PERs (system: [dev, test], null if not known) to print beside the GMM rows
 #   --baseline NAME    experiment that differences count from (the first float one)
 #   --chip FILE        chips/x.yaml: also what a frame costs on this chip; packs the experiments that can be packed
-# Writes <exp-dir>/RESULTS.md and <exp-dir>/results.json.
+# Writes <exp-dir>/RESULTS.md, <exp-dir>/results.json and <exp-dir>/report/index.html.
 set -euo pipefail
 
 reference=

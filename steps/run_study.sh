@@ -14,7 +14,7 @@
 #   --results DIR      where RESULTS.md, figures and the records of runs are written (the recipe's directory, which
 #                      must then have no records of another task)
 #   --chip FILE        chips/x.yaml: models are packed, and the table says what a frame costs on this chip
-# Writes <exp-dir>/<experiment>-seed<N>, <exp-dir>/conf and <exp-dir>/log. An experiment that fails does not stop the
+# Writes <exp-dir>/<experiment>-seed<N>, <exp-dir>/conf, <exp-dir>/log and <exp-dir>/report/index.html. An experiment that fails does not stop the
 # rest: it is listed at the end, and the exit status is 1. Stopped at any moment, the same command goes on where it was.
 # A run that DIR/runs has the record of is not made again, unless another one starts or learns from its model.
 set -euo pipefail
@@ -133,6 +133,7 @@ done
 [ "${#runs[@]}" -gt 0 ] || table || failed+=("the table")
 
 echo "${results:-$recipe}/RESULTS.md"
+echo "$exp/report/index.html: the same to sort, filter and look at"
 if [ "${#failed[@]}" -gt 0 ]; then
   echo "error: $0: ${#failed[@]} failed of ${#runs[@]} runs; what they said is in $exp/log" >&2
   printf '  %s\n' "${failed[@]}" >&2

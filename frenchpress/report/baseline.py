@@ -36,6 +36,7 @@ class Baseline:
     exp: Path
     runs: list[System]
     aligned: dict[str, Aligned | None] = field(default_factory=dict)
+    found: dict[tuple[str, ...], Paired | None] = field(default_factory=dict)
 
     @classmethod
     def choose(cls, exp: Path, experiments: Sequence[System], name: str | None) -> Baseline:
@@ -70,6 +71,12 @@ class Baseline:
         """
         if not self.runs or any(run in self.runs for run in runs):
             return None
+        names = tuple(run.name for run in runs)
+        if names not in self.found:  # many samples are drawn for each
+            self.found[names] = self._against(runs)
+        return self.found[names]
+
+    def _against(self, runs: Sequence[System]) -> Paired | None:
         base = self.runs if len(runs) > 1 else [r for r in self.runs if r.seed == runs[0].seed] or self.runs[:1]
         sides = [[self._aligned(run) for run in side] for side in (base, runs)]
         if any(aligned is None for side in sides for aligned in side):

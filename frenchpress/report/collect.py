@@ -128,8 +128,7 @@ def read_decoded(place: Path) -> System:
 def read_experiment(place: Path) -> System:
     """What the experiment in `place`, which has a config.yaml, has come to; UserError for a file that is damaged."""
     config = read_yaml(place / "config.yaml")
-    seed = config.pop("seed", None)
-    config.pop("decode", None)
+    seed = config.get("seed")
     dev, test = (_measured(place / f"decode_{split}/stats.yaml") for split in ("dev", "test"))
     state = _state(place, bool(dev and test))
     if state:
@@ -143,7 +142,7 @@ def read_experiment(place: Path) -> System:
         state,
         without_seed(place.name),
         seed if isinstance(seed, int) else None,
-        json.dumps(config, sort_keys=True, default=str),
+        settings(config),
         _made_from(place),
         {key: sizes[key] for key in _SIZES if key in sizes} | _parts(matrices),
         {key: training[key] for key in ("seconds", "epochs", "frames_per_second") if key in training} | made.totals,
@@ -152,6 +151,12 @@ def read_experiment(place: Path) -> System:
         made.starts_from,
         made.learns_from,
     )
+
+
+def settings(config: Mapping[str, Any]) -> str:
+    """A configuration as text, without seed and decoding: alike for runs that differ in nothing but those."""
+    said = {key: value for key, value in config.items() if key not in ("seed", "decode")}
+    return json.dumps(said, sort_keys=True, default=str)
 
 
 def _made_from(place: Path) -> str:

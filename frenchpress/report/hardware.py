@@ -75,6 +75,15 @@ def _cells(row: OnChip, cost: FrameCost) -> list[str]:
     ]
 
 
+def chip_figures(row: OnChip) -> dict[str, float]:
+    """Cycles, microseconds and, where the chip has energies, microjoules of a frame; nothing where there is no cost."""
+    cost = row.found
+    if isinstance(cost, str):
+        return {}
+    energy = {"energy_uj": sum(frame_energy(cost).values()) / 1e6} if cost.has_energy else {}
+    return {"cycles": cost.cycles, "microseconds": cost.microseconds, **energy}
+
+
 def chip_data(rows: Sequence[OnChip]) -> dict[str, Any]:
     """The same, unrounded, for programs; a text where there is no cost."""
     return {row.name: row.found if isinstance(row.found, str) else cost_data(row.found) for row in rows}

@@ -17,7 +17,7 @@ from frenchpress.common import UserError, digest, read_yaml, write_if_changed
 from frenchpress.nnet.checkpoint import CONFIG, read_header
 from frenchpress.nnet.given import INIT, TEACHER
 from frenchpress.nnet.model import FINAL
-from frenchpress.report.collect import System, measured
+from frenchpress.report.collect import System, measured, settings
 from frenchpress.report.lineage import named_models
 
 RUNS = "runs"
@@ -61,7 +61,7 @@ def read_record(path: Path) -> Record:
         for split in ("dev", "test"):
             said[split] = measured(said[split])
         said["codes"] = tuple(said["codes"])
-        said = given_names_of(values["config"]) | said
+        said = given_names_of(values["config"]) | said | {"config": settings(values["config"])}
         return Record(**{**values, "system": System(**said)})
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not the record of a run ({error}); remove it, and the run is made again") from None

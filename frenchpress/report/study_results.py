@@ -18,11 +18,13 @@ from frenchpress.hardware.chip import Chip, load_chip
 from frenchpress.nnet.checkpoint import CONFIG, read_header
 from frenchpress.nnet.given import given_digests
 from frenchpress.report import figure
-from frenchpress.report.hardware import chip_section, on_chip
+from frenchpress.report.hardware import OnChip, chip_figures, chip_section, on_chip
+from frenchpress.report.page import said_of
 from frenchpress.report.records import record_path, write_record
 from frenchpress.report.scatter import SIZE
 from frenchpress.report.study import Study, load_study
 from frenchpress.report.study_figures import figures
+from frenchpress.report.study_page import write_study_page
 from frenchpress.report.study_rows import Row, Run, by_group, missing_lines, read_runs, sections
 from frenchpress.report.study_table import epoch_table, index_table, point_table, rank_table, twin_table
 from frenchpress.report.table import scored_on, write
@@ -134,11 +136,12 @@ def same_given(place: Path, config: Config) -> bool:
     return given.items() <= read_header(place / CONFIG).items()
 
 
-def study_on_chip(chip: Chip, study: Study, runs: dict[str, list[Run]], exp: Path) -> list[list[str]]:
-    """Paragraphs on what each point costs on a chip: its first run, and the mean PER of all."""
+def study_on_chip(chip: Chip, study: Study, runs: dict[str, list[Run]], exp: Path) -> dict[str, OnChip]:
+    """What each point costs on a chip, with the mean PER of its runs; by the name of its first run, the one that is
+    looked at."""
     rows = [row for found in sections(study, runs).values() for row in found]
-    places = [exp / f"{row.runs[0].name}-seed{row.runs[0].seed}" for row in rows]
-    return chip_section(chip, [on_chip(chip, r.experiment.name, place, r.mean()) for r, place in zip(rows, places)])
+    names = [f"{row.runs[0].name}-seed{row.runs[0].seed}" for row in rows]
+    return {name: on_chip(chip, r.experiment.name, exp / name, r.mean()) for r, name in zip(rows, names)}
 
 
 def main() -> None:
@@ -159,8 +162,11 @@ def main() -> None:
             own = name if number == 1 else name.replace(".svg", f"_{number}.svg")
             figure.save(out / own, draw, SIZE)
             pictures.setdefault(settings, []).append(own)
-    more = study_on_chip(chip, study, runs, args.exp) if chip else []
+    costs = study_on_chip(chip, study, runs, args.exp) if chip else {}
+    more = chip_section(chip, list(costs.values())) if chip else []
     write(out / RESULTS, results_text(study, runs, pictures, out / READING, more))
+    figures_of = {name: chip_figures(cost) for name, cost in costs.items()}
+    print(said_of(write_study_page(study, runs, args.exp, out, figures_of)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -24,9 +24,10 @@ from frenchpress.report.collect import (
     read_reference,
     without_seed,
 )
-from frenchpress.report.hardware import chip_data, chip_section, on_chip
+from frenchpress.report.hardware import chip_data, chip_figures, chip_section, on_chip
 from frenchpress.report.markdown import markdown
 from frenchpress.report.next_steps import next_steps
+from frenchpress.report.page import REPORT, experiment_entry, said_of, write_page
 
 LEGEND = """\
 How to read a row
@@ -55,9 +56,6 @@ How to read a row
 """
 
 
-_TIMES = ("seconds", "seconds_in_all")
-
-
 def gmm_table(gmms: Sequence[System], reference: References) -> list[str]:
     """Markdown lines: a row per GMM system, reference rates beside it."""
     found = {s.name: s for s in gmms}
@@ -75,34 +73,58 @@ def gmm_table(gmms: Sequence[System], reference: References) -> list[str]:
 
 
 def experiment_table(experiments: Sequence[System], baseline: Baseline) -> list[str]:
-    """Markdown lines: a row per run, and one of mean and deviation where there are several seeds."""
+    """Markdown lines, what most want to know: a row per run, and one of mean and deviation of several seeds."""
     head = ["experiment", "seed", "PER dev", "PER test"] + [f"to {baseline.name}"] * bool(baseline.name)
-    head += ["test, no silence", "test oracle", "epochs", "starts from", "learns from"]
-    head += ["parameters", "density", "stored", "compression", "fewer weights", "MACs", "time", "in all"]
-    rows: list[list[str]] = []
-    for _, group in groupby(experiments, key=alike):
-        runs = list(group)
-        rows += [_run_cells(run, baseline) for run in runs]
-        decoded = one_per_seed(run for run in runs if run.dev and run.test)
-        if len(decoded) > 1:
-            rows.append(_mean_cells(decoded, baseline))
+    head += ["epochs", "density", "stored", "compression", "fewer weights", "time"]
+    rows = []
+    for runs in _rows(experiments):
+        rates = [_rates(runs, "dev"), _rates(runs, "test"), *_to_baseline(runs, baseline)]
+        rows.append([*_named(runs), *rates, epochs_cell(runs[0]), *_size_cells(runs[0]), _time(runs, "seconds")])
     return markdown(head, rows)
 
 
-def _run_cells(run: System, baseline: Baseline) -> list[str]:
-    oracle = f"{run.test.oracle:.2f}" if run.test and run.test.oracle is not None else "-"
-    seed = "-" if run.seed is None else str(run.seed)
-    cells = [run.name, seed, _rate(run.dev, run.state), _rate(run.test, run.state), *_to_baseline([run], baseline)]
-    times = [_duration(run.training.get(key)) for key in _TIMES]
-    return [*cells, _silent([run]), oracle, *_making_cells([run]), *_size_cells(run), *times]
+def more_table(experiments: Sequence[System]) -> list[str]:
+    """Markdown lines: the same rows, what else is known of them."""
+    head = ["experiment", "seed", "test, no silence", "test oracle", "starts from", "learns from"]
+    head += ["parameters", "MACs", "in all"]
+    rows = []
+    for runs in _rows(experiments):
+        given = [given_cell([getattr(run, key) for run in runs]) for key in ("starts_from", "learns_from")]
+        counts = [_size_cell(runs[0], "parameters", _count), _macs(runs[0])]
+        rows.append([*_named(runs), _silent(runs), _oracle(runs), *given, *counts, _time(runs, "seconds_in_all")])
+    return markdown(head, rows)
 
 
-def _mean_cells(runs: Sequence[System], baseline: Baseline) -> list[str]:
-    dev, test = _mean([r.dev.per for r in runs if r.dev]), _mean([r.test.per for r in runs if r.test])
-    cells = [f"**{runs[0].group}, mean ± s.d.**", f"{len(runs)} seeds", dev, test, *_to_baseline(runs, baseline)]
-    times = [[r.training[key] for r in runs if key in r.training] for key in _TIMES]
-    means = [_duration(statistics.mean(mine) if mine else None) for mine in times]
-    return [*cells, _silent(runs), "-", *_making_cells(runs), *_size_cells(runs[0]), *means]
+def _rows(experiments: Sequence[System]) -> Iterator[list[System]]:
+    """The runs of each row: one, or the decoded ones of several seeds, after these."""
+    for _, group in groupby(experiments, key=alike):
+        runs = list(group)
+        yield from ([run] for run in runs)
+        decoded = one_per_seed(run for run in runs if run.dev and run.test)
+        if len(decoded) > 1:
+            yield decoded
+
+
+def _named(runs: Sequence[System]) -> list[str]:
+    if len(runs) > 1:
+        return [f"**{runs[0].group}, mean ± s.d.**", f"{len(runs)} seeds"]
+    return [runs[0].name, "-" if runs[0].seed is None else str(runs[0].seed)]
+
+
+def _rates(runs: Sequence[System], split: str) -> str:
+    if len(runs) == 1:
+        return _rate(getattr(runs[0], split), runs[0].state)
+    return _mean([getattr(run, split).per for run in runs])
+
+
+def _oracle(runs: Sequence[System]) -> str:
+    test = runs[0].test
+    return f"{test.oracle:.2f}" if len(runs) == 1 and test and test.oracle is not None else "-"
+
+
+def _time(runs: Sequence[System], key: str) -> str:
+    known = [run.training[key] for run in runs if key in run.training]
+    return _duration(statistics.mean(known) if known else None)
 
 
 def _to_baseline(runs: Sequence[System], baseline: Baseline) -> list[str]:
@@ -119,12 +141,6 @@ def _silent(runs: Sequence[System]) -> str:
     if len(found) < len(runs):
         return ""
     return _mean([m.per for m in found]) if len(found) > 1 else f"{found[0].per:.2f}"
-
-
-def _making_cells(runs: Sequence[System]) -> list[str]:
-    """Epochs, and the runs whose models were given."""
-    given = [given_cell([getattr(run, key) for run in runs]) for key in ("starts_from", "learns_from")]
-    return [epochs_cell(runs[0]), *given]
 
 
 def given_cell(names: Sequence[str]) -> str:
@@ -148,20 +164,21 @@ def _mean(rates: Sequence[float]) -> str:
 
 
 def _size_cells(run: System) -> list[str]:
-    def cell(key: str, show: Callable[[float], str]) -> str:
-        return show(run.sizes[key]) if key in run.sizes else "-"
-
-    macs = cell("macs_kept", _count)
-    if "macs_dense" in run.sizes and run.sizes["macs_dense"] != run.sizes.get("macs_kept"):
-        macs += f" of {_count(run.sizes['macs_dense'])}"
     return [
-        cell("parameters", _count),
-        cell("density", lambda x: f"{100 * x:.2f} %"),
-        cell("stored_bytes", lambda x: f"{x / 1e6:.3f} MB"),
-        cell("compression_ratio", lambda x: f"{x:.2f}x"),
-        cell("weight_ratio", lambda x: f"{x:.2f}x"),
-        macs,
+        _size_cell(run, "density", lambda x: f"{100 * x:.2f} %"),
+        _size_cell(run, "stored_bytes", lambda x: f"{x / 1e6:.3f} MB"),
+        _size_cell(run, "compression_ratio", lambda x: f"{x:.2f}x"),
+        _size_cell(run, "weight_ratio", lambda x: f"{x:.2f}x"),
     ]
+
+
+def _size_cell(run: System, key: str, show: Callable[[float], str]) -> str:
+    return show(run.sizes[key]) if key in run.sizes else "-"
+
+
+def _macs(run: System) -> str:
+    kept, dense = run.sizes.get("macs_kept"), run.sizes.get("macs_dense")
+    return _size_cell(run, "macs_kept", _count) + (f" of {_count(dense)}" if dense not in (None, kept) else "")
 
 
 def _rate(found: Measured | None, state: str) -> str:
@@ -214,6 +231,7 @@ def results_text(
         parts += [["## GMM-HMM"], gmm_table(gmms, reference)]
     if experiments:
         parts += [["## Acoustic models"], experiment_table(experiments, baseline)]
+        parts += [["More of the same:"], more_table(experiments)]
     if not gmms and not experiments:
         parts.append([f"Nothing in {exp} has been trained yet."])
     parts += [["Scored:", "", *scores] for scores in [scored_on([*gmms, *experiments])] if scores]
@@ -231,6 +249,24 @@ def results_data(
         above = None if found is None else {"baseline": baseline.name, **asdict(found)}
         runs.append(asdict(s) | {"config": json.loads(s.config), "to_baseline": above})
     return {"gmm": [asdict(s) for s in gmms], "experiments": runs, "reference": reference}
+
+
+def write_exp_page(
+    exp: Path,
+    gmms: Sequence[System],
+    experiments: Sequence[System],
+    baseline: Baseline,
+    figures: Mapping[str, Mapping[str, float]],
+) -> str:
+    """Write <exp>/report/index.html; `figures`: more of each experiment, by name. Returns what to say of it."""
+    entries = []
+    for system in experiments:
+        found = baseline.against([system]) if system.test else None
+        more = {"to_baseline": found and found.difference, **figures.get(system.name, {})}
+        entries.append(experiment_entry(exp / system.name, system, system.group, more))
+    about = [line.removeprefix("- ") for line in scored_on([*gmms, *experiments])]
+    about += [f"baseline: {baseline.name}"] * bool(baseline.name)
+    return said_of(write_page(exp / REPORT, f"Results in {exp}", entries, gmms, about))
 
 
 def write(path: Path, text: str) -> None:
@@ -254,14 +290,16 @@ def main() -> None:
     gmms, experiments = collect(args.exp)
     reference = read_reference(args.reference) if args.reference else {}
     baseline = Baseline.choose(args.exp, experiments, args.baseline)
-    values, more = results_data(gmms, experiments, reference, baseline), []
+    values, more, rows = results_data(gmms, experiments, reference, baseline), [], []
     if chip:
         rows = [on_chip(chip, s.name, args.exp / s.name, s.test.per if s.test else None) for s in experiments]
         values, more = values | {"hardware": chip_data(rows)}, chip_section(chip, rows)
     text = results_text(args.exp, gmms, experiments, reference, args.conf, baseline, more)
     write(args.exp / "results.json", json.dumps(values, indent=1, sort_keys=True) + "\n")
     write(args.exp / "RESULTS.md", text)
-    print(text, end="")
+    print(text)
+    figures = {row.name: chip_figures(row) for row in rows}
+    print(write_exp_page(args.exp, gmms, experiments, baseline, figures))
 
 
 if __name__ == "__main__":

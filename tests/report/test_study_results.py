@@ -10,6 +10,7 @@ from made_cfg import write_cfg
 from frenchpress.common import digest, mark_done
 from frenchpress.config import config_to_dict
 from frenchpress.report import figure, study_results
+from frenchpress.report.page import write
 from frenchpress.report.study import load_study
 from frenchpress.report.study_figures import figures
 from frenchpress.report.study_rows import read_runs, sections, without_result
@@ -38,6 +39,7 @@ def quick_figures(monkeypatch):
     """Figures are there and empty: drawing them takes longer than all else here."""
     monkeypatch.setattr(figure, "available", lambda: True)
     monkeypatch.setattr(figure, "save", lambda path, draw, size: path.touch())
+    monkeypatch.setattr(write, "copy_plotly", lambda out: False)
 
 
 @pytest.fixture

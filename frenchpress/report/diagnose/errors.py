@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,8 @@ class Errors:
 
         The last row counts insertions, the last column deletions, optional phones left out among them.
         """
-        pairs: Counter[tuple[str, str]] = Counter()
-        for ops, ref, hyp in zip(self.scored.alignments, self.scored.refs, self.scored.hyps):
-            pairs.update((said or NOTHING, heard or NOTHING) for said, heard in paired(ops, ref, hyp))
-        names = [*sorted({name for pair in pairs for name in pair} - {NOTHING}), NOTHING]
-        index = {name: k for k, name in enumerate(names)}
-        table = np.zeros((len(names), len(names)), np.int64)
-        for (said, heard), count in pairs.items():
-            table[index[said], index[heard]] = count
-        return names, table
+        utterances = zip(self.scored.alignments, self.scored.refs, self.scored.hyps)
+        return confusion_table(pair for ops, ref, hyp in utterances for pair in paired(ops, ref, hyp))
 
     def by_speaker(self) -> dict[str, Counts]:
         """Errors of each speaker, the worst first."""
@@ -81,6 +74,20 @@ class Errors:
             )
             for k in order
         ]
+
+
+def confusion_table(pairs: Iterable[tuple[str | None, str | None]]) -> tuple[list[str], NDArray[np.int64]]:
+    """Phones, the last `NOTHING`, and how often each was said (row) and recognised as which (column), int64 [P, P].
+
+    `pairs`: what was said and what was recognised, None for nothing.
+    """
+    counts = Counter((said or NOTHING, heard or NOTHING) for said, heard in pairs)
+    names = [*sorted({name for pair in counts for name in pair} - {NOTHING}), NOTHING]
+    index = {name: k for k, name in enumerate(names)}
+    table = np.zeros((len(names), len(names)), np.int64)
+    for (said, heard), count in counts.items():
+        table[index[said], index[heard]] = count
+    return names, table
 
 
 def error_findings(errors: Errors, lm_weights: tuple[float, ...], frame_error_mono: float | None) -> list[Finding]:
