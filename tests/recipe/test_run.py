@@ -82,8 +82,10 @@ def test_a_second_call_does_nothing_again(undisturbed):
     before = written()
     for name in ("exp/tiny/final.pt", "exp/tri3/final.mdl", "exp/task/.done"):
         assert undisturbed / name in before
-    finish(undisturbed)
+    said = finish(undisturbed)
     assert written() == before
+    index = undisturbed / "exp/report/index.html"
+    assert said.splitlines()[-1].startswith(f"{index}: ") and '"name":"tiny"' in index.read_text()
 
 
 def test_killed_once_in_each_stage_ends_the_same(undisturbed, tmp_path):

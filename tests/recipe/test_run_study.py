@@ -75,6 +75,8 @@ def test_one_failure_does_not_stop_the_rest_and_the_same_command_goes_on(recipe,
     text = (recipe / "RESULTS.md").read_text()
     assert "Without a result" not in text and "| w8 " in text
     assert (exp / "float-seed1/final.pt").read_bytes() == model
+    assert mended.stdout.splitlines()[-1].startswith(f"{exp}/report/index.html: ")
+    assert (exp / "report/index.html").is_file()
 
 
 def test_side_by_side_is_the_same_and_waits_for_what_is_needed(recipe, task):

@@ -8,7 +8,7 @@ from packed_models import random_model
 from frenchpress.hardware.chip import load_chip
 from frenchpress.packed.index import Level
 from frenchpress.packed.write import write_model
-from frenchpress.report.hardware import chip_data, chip_section, on_chip
+from frenchpress.report.hardware import chip_data, chip_figures, chip_section, on_chip
 
 CHIP = Path(__file__).parents[2] / "chips/hcgs65.yaml"
 
@@ -37,4 +37,11 @@ def test_a_row_for_what_fits_and_a_reason_for_what_does_not(tmp_path):
     assert f"- older: trained anew since it was packed; python -m frenchpress.export.pack {older}" in text
     assert f"- floats: not packed; python -m frenchpress.export.pack {tmp_path}/floats" in text
     assert "- gone: its model is not here" in text
-    assert chip_data(rows)["blocks"]["cycles"] > 0 and isinstance(chip_data(rows)["gone"], str)
+    cost = chip_data(rows)["blocks"]
+    assert chip_figures(rows[0]) == {
+        "cycles": cost["cycles"],
+        "microseconds": cost["microseconds"],
+        "energy_uj": sum(cost["energy_pj"].values()) / 1e6,
+    }
+    assert chip_figures(rows[-1]) == {}
+    assert cost["cycles"] > 0 and isinstance(chip_data(rows)["gone"], str)

@@ -1,5 +1,7 @@
 """RESULTS.md of made results directories: means, losses, ranks, and honesty on what is missing or was run otherwise."""
 
+import json
+import re
 import shutil
 import sys
 
@@ -258,6 +260,36 @@ def test_figures_are_of_the_rows(draws, recipe, exp):
     drawn = [xy for container in axes.containers for xy in container.lines[0].get_xydata().tolist()]
     assert [[row.size("stored_bytes"), row.mean()] for row in rows if row.experiment.name == "w4"][0] in drawn
     assert "w4" in {text.get_text() for text in axes.texts}
+
+
+def page_of(exp):
+    text = (exp / "report/index.html").read_text()
+    found = json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', text)[1])["experiments"]
+    return {experiment["values"]["name"]: experiment for experiment in found}
+
+
+def test_the_page_has_every_run_once(recipe, exp, monkeypatch):
+    made(recipe, exp, "float", 3, 40.0, epochs=1)
+    results(recipe, exp, monkeypatch)
+    page = page_of(exp)
+    assert set(page) == {"float-seed1", "float-seed2", "float-seed3", "w8-seed1", "w8-seed2", "w4-seed1"}
+    # Of `again`, which has the configuration of w8, the runs are those of w8.
+    w4, short = page["w4-seed1"], page["float-seed3"]
+    assert (w4["values"]["per_test"], w4["values"]["to_baseline"], w4["values"]["published"]) == (24.0, 4.0, 20.0)
+    assert w4["base"] == "small.cfg" and w4["config"]["compress.default.weight_bits"] == "4"
+    assert w4["commands"] == [f"./run.sh --recipe {recipe} --only w4 --seeds 1"] and w4["notes"] == []
+    assert short["notes"] == ["train.epochs = 1 (the study says 8)"]
+
+
+def test_the_page_of_records_is_the_same_but_for_the_directories(recipe, exp, monkeypatch):
+    results(recipe, exp, monkeypatch)
+    before = page_of(exp)
+    shutil.rmtree(exp)
+    results(recipe, exp, monkeypatch)
+    after = page_of(exp)
+    keys = ("values", "intervals", "config", "base", "commands")
+    assert {n: [e[k] for k in keys] for n, e in before.items()} == {n: [e[k] for k in keys] for n, e in after.items()}
+    assert before["w8-seed1"]["files"] and "files" not in after["w8-seed1"]
 
 
 def test_without_matplotlib_the_results_say_how_to_get_figures(recipe, exp, monkeypatch):
