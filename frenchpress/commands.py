@@ -14,7 +14,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "sensitivity": ("frenchpress.report.sensitivity", "which of its matrices needs its weights most"),
         "codes": ("frenchpress.report.codes", "what the index of its kept weights costs in every code"),
         "compare": ("frenchpress.report.compare", "whether one of several is really better, and where"),
-        "table": ("frenchpress.report.table", "all results of a directory in one table, RESULTS.md"),
+        "table": ("frenchpress.report.table", "all results of a directory: RESULTS.md, report/index.html"),
         "score": ("frenchpress.score.per", "PER of a file of hypotheses against one of references"),
     },
     "Plan and train (./run.sh does this for you)": {
@@ -26,7 +26,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "decode": ("frenchpress.nnet.decode", "decode dev and test with a trained model, and score them"),
         "clean": ("frenchpress.nnet.clean", "what finished trainings left behind and can be removed"),
         "study-plan": ("frenchpress.report.study_plan", "what is left to train of a study in recipes/"),
-        "study-results": ("frenchpress.report.study_results", "the tables and figures of a study"),
+        "study-results": ("frenchpress.report.study_results", "the tables, figures and page of a study"),
     },
     "Use a model elsewhere, measure speed": {
         "to-onnx": ("frenchpress.export.to_onnx", "a trained model as an ONNX file"),

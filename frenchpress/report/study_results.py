@@ -1,4 +1,5 @@
-"""What a study has come to: `python -m frenchpress.report.study_results recipes/X exp/X` writes recipes/X/RESULTS.md.
+"""What a study has come to: `python -m frenchpress.report.study_results recipes/X exp/X` writes recipes/X/RESULTS.md,
+figures beside it, and the page exp/X/report/index.html.
 
 Whatever has been run so far is in it, and what has not is named. Runs that were made as the study says are recorded in
 recipes/X/runs (frenchpress.report.records).
@@ -146,7 +147,7 @@ def study_on_chip(chip: Chip, study: Study, runs: dict[str, list[Run]], exp: Pat
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Write RESULTS.md, the figures and the records of a study.")
+    parser = argparse.ArgumentParser(description="Write RESULTS.md, figures, records and the page of a study.")
     parser.add_argument("--out", type=Path, help="where they are written (the recipe's directory)")
     parser.add_argument("--chip", type=Path, help="description of a chip, chips/x.yaml: what packed models cost on it")
     parser.add_argument("recipe", type=Path, help="recipes/X")

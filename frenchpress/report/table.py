@@ -1,4 +1,7 @@
-"""The table of results: `python -m frenchpress.report.table --exp exp` writes exp/RESULTS.md and exp/results.json."""
+"""The table of results: `python -m frenchpress.report.table --exp exp`.
+
+Writes exp/RESULTS.md, exp/results.json, and the page exp/report/index.html.
+"""
 
 from __future__ import annotations
 
@@ -277,7 +280,7 @@ def write(path: Path, text: str) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Write RESULTS.md and results.json of an exp directory.")
+    parser = argparse.ArgumentParser(description="Write RESULTS.md, results.json and the page of an exp directory.")
     parser.add_argument("--exp", type=Path, required=True)
     parser.add_argument(
         "--reference", type=Path, help="YAML `system: [dev PER, test PER]` beside the GMMs; null: not known"
