@@ -22,7 +22,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "check": ("frenchpress.nnet.check", "whether .cfg files are sound, and how large their models are"),
         "validate": ("frenchpress.kaldi.validate", "whether Kaldi data directories are sound, audio included"),
         "task": ("frenchpress.nnet.task", "features, targets and graph for training, in one directory"),
-        "train": ("frenchpress.nnet.train.__main__", "train the model of a .cfg"),
+        "train": ("frenchpress.nnet.train.command", "train the model of a .cfg"),
         "decode": ("frenchpress.nnet.decode", "decode dev and test with a trained model, and score them"),
         "clean": ("frenchpress.nnet.clean", "what finished trainings left behind and can be removed"),
         "study-plan": ("frenchpress.report.study_plan", "what is left to train of a study in recipes/"),

@@ -13,7 +13,7 @@ from frenchpress.nnet import distill
 from frenchpress.nnet.data import Batch, in_order
 from frenchpress.nnet.distill import Teacher, ask, soft_loss
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
-from frenchpress.nnet.train import __main__ as command
+from frenchpress.nnet.train import command as command
 from frenchpress.nnet.train import loop as module
 
 TEACHER = """

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from frenchpress.nnet.train import __main__ as module
+from frenchpress.nnet.train import command as module
 
 
 def run(monkeypatch, config, task, out, *more):
