@@ -8,6 +8,7 @@
 #   ./run.sh --corpus kaldi-data --corpus-dir DIR       Kaldi-style train/ dev/ test/
 #   ./run.sh --kaldi-s5 egs/timit/s5                    features, alignments and graph of an existing Kaldi experiment
 #   ./run.sh --recipe recipes/bits --results exp/bits   a study, on what stages 0 to 3 have prepared
+#   ./run.sh --explore recipes/explore_16x              a search for designs, on the same
 #
 # Stages: 0 data directories, validated   1 MFCC and CMVN   2 GMM: mono, tri1, tri2 (LDA+MLLT), tri3 (SAT)
 #         3 features, alignments, graph   4 training, per .cfg   5 decoding and scoring
@@ -41,6 +42,10 @@
 #   --silence "A B"     of kaldi-data: phones that are silence, in place of the usual names (sil, sp, pau, <sil>, ...)
 #   --score-map FILE    of kaldi-data and --kaldi-s5: two columns, phone and what it is scored as (DIR/phones.map)
 #   --demo              train and try a tiny model, in DATA/demo and EXP/demo; of the options above --nj, --data, --exp
+# Of an exploration, in place of stages (docs/explore.md); --task, --jobs and --results as of a study:
+#   --explore DIR       what varies, what is to be small (recipes/explore_tiny, ...); experiments go to EXP/<its name>
+#   --storage URL       a database that several machines share, postgresql+psycopg://... (EXP/<its name>/explore.db)
+#   --heartbeat S       seconds between signs of life of a worker (60)
 # Of a study, in place of stages:
 #   --recipe DIR        the study (recipes/published_points, recipes/bits, ...); results go to EXP/<its name>
 #   --task DIR          features, targets and graph (EXP/task)
@@ -75,6 +80,9 @@ allow_pipes=false
 silence=
 score_map=
 demo=false
+explore=
+storage=
+heartbeat=
 recipe=
 task=
 only=
@@ -93,10 +101,11 @@ for n in stage stop_stage; do
 done
 [ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop-stage $stop_stage: nothing would be run"
 [ -n "$nj" ] || { nj=$(nproc); [ "$nj" -le 16 ] || nj=16; }
-if [ -n "$recipe" ]; then
+if [ -n "$recipe$explore" ]; then
+  [ -z "$recipe" ] || [ -z "$explore" ] || die "--recipe or --explore, one of them"
   [ "$stage $stop_stage $conf" = "0 6 $fp_default_conf" ] && [ -z "$corpus_dir$kaldi_s5$leaves$gauss$reference$baseline$silence$score_map" ] &&
     [ "$features$speed_perturb" = fmllr ] ||
-    die "--recipe runs a study on what stages 0 to 3 have made, and no stage; leave out options of stages"
+    die "--recipe and --explore run on what stages 0 to 3 have made, and no stage; leave out options of stages"
 fi
 [[ $features =~ ^(fmllr|lda|fbank)$ ]] || die "--features is '$features', expected fmllr, lda or fbank"
 [ "$features$speed_perturb" = fmllr ] || [ -z "$kaldi_s5" ] ||
@@ -106,7 +115,7 @@ fi
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number of processes"
 if [ "$demo" = true ]; then
   others=$speed_perturb$corpus_dir$seeds$kaldi_s5$leaves$gauss$reference$baseline$chip$silence$score_map
-  others+=$recipe$task$only$epochs$set$jobs$results
+  others+=$recipe$task$only$epochs$set$jobs$results$explore$storage$heartbeat
   [ "$stage $stop_stage $conf $corpus $synth_size $features $first_silence $allow_pipes $others" = \
     "0 6 $fp_default_conf synth small fmllr coin false " ] ||
     die "--demo has its own corpus, model and stages; leave out options other than --nj, --data and --exp"
@@ -126,6 +135,13 @@ for n in leaves gauss; do
   [[ ${!n} =~ ^[1-9][0-9]{0,5}$ ]] || die "--$n is '${!n}', expected a number from 1 to 999999"
 done
 [ "$gauss" -ge "$leaves" ] || die "--gauss is $gauss, expected at least one per leaf: --leaves is $leaves"
+if [ -n "$explore" ]; then
+  [ -z "$chip$seeds$only$epochs$set" ] || die "--explore has chip, seed and epochs in its space.yaml; leave out options of studies"
+  [ -f "$explore/space.yaml" ] || die "--explore: $explore/space.yaml: no such file; there are $(dirname recipes/*/space.yaml | xargs)"
+  exec steps/run_explore.sh --storage "$storage" --jobs "${jobs:-1}" --nj "$nj" --heartbeat "${heartbeat:-60}" \
+    --results "$results" "$explore" "${task:-$exp/task}" "$exp/$(basename "$explore")"
+fi
+for n in storage heartbeat; do [ -z "${!n}" ] || die "--$n is of an exploration; it needs --explore DIR"; done
 if [ -n "$recipe" ]; then
   [ -f "$recipe/study.yaml" ] || die "--recipe: $recipe/study.yaml: no such file; there are $(dirname recipes/*/study.yaml | xargs)"
   exec steps/run_study.sh --chip "$chip" --nj "$nj" --seeds "$seeds" --only "$only" --epochs "$epochs" --set "$set" --jobs "${jobs:-1}" \

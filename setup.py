@@ -66,6 +66,8 @@ setup(
         "examples": ["scikit-learn>=1.3,<2"],
         # docs/ as a site (mkdocs.yml).
         "docs": ["mkdocs>=1.6,<2"],
+        # ./run.sh --explore: the search itself, and its storage. A database server needs a driver (docs/explore.md).
+        "explore": ["optuna>=5,<6"],
         "synth": ["espeakng-loader>=0.2,<1"],
         "test": ["pytest>=8,<10", "ruff>=0.8,<1"],
         "parallel": ["pytest-xdist>=3.7,<4"],

@@ -4,9 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 . ./path.sh
-# What tests alone need, and can do without: the ONNX tests are skipped, files run one after another.
+# What tests alone need, and can do without: those of ONNX and of explorations are skipped, files run one after another.
 python -c 'import onnx, onnxruntime' 2>/dev/null || pip install -q --config-settings editable_mode=compat -e '.[export]' ||
   echo "test.sh: onnx and onnxruntime cannot be installed; their tests are skipped" >&2
+python -c 'import optuna' 2>/dev/null || pip install -q --config-settings editable_mode=compat -e '.[explore]' ||
+  echo "test.sh: optuna cannot be installed; its tests are skipped" >&2
 new_xdist='from importlib.metadata import version as v; exit([*map(int, v("pytest-xdist").split(".")[:2])] < [3, 7])'
 python -c "$new_xdist" 2>/dev/null || pip install -q --config-settings editable_mode=compat -e '.[parallel]' ||
   echo "test.sh: pytest-xdist cannot be installed; tests run one after another" >&2

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # What pages are made of, and what they link to.
 SHOWN = ("README.md", "LICENSE", "CITATION.cff", "run.sh", "setup.py", "docs/*.md", "docs/img/*", "conf/*.c*")
 SHOWN += ("examples/*.py",)
-SHOWN += ("recipes/README.md", "recipes/*/RESULTS.md", "recipes/*/*.svg", "recipes/*/study.yaml", "frenchpress/**/*.h")
+SHOWN += ("recipes/README.md", "recipes/*/RESULTS.md", "recipes/*/*.svg", "recipes/*/s*.yaml", "frenchpress/**/*.h")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

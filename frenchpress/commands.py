@@ -27,6 +27,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "clean": ("frenchpress.nnet.clean", "what finished trainings left behind and can be removed"),
         "study-plan": ("frenchpress.report.study_plan", "what is left to train of a study in recipes/"),
         "study-results": ("frenchpress.report.study_results", "the tables, figures and page of a study"),
+        "explore": ("frenchpress.explore.__main__", "search for designs that lose least for what they cost"),
     },
     "Use a model elsewhere, measure speed": {
         "to-onnx": ("frenchpress.export.to_onnx", "a trained model as an ONNX file"),

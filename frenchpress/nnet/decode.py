@@ -24,7 +24,7 @@ from frenchpress.config import Config, DecodeConfig, config_differences, config_
 from frenchpress.decode.search import Decoder, decode_grid
 from frenchpress.nnet.checkpoint import CONFIG, EPOCHS, change_decoding, training_config
 from frenchpress.nnet.device import choose_device, make_deterministic
-from frenchpress.nnet.model import FINAL, load_model
+from frenchpress.nnet.model import FINAL, AcousticModel, load_model
 from frenchpress.nnet.task import Task, TaskSplit
 from frenchpress.score.choose import Search, Split, evaluate, evaluate_dev
 from frenchpress.score.scoring import Scoring
@@ -134,9 +134,14 @@ def decode_epochs(out: Path, by: Decoding, device: torch.device) -> Iterator[tup
     Weights are chosen for each on dev itself, as they are for the model that was chosen.
     """
     for place in sorted((out / EPOCHS).glob("*"), key=lambda place: int(place.name)):
-        with locked_dir(place):
-            search, key = by.search(load_model(place, device).batch_log_posteriors), by.key(digest(place / FINAL))
-            yield int(place.name), evaluate_dev(place, by.scoring, by.references("dev"), search, by.grid, key)["per"]
+        yield int(place.name), decode_dev(place, by, load_model(place, device))
+
+
+def decode_dev(out: Path, by: Decoding, model: AcousticModel) -> float:
+    """Decode dev with the `model` in `out`, into decode_dev; its PER in percent. What is done already is kept."""
+    with locked_dir(out):
+        search, key = by.search(model.batch_log_posteriors), by.key(digest(out / FINAL))
+        return evaluate_dev(out, by.scoring, by.references("dev"), search, by.grid, key)["per"]
 
 
 def _plain(options: DecodeConfig) -> dict[str, object]:
@@ -172,6 +177,7 @@ def main() -> None:
     parser.add_argument("--task", type=Path, help="the task that the model was trained on (as its train.yaml says)")
     parser.add_argument("--nj", type=int, default=1, help="processes that search (1)")
     parser.add_argument("--config", type=Path, help="conf/x.cfg: decode as it says now (as it was when trained)")
+    parser.add_argument("--only-dev", action="store_true", help="leave test alone, for choices between models")
     parser.add_argument("out", type=Path, help="exp/x, with a trained model in it")
     args = parser.parse_args()
     config, task = trained_config(args.out), Task.of(args.out, args.task)
@@ -186,8 +192,12 @@ def main() -> None:
             f"{task.path} has {task.num_pdfs} and {task.feat_dim}; decode with the task that it was trained on"
         )
     # Before PER is written, which says that all is done.
-    for epoch, per in decode_epochs(args.out, Decoding(task, config.decode, args.nj), device):
+    by = Decoding(task, config.decode, args.nj)
+    for epoch, per in decode_epochs(args.out, by, device):
         print(f"after epoch {epoch}: PER {per:.2f} % on dev", flush=True)
+    if args.only_dev:
+        print(f"{args.out}: PER {decode_dev(args.out, by, model):.2f} % on dev")
+        return
     text = decode_experiment(
         args.out, task, model.batch_log_posteriors, config.decode, digest(args.out / FINAL), args.nj
     )

@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["--seeds", "1 abc"], "--seeds is '1 abc', expected numbers"),
         (["--stage", "4"], "exp/task: no task; run stages 0 to 3 first"),
         (["--stage", "6"], "exp: no such directory"),
-        (["--recipe", "recipes/bits", "--stage", "4"], "--recipe runs a study on what stages 0 to 3 have made"),
+        (["--recipe", "recipes/bits", "--stage", "4"], "--recipe and --explore run on what stages 0 to 3 have made"),
         (["--recipe", "recipes/bits", "--conf", "conf/w8a16.cfg"], "leave out options of stages"),
         (["--recipe", "recipes/none"], "--recipe: recipes/none/study.yaml: no such file; there are recipes/bits"),
         (["--recipe", "recipes/bits"], "stages 0 to 3 of run.sh make the task"),
