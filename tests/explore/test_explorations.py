@@ -116,7 +116,7 @@ def test_a_grid_ends_where_it_has_no_more(exploration):
 
 
 def test_a_design_that_fails_is_named_and_tried_again(exploration):
-    trials = exploration(failing=(2,))
+    trials = exploration(failing=(4,))
     run(trials)
     failed = failures(in_state(trials.store.study(SEARCH)))
     assert failed and set(failed.values()) == {"this one fails"}
