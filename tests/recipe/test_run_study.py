@@ -169,7 +169,7 @@ def test_stopped_by_a_signal_it_goes_on(recipe, task):
 def test_bad_input_is_one_line_before_anything_starts(recipe, task):
     for more, said in (
         (["--only", "w9"], "no experiment w9; did you mean w8?"),
-        (["--set", "compress.default.hcgs={blocks:[64],keep:[1/2]}"], "hcgs.blocks: 64 x 64 is larger"),
+        (["--set", "compress.default.hcgs={blocks:[64],keep:[1/2]}"], "mask: hcgs: blocks: 64 x 64 is larger"),
     ):
         done = run(recipe, task, *more)
         assert done.returncode == 1
