@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
@@ -16,6 +17,7 @@ from torch.nn.utils import parametrize
 
 from frenchpress.common import UserError, blaming
 from frenchpress.compress.activations import ActQuantizer, act_quantizer_of, refuse_unused_act
+from frenchpress.compress.chain import Chain
 from frenchpress.compress.hooks import hook_input, hook_output
 from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.matrices import Matrix, matrices_of
@@ -33,6 +35,8 @@ def press(model: nn.Module, rules: Mapping[str, Press], seed: int = 0) -> nn.Mod
     quantizers may learn. UserError, and nothing is changed, for an entry that means no weight, an unknown method or
     option, and what does not fit a weight.
     """
+    if not isinstance(rules, Mapping):
+        raise UserError(f"press: expected a table such as {{'lstm.*': Press(...)}}, got {type(rules).__name__}")
     chosen = list(_chosen(model, rules))
     chains = [(matrix, _chain(matrix, rule, seed, place)) for place, matrix, rule in chosen]
     hooks = list(_activations([(matrix, rule) for _, matrix, rule in chosen]))
@@ -60,7 +64,8 @@ def schedule(model: nn.Module, seed: int = 0) -> MaskSchedule:
 def bake(model: nn.Module) -> nn.Module:
     """A copy of a pressed `model` with plain parameters that hold the pressed weights: the same outputs.
 
-    Quantizers of inputs and outputs stay, as hooks. UserError where nothing is pressed.
+    Quantizers of inputs and outputs stay, as hooks. UserError where nothing is pressed; a warning where a mask was
+    never chosen.
     """
     plain = copy.deepcopy(model)
     pressed = [(name, module) for name, module in plain.named_modules() if parametrize.is_parametrized(module)]
@@ -70,8 +75,19 @@ def bake(model: nn.Module) -> nn.Module:
         for key, steps in module.parametrizations.items():
             if len(steps) > 1 or not isinstance(steps[0], Parametrization):
                 raise UserError(f"bake: {name}.{key}: has another parametrization too; remove that one first")
+            _warn_unpruned(f"{name}.{key}", steps[0])
         _make_plain(module)
     return plain
+
+
+def _warn_unpruned(name: str, chain: Chain) -> None:
+    """Weights were to be removed, and all are still there: the training forgot to."""
+    if chain.asked_density < 1 and chain.density == 1:
+        warnings.warn(
+            f"bake: {name}: keeps all its weights, where {chain.asked_density:.3g} of them were asked for; its mask is "
+            "chosen in training, by schedule.before_step(epoch, step, steps)",
+            stacklevel=3,
+        )
 
 
 def _chosen(model: nn.Module, rules: Mapping[str, Press]) -> Iterator[tuple[int, Matrix, Press]]:
@@ -89,7 +105,10 @@ def _chosen(model: nn.Module, rules: Mapping[str, Press]) -> Iterator[tuple[int,
             yield place, matrix, _checked(rules[entry], entry, matrix, model)
     for entry in rules:
         if entry not in used:
-            raise UserError(f"press: {entry}: no weight is left to it; an Embedding is meant by its exact name alone")
+            raise UserError(
+                f"press: {entry}: all weights that it matches have an entry of their own; "
+                "an Embedding is pressed under its exact name alone"
+            )
 
 
 def _checked(rule: Any, entry: str, matrix: Matrix, model: nn.Module) -> Press:

@@ -47,6 +47,8 @@ class WeightPress:
     def __post_init__(self) -> None:
         check_bits(self.weight_bits, "weight_bits")
         check_bits(self.act_bits, "act_bits")
+        if self.mask is not None and not isinstance(self.mask, Mapping):
+            raise UserError(f"mask: expected a table such as {{method: magnitude, keep: 1/4}}, got {self.mask!r:.40}")
 
     @property
     def said_mask(self) -> Mapping[str, Any] | None:

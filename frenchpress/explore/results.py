@@ -28,6 +28,7 @@ from frenchpress.nnet.given import given_names
 from frenchpress.report import figure
 from frenchpress.report.scatter import SIZE
 
+_MARK = ", complete"  # at the end of the first line of a .cfg that is written here
 RESULTS, READING, FRONT = "RESULTS.md", "reading.md", "front"
 LEGEND = """\
 How to read this
@@ -49,8 +50,8 @@ def write_results(trials: Trials, out: Path) -> None:
     space, store = trials.space, trials.store
     outcome = read_outcome(space, store)
     write_record(out / RECORD, store.task, {name: _plain(outcome, name) for name in outcome.stages})
-    for trial in front(outcome.measured(outcome.last)):
-        write_cfgs(trials, trial.params, out / FRONT)
+    written = [write_cfgs(trials, t.params, out / FRONT) for t in front(outcome.measured(outcome.last))]
+    _remove_others(out / FRONT, {path for paths in written for path in paths})
     pictures = []
     if figure.available() and outcome.measured(outcome.last):
         for name, draw in figures(outcome).items():
@@ -58,20 +59,34 @@ def write_results(trials: Trials, out: Path) -> None:
     write_if_changed(out / RESULTS, results_text(outcome, store, out / READING, pictures))
 
 
-def write_cfgs(trials: Trials, values: Values, directory: Path) -> None:
+def write_cfgs(trials: Trials, values: Values, directory: Path) -> list[Path]:
     """The complete .cfg of a design on each rung, and of the models beside it that the lowest starts from."""
+    written = []
     for number, rung in enumerate(trials.space.rungs):
         run, config = trials.at(values, rung)
-        _write_cfg(directory / f"{run}.cfg", f"{run}: {rung} of {trials.space.path}", config)
+        written.append(_write_cfg(directory / f"{run}.cfg", f"{run}: {rung} of {trials.space.path}", config))
         for key, name in given_names(config).items() if number == 0 else ():
             if "/" not in name:
                 place = trials.experiments.exp / name.replace("{seed}", str(config.seed))
                 cfg = trials.experiments.cfg_of_given(key, place)
-                _write_cfg(directory / f"{place.name}.cfg", str(cfg), load_config(cfg))
+                written.append(_write_cfg(directory / f"{place.name}.cfg", str(cfg), load_config(cfg)))
+    return written
 
 
-def _write_cfg(path: Path, what: str, config: Config) -> None:
-    write_if_changed(path, f"# {what}, complete\n{config_to_yaml(config)}")
+def _write_cfg(path: Path, what: str, config: Config) -> Path:
+    write_if_changed(path, f"# {what}{_MARK}\n{config_to_yaml(config)}")
+    return path
+
+
+def _remove_others(directory: Path, kept: set[Path]) -> None:
+    """Remove what was written of designs that have left the front; files of anybody else stay."""
+    for path in directory.glob("*.cfg"):
+        if path not in kept and _is_ours(path):
+            path.unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    return path.read_text("utf-8").split("\n", 1)[0].endswith(_MARK)
 
 
 def _plain(outcome: Outcome, stage: str) -> list[dict[str, Any]]:

@@ -49,7 +49,10 @@ def _sizes(args: argparse.Namespace) -> Sizes:
         known = Sizes(task.feat_dim, task.num_pdfs, task.num_phones)
     given = Sizes(args.feat_dim or known.feat_dim, args.pdfs or known.num_pdfs, args.phones or known.num_phones)
     if given == SUPPOSED:
-        print(f"no {DEFAULT_TASK} yet: {given.num_pdfs} tied states and {given.num_phones} phones are supposed")
+        print(
+            f"no {DEFAULT_TASK} yet, so {given.num_pdfs} tied states and {given.num_phones} phones are assumed; "
+            "--task exp/x/task gives those of another run"
+        )
     return given
 
 

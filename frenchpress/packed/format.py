@@ -77,11 +77,19 @@ class _Bytes:
 
 def read_model(path: Path | str) -> PackedModel:
     """A packed model; UserError that names the file when it is missing, damaged or of another version."""
+    return parse_model(read_file(path), str(path))
+
+
+def read_file(path: Path | str) -> bytes:
+    """What is in a packed file; UserError where it cannot be read."""
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `frenchpress pack exp/x` makes exp/x/model.press") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: a directory; give the packed file in it, {path}/model.press") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    return parse_model(data, str(path))
 
 
 def parse_model(data: bytes, name: str = "packed model") -> PackedModel:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError
-from frenchpress.packed.format import parse_model, parse_outline
+from frenchpress.packed.format import parse_model, parse_outline, read_file
 from frenchpress.packed.model import UNSEEN, Outline, PackedModel
 from frenchpress.packed.reference import ReferenceStream
 
@@ -94,11 +94,7 @@ class Runtime:
     @classmethod
     def load(cls, path: Path | str, level: int | None = None) -> Runtime:
         """The model in a file; UserError when it is missing or damaged."""
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-        return cls(data, str(path), level)
+        return cls(read_file(path), str(path), level)
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None):

@@ -219,7 +219,7 @@ def net():
         ({"lstn": fp.Press(4)}, "press: lstn: matches no module, did you mean 'lstm'.; the modules are fc, ls"),
         ({"*": fp.Press(4), "f*": fp.Press(3)}, r"press: f\*: \* and f\* both match fc.weight; give fc.weight its own"),
         ({"fc": {"weight_bits": 4}}, r"press: fc: expected Press\(...\), got dict"),
-        ({"words*": fp.Press(4)}, r"press: words\*: no weight is left to it; an Embedding is meant by its exact name"),
+        ({"words*": fp.Press(4)}, r"press: words\*: all weights that it matches .* an Embedding is pressed under"),
         ({"fc": fp.Press(4, quantizer="unifrom")}, "press: fc.weight: quantizer: unknown 'unifrom', did you mean"),
         ({"fc": fp.Press(4, quantizer_options={"x": 1})}, "fc.weight: quantizer_options: uniform: unknown option"),
         ({"fc": fp.Press(mask={"method": "block", "block": 9, **THIN})}, "press: fc.weight: mask"),
@@ -236,6 +236,21 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(rules, words):
     assert "\n" not in str(error.value) and not fp.pressed_tensors(model)
     with pytest.raises(UserError, match="bake: no weight of this model is pressed"):
         fp.bake(model)
+
+
+def test_what_is_no_table_is_refused():
+    with pytest.raises(UserError, match=r"press: expected a table such as \{'lstm.\*': Press\(...\)\}, got Press"):
+        fp.press(net(), fp.Press(4))
+    with pytest.raises(UserError, match="mask: expected a table such as .*, got 'magnitude'"):
+        fp.Press(mask="magnitude")
+
+
+def test_baked_before_it_was_pruned_is_said():
+    model = fp.press(net(), {"fc": fp.Press(mask={"method": "magnitude", "keep": "1/4", "after_epoch": 0})})
+    with pytest.warns(UserWarning, match="bake: fc.weight: keeps all its weights, where 0.25 of them were asked for"):
+        fp.bake(model)
+    fp.schedule(model).before_step(0, 0, 1)
+    assert (fp.bake(model).fc.weight == 0).float().mean() == 0.75
 
 
 def test_what_is_pressed_or_shared_is_refused():

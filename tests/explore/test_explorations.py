@@ -233,6 +233,11 @@ def test_results(exploration, tmp_path):
         name = trial.user_attrs[RUN]
         assert f"| {name} " in text
         assert f"init: {_below(trials, name)}" in (tmp_path / f"out/front/{name}.cfg").read_text()
+    left, mine = tmp_path / "out/front/left.cfg", tmp_path / "out/front/mine.cfg"
+    left.write_text("# left: short of a space, complete\n")
+    mine.write_text("base: ../../x.cfg\n")
+    write_results(trials, tmp_path / "out")
+    assert mine.exists() and not left.exists()
     assert "hypervolume after so many designs" in text and "30.00 [29.0, 31.0]" in text
     found = volumes(read_outcome(trials.space, trials.store), [1, 3, 6])
     assert set(found) == {"search", "random"} and all(v == sorted(v) and v[-1] <= 1.21 for v in found.values())

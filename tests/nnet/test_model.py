@@ -188,7 +188,7 @@ def test_check_takes_the_sizes_of_the_task_where_there_is_one(tmp_path, monkeypa
     monkeypatch.setattr(sys, "argv", ["check", str(cfg)])
     check.main()
     said = capsys.readouterr().out
-    assert said.startswith("no exp/task yet: 1000 tied states and 48 phones") and "0.121 MB" in said
+    assert said.startswith("no exp/task yet, so 1000 tied states and 48 phones") and "0.121 MB" in said
     make_task(tmp_path / "exp/task")
     check.main()
     assert f"{STATES} tied states and {PHONES} phones" in capsys.readouterr().out
@@ -217,7 +217,7 @@ def test_check_takes_the_sizes_of_the_task_where_there_is_one(tmp_path, monkeypa
         ),
         (
             "'*': {mask: {method: magnitude, keep: 0.5, after_epoch: 9}}",
-            r"x\.cfg:2: compress\.\*\.mask: magnitude: is as asked for after epoch 9 of 8; .* \(layer lstm0\)$",
+            r"x\.cfg:2: compress\.\*\.mask: magnitude: reaches its density after epoch 9 of 8; .* \(layer lstm0\)$",
         ),
         ("head_mono: {cell_bits: 8}", r"x\.cfg:2: compress\.head_mono\.cell_bits: only an LSTM layer"),
     ],

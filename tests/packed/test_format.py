@@ -53,6 +53,8 @@ def test_file_and_its_bytes(tmp_path):
     data = (tmp_path / "m.press").read_bytes()
     assert size == len(data) and data[:8] == MAGIC and data == model_bytes(model)
     assert same(read_model(tmp_path / "m.press"), model)
+    with pytest.raises(UserError, match="a directory; give the packed file in it, .*/model.press"):
+        read_model(tmp_path)
 
 
 def test_size_is_what_its_contents_ask_for():
@@ -106,7 +108,7 @@ def test_every_byte_counts():
 
 def test_says_what_is_wrong(tmp_path):
     data = model_bytes(random_model())
-    with pytest.raises(UserError, match=r"m\.press: cannot be read"):
+    with pytest.raises(UserError, match=r"m\.press: no such file; `frenchpress pack"):
         read_model(tmp_path / "m.press")
     (tmp_path / "m.press").write_bytes(b"RIFF" + data)
     with pytest.raises(UserError, match=r"m\.press: not a packed model"):
