@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-STAGES = range(6)
+STAGES = 2, 3, 4  # GMMs, the task, training: those that leave most half-written; each costs a minute
 
 pytestmark = [
     pytest.mark.slow,
@@ -88,7 +88,7 @@ def test_a_second_call_does_nothing_again(undisturbed):
     assert said.splitlines()[-1].startswith(f"{index}: ") and '"name":"tiny"' in index.read_text()
 
 
-def test_killed_once_in_each_stage_ends_the_same(undisturbed, tmp_path):
+def test_killed_in_one_stage_after_the_other_ends_the_same(undisturbed, tmp_path):
     generator = random.Random(7)
     for stage in STAGES:
         kill_during(tmp_path, stage, generator.uniform(0.2, 3))
