@@ -28,7 +28,7 @@ def test_a_model_takes_little_more_than_its_file(tmp_path, levels):
 
 
 def test_says_what_is_missing(tmp_path):
-    with pytest.raises(UserError, match=r"^.*m\.press: cannot be read"):
+    with pytest.raises(UserError, match=r"^.*m\.press: no such file"):
         measure(tmp_path / "m.press")
 
 

@@ -320,4 +320,4 @@ def test_the_command(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert "memories" in done.stdout and (tmp_path / "x" / "model.h").is_file()
     done = command(tmp_path / "none.press", "--out", tmp_path / "y")
-    assert done.returncode == 1 and done.stderr.startswith(f"error: {tmp_path}/none.press: cannot be read")
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {tmp_path}/none.press: no such file")
