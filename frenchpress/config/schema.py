@@ -104,17 +104,20 @@ class AugmentConfig:
 @dataclass(frozen=True)
 class DistillConfig:
     """Learning from another model (Hinton et al. 2015). `teacher`: directory of its experiment, seen from that which
-    this run is written beside, `lstm512`; `{seed}` in it is this run's. `weight`: share of the teacher in the loss.
-    `temperature`: what the logits of both are divided by.
+    this run is written beside, `lstm512`; `{seed}` in it is this run's. Of several the mean of their posteriors
+    teaches. `weight`: share of the teacher in the loss. `temperature`: what the logits of both are divided by.
     """
 
-    teacher: str = ""
+    teacher: str | tuple[str, ...] = ""
     weight: float = ranged(0.5, high=1.0, above=0.0)
     temperature: float = ranged(2.0, high=100.0, above=0.0)
 
     def __post_init__(self) -> None:
-        if not self.teacher:
+        names = self.teacher if isinstance(self.teacher, tuple) else (self.teacher,)
+        if "" in names:
             raise UserError("needs `teacher`, the directory of a trained experiment beside this one, such as lstm512")
+        if len(set(names)) < len(names):
+            raise UserError(f"teacher: {', '.join(names)}: one of them is named twice; name each once")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,22 @@ _TOGETHER = 32  # utterances
 class Teacher:
     """What a trained model says of every frame of train.
 
-    `said`: its log posteriors, float16 [frames, classes] by head. `weight`: share of its opinion in the loss.
-    `temperature`: what logits of both models are divided by.
+    `said`: its log posteriors, float16 [frames, classes] by head; of several models, each one's. `weight`: share of its
+    opinion in the loss. `temperature`: what logits of both models are divided by.
     """
 
-    said: Mapping[str, np.ndarray]
+    said: Sequence[Mapping[str, np.ndarray]]
     weight: float
     temperature: float
 
     def of(self, head: str, batch: Batch, like: Tensor) -> Tensor:
-        """What is said of the frames of `batch`, log posteriors [N, classes] of type and device of `like`."""
-        return torch.from_numpy(self.said[head][batch.rows.cpu().numpy()]).to(like.device, like.dtype)
+        """What is said of the frames of `batch`, log posteriors [N, classes] of type and device of `like`.
+
+        Of several models it is the logarithm of the mean of their posteriors (Hinton et al. 2015, sec. 1).
+        """
+        rows = batch.rows.cpu().numpy()
+        each = [torch.from_numpy(said[head][rows]).to(like.device, like.dtype) for said in self.said]
+        return each[0] if len(each) == 1 else torch.stack(each).logsumexp(0) - math.log(len(each))
 
     def mix(self, hard: Tensor, soft: Tensor) -> Tensor:
         """The loss [] against the alignment and that against the teacher, over both heads, in one.

@@ -1,11 +1,13 @@
 """Trained models that a run is given: the one it starts from (`train.init`), the one it learns from (`train.distill`).
 
 Each is named by the directory of its experiment, seen from the one that the run is written beside: `lstm512` is
-exp/lstm512 for exp/x. `{seed}` in a name stands for the seed of the run.
+exp/lstm512 for exp/x. `{seed}` in a name stands for the seed of the run. One teacher stands under the key
+`train.distill.teacher`, several under `train.distill.teacher.1` and so on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -25,8 +27,16 @@ INIT, TEACHER = "train.init", "train.distill.teacher"
 
 def given_names(config: Config) -> dict[str, str]:
     """The models that a run of `config` is given, as the configuration names them, by key."""
-    names = {INIT: config.train.init, TEACHER: config.train.distill and config.train.distill.teacher}
-    return {key: name for key, name in names.items() if name}
+    return named(config.train.init, config.train.distill and config.train.distill.teacher)
+
+
+def named(init: str | None, teacher: str | Sequence[str] | None) -> dict[str, str]:
+    """The model to start from and those to learn from by key, none where it is None."""
+    if isinstance(teacher, (str, type(None))):
+        names = {TEACHER: teacher}
+    else:
+        names = {f"{TEACHER}.{number}": name for number, name in enumerate(teacher, 1)}
+    return {key: name for key, name in ({INIT: init} | names).items() if name}
 
 
 def given_places(config: Config, out: Path) -> dict[str, Path]:
@@ -49,28 +59,30 @@ def given_digests(config: Config, out: Path) -> dict[str, str]:
     return {key: digest(place / FINAL) for key, place in places.items()}
 
 
-def use_given(config: Config, out: Path, model: AcousticModel, task_digest: str) -> AcousticModel | None:
-    """Let `model` start from the one that the configuration names, where it does; the teacher, where it has one."""
-    teacher = None
+def use_given(config: Config, out: Path, model: AcousticModel, task_digest: str) -> dict[Path, AcousticModel]:
+    """Let `model` start from the one that the configuration names, where it does; its teachers by directory."""
+    teachers = {}
     for key, place in given_places(config, out).items():
         found = load_given(key, place, model, task_digest)
         if key == INIT:
             start_from(model, found, place)
         else:
-            teacher = found
-    return teacher
+            teachers[place] = found
+    return teachers
 
 
-def make_teacher(config: Config, out: Path, model: AcousticModel, frames: Frames, task_digest: str) -> Teacher:
-    """What the teacher of the run in `out`, loaded as `model`, says of `frames`, asked or found beside it."""
-    place = given_places(config, out)[TEACHER]
-    said = ask(model, frames, place / POSTERIORS, {"model": digest(place / FINAL), "task": task_digest})
+def make_teacher(config: Config, models: Mapping[Path, AcousticModel], frames: Frames, task_digest: str) -> Teacher:
+    """What the teachers of a run, loaded as `models`, say of `frames`, asked or found beside each."""
+    said = [
+        ask(model, frames, place / POSTERIORS, {"model": digest(place / FINAL), "task": task_digest})
+        for place, model in models.items()
+    ]
     return Teacher(said, config.train.distill.weight, config.train.distill.temperature)
 
 
-def kept_for_others(config: Config, out: Path) -> str:
-    """That the teacher's posteriors are still there when the run in `out` is over, how large, and how they go."""
-    said = given_places(config, out)[TEACHER] / POSTERIORS
+def kept_for_others(teacher: Path, out: Path) -> str:
+    """That a teacher's posteriors are still there when the run in `out` is over, how large, and how they go."""
+    said = teacher / POSTERIORS
     return (
         f"{said}: {readable(size_of(said))}, kept for other runs that learn from the same model; "
         f"frenchpress clean {out.parent} lists what can be removed"

@@ -9,7 +9,7 @@ from typing import Any
 
 from frenchpress.common import digest, read_yaml
 from frenchpress.nnet.checkpoint import CONFIG, SUMMARY, read_header
-from frenchpress.nnet.given import INIT, TEACHER
+from frenchpress.nnet.given import INIT, TEACHER, named
 from frenchpress.nnet.model import FINAL
 
 
@@ -29,8 +29,14 @@ def lineage(place: Path) -> Lineage:
     epochs, everything = _epochs(place), _everything(place)
     seconds = None if everything is None else [_own(run, "seconds") for run in everything]
     totals = {"epochs_in_all": epochs, "seconds_in_all": None if seconds is None or None in seconds else sum(seconds)}
-    names = {key: given[key].name if key in given else "" for key in (INIT, TEACHER)}
-    return Lineage(names[INIT], names[TEACHER], {key: x for key, x in totals.items() if x is not None})
+    names = {key: run.name for key, run in given.items()}
+    known = {key: x for key, x in totals.items() if x is not None}
+    return Lineage(joined(names, INIT), joined(names, TEACHER), known)
+
+
+def joined(names: Mapping[str, str], kind: str) -> str:
+    """The `names`, by key, that are of this kind (INIT or TEACHER): one, several with commas, or "" for none."""
+    return ", ".join(name for key, name in names.items() if key.startswith(kind))
 
 
 def given_by(place: Path) -> dict[str, Path]:
@@ -43,7 +49,7 @@ def given_by(place: Path) -> dict[str, Path]:
 def named_models(config: Mapping[str, Any]) -> dict[str, str]:
     """The models that a configuration names, by key. It is as it was written, maybe by an earlier version."""
     train = _tree(config.get("train"))
-    names = {INIT: train.get("init"), TEACHER: _tree(train.get("distill")).get("teacher")}
+    names = named(train.get("init"), _tree(train.get("distill")).get("teacher"))
     return {key: name for key, name in names.items() if isinstance(name, str)}
 
 

@@ -18,7 +18,7 @@ from frenchpress.nnet.checkpoint import CONFIG, read_header
 from frenchpress.nnet.given import INIT, TEACHER
 from frenchpress.nnet.model import FINAL
 from frenchpress.report.collect import System, measured, settings
-from frenchpress.report.lineage import named_models
+from frenchpress.report.lineage import joined, named_models
 
 RUNS = "runs"
 _KEYS = {"lineage", "task", "model", "device", "config", "system"}
@@ -70,8 +70,9 @@ def read_record(path: Path) -> Record:
 def given_names_of(config: dict[str, Any]) -> dict[str, str]:
     """What a record says that was made before it said which runs its own starts and learns from."""
     named, seed = named_models(config), str(config.get("seed"))
-    keys = {"starts_from": INIT, "learns_from": TEACHER}
-    return {key: named[what].replace("{seed}", seed).rpartition("/")[2] for key, what in keys.items() if what in named}
+    names = {key: name.replace("{seed}", seed).rpartition("/")[2] for key, name in named.items()}
+    said = {"starts_from": joined(names, INIT), "learns_from": joined(names, TEACHER)}
+    return {key: name for key, name in said.items() if name}
 
 
 def is_record_of(path: Path, lineage: str) -> bool:

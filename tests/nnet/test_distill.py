@@ -12,9 +12,11 @@ from frenchpress.config import load_config
 from frenchpress.nnet import distill
 from frenchpress.nnet.data import Batch, in_order
 from frenchpress.nnet.distill import Teacher, ask, soft_loss
+from frenchpress.nnet.given import make_teacher
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 from frenchpress.nnet.train import command as command
 from frenchpress.nnet.train import loop as module
+from frenchpress.report.lineage import lineage
 
 TEACHER = """
 model: {context: [1, 1], lstm: {cells: 12, dropout: 0.3}}
@@ -80,7 +82,7 @@ def test_it_is_mixed_with_the_hard_targets(tmp_path):
     said = {head: random.normal(size=(40, classes)).astype(np.float16) for head, classes in (("cd", 12), ("mono", 4))}
     student.eval()
     logits = student(inputs, lengths)
-    total, loss_cd, loss_mono = module.losses(logits, batch, 0.1, Teacher(said, 0.7, 2.0))
+    total, loss_cd, loss_mono = module.losses(logits, batch, 0.1, Teacher([said], 0.7, 2.0))
     soft = sum(plain_loss(logits[h].detach().numpy(), said[h][1:31:2].astype(float), 2.0) for h in ("cd", "mono"))
     hard = torch.nn.functional.cross_entropy(logits["cd"], cd) + torch.nn.functional.cross_entropy(logits["mono"], mono)
     wanted = 0.3 * hard.item() + 0.7 * soft + 0.1 * logits["cd"].square().mean().item()
@@ -194,3 +196,26 @@ def test_a_teacher_of_other_states_is_refused(monkeypatch, copy, made_task):
     monkeypatch.setattr(command, "Sizes", lambda *_: Sizes(task.feat_dim, 13, 4))
     with pytest.raises(UserError, match="other features, tied states and phones: 40, 12, 4, and this model has 40, 13"):
         run(monkeypatch, copy / "student.cfg", made_task, copy / "new")
+
+
+def test_several_teach_by_the_mean_of_their_posteriors(monkeypatch, copy, made_task):
+    run(monkeypatch, copy / "teacher.cfg", made_task, copy / "teacher-seed7", "--set", "seed=7")
+    task = command.Task.load(made_task)
+    frames = command.read_frames(task, "train", torch.device("cpu"))
+    models = {copy / f"teacher-seed{seed}": load_model(copy / f"teacher-seed{seed}") for seed in (2234, 7)}
+    both = "train.distill.teacher=[teacher-seed2234, teacher-seed7]"
+    config = load_config(copy / "student.cfg", [both])
+    teacher = make_teacher(config, models, frames, "task")
+    batch = frames.batch(np.array([[0, 0, 5]]), models[copy / "teacher-seed7"].context)
+    for head, classes in (("cd", 12), ("mono", 4)):
+        said = teacher.of(head, batch, torch.zeros(()))
+        each = [np.exp(kept[head][batch.rows.numpy()].astype(np.float64)) for kept in teacher.said]
+        assert said.shape == (5, classes) and np.abs(each[0] - each[1]).max() > 1e-3
+        np.testing.assert_allclose(said.exp().numpy(), (each[0] + each[1]) / 2, rtol=1e-5)
+
+    run(monkeypatch, copy / "student.cfg", made_task, copy / "taught-by-both", "--set", both)
+    assert (copy / "taught-by-both/final.pt").read_bytes() != (copy / "student/final.pt").read_bytes()
+    assert lineage(copy / "taught-by-both").learns_from == "teacher-seed2234, teacher-seed7"
+    run(monkeypatch, copy / "teacher.cfg", made_task, copy / "teacher-seed7", "--restart", "--set", "train.epochs=1")
+    with pytest.raises(UserError, match=r"as train.distill.teacher.1 or train.distill.teacher.2, or"):
+        run(monkeypatch, copy / "student.cfg", made_task, copy / "taught-by-both", "--set", both)

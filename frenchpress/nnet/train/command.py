@@ -58,7 +58,7 @@ def main() -> None:
     model = build_model(arguments.config, config, Sizes(task.feat_dim, task.num_pdfs, task.num_phones)).to(device)
     masks = MaskSchedule(model, config.seed, model.units)  # before another model's weights take the place of the first
     identity, given = digest(arguments.task), given_digests(config, arguments.out)
-    teacher = use_given(config, arguments.out, model, identity)
+    teachers = use_given(config, arguments.out, model, identity)
     with locked_dir(arguments.out) as out:
         if arguments.restart:
             checkpoint.forget(out)
@@ -70,8 +70,8 @@ def main() -> None:
             model.normalise_inputs(splits[0])
         optimizer = make_optimizer(model, config.train)
         run = Run(config, out, model, optimizer, *splits, masks, arguments.checkpoint_seconds)
-        if teacher is not None:
-            run.teacher = make_teacher(config, out, teacher, run.train, identity)
+        if teachers:
+            run.teacher = make_teacher(config, teachers, run.train, identity)
         if config.train.average and config.train.epochs:
             run.average = AveragedModel(model, config.train.average)
         if config.train.tensorboard:
@@ -83,8 +83,8 @@ def main() -> None:
         mark_done(out, checkpoint.stamp(config, identity, given))
         for name in (checkpoint.BEST, checkpoint.CHECKPOINT):
             (out / name).unlink(missing_ok=True)
-        if run.teacher is not None:
-            print(kept_for_others(config, out))
+        for teacher in teachers:
+            print(kept_for_others(teacher, out))
 
 
 if __name__ == "__main__":
