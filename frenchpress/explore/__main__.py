@@ -59,8 +59,8 @@ def explore(args: argparse.Namespace) -> list[str]:
         others = [start_worker() for _ in range(args.jobs - 1)]
         try:
             for stage in work(space, store, maker):
-                print(f"{space.name}: {stage} is over; {out}/RESULTS.md", flush=True)
-                write_results(maker, out)
+                page = write_results(maker, out)
+                print(f"{space.name}: {stage} is over; {out}/RESULTS.md, {page}", flush=True)
         except BaseException:
             for other in others:
                 other.terminate()

@@ -9,6 +9,7 @@ from typing import Any
 from frenchpress.common import write_if_changed
 from frenchpress.config import Config, config_to_yaml, load_config
 from frenchpress.explore.outcome import Outcome, read_outcome
+from frenchpress.explore.page import write_exploration_page
 from frenchpress.explore.pictures import figures
 from frenchpress.explore.record import RECORD, write_record
 from frenchpress.explore.select import front
@@ -45,8 +46,8 @@ How to read this
   the designs from the others. Of few designs it is rough."""
 
 
-def write_results(trials: Trials, out: Path) -> None:
-    """Write everything to the directory `out`, as far as it has come."""
+def write_results(trials: Trials, out: Path) -> Path:
+    """Write everything to the directory `out`, as far as it has come, and the page into EXP; returns the page."""
     space, store = trials.space, trials.store
     outcome = read_outcome(space, store)
     write_record(out / RECORD, store.task, {name: _plain(outcome, name) for name in outcome.stages})
@@ -57,6 +58,7 @@ def write_results(trials: Trials, out: Path) -> None:
         for name, draw in figures(outcome).items():
             pictures.append(figure.save(out / f"{name}.svg", draw, SIZE).name)
     write_if_changed(out / RESULTS, results_text(outcome, store, out / READING, pictures))
+    return write_exploration_page(trials, outcome, out)
 
 
 def write_cfgs(trials: Trials, values: Values, directory: Path) -> list[Path]:

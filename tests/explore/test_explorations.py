@@ -1,5 +1,6 @@
 """The search: what is proposed, refused, trained and promoted; stopped, killed, and shared by several workers."""
 
+import json
 import re
 import subprocess
 import sys
@@ -226,13 +227,21 @@ def test_the_record_of_another_task_is_not_overwritten(exploration, tmp_path):
 def test_results(exploration, tmp_path):
     trials = exploration(BESIDE + RUNGS)
     run(trials)
-    write_results(trials, tmp_path / "out")
+    page = write_results(trials, tmp_path / "out")
     text = (tmp_path / "out" / RESULTS).read_text()
     tested = in_state(trials.store.study("test"), TrialState.COMPLETE)
     for trial in tested:
         name = trial.user_attrs[RUN]
         assert f"| {name} " in text
         assert f"init: {_below(trials, name)}" in (tmp_path / f"out/front/{name}.cfg").read_text()
+    shown = re.search(r'<script id="data"[^>]*>(.*?)</script>', page.read_text())[1]
+    shown = {e["values"]["name"]: e["values"] for e in json.loads(shown)["experiments"]}
+    outcome = read_outcome(trials.space, trials.store)
+    assert set(shown) == {t.user_attrs[RUN] for stage in outcome.stages for t in outcome.measured(stage)}
+    for trial in tested:
+        values = shown[trial.user_attrs[RUN]]
+        assert values["per_test"] == 30.0 and values["group"] == "long"
+        assert values["macs_kept"] == values["stored_bytes"] > 0
     left, mine = tmp_path / "out/front/left.cfg", tmp_path / "out/front/mine.cfg"
     left.write_text("# left: short of a space, complete\n")
     mine.write_text("base: ../../x.cfg\n")
