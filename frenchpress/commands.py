@@ -12,6 +12,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Understand a trained model": {
         "diagnose": ("frenchpress.report.diagnose.__main__", "what may be wrong with it, and what to try"),
         "sensitivity": ("frenchpress.report.sensitivity", "which of its matrices needs its weights most"),
+        "ranks": ("frenchpress.report.ranks", "the rank that its matrices have in effect"),
         "codes": ("frenchpress.report.codes", "what the index of its kept weights costs in every code"),
         "compare": ("frenchpress.report.compare", "whether one of several is really better, and where"),
         "table": ("frenchpress.report.table", "all results of a directory: RESULTS.md, report/index.html"),

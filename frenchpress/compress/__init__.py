@@ -3,6 +3,8 @@
 from frenchpress.compress.activations import ActQuantizer, act_quantizer_of, make_act_quantizer, refuse_unused_act
 from frenchpress.compress.chain import Chain, asked_density
 from frenchpress.compress.description import Description, describe
+from frenchpress.compress.factorize import factorize, project_lstm
+from frenchpress.compress.factors import FactoredWeight, Factors, Weight, low_rank, rank_of_energy
 from frenchpress.compress.model import bake, press, schedule
 from frenchpress.compress.options import Press, WeightPress
 from frenchpress.compress.quantizers import BitQuantizer, Quantizer, make_quantizer, quantizer_of
@@ -17,23 +19,30 @@ __all__ = [
     "BlockStructure",
     "Chain",
     "Description",
+    "FactoredWeight",
+    "Factors",
     "MatrixSize",
     "Press",
     "PressedWeight",
     "Quantizer",
     "Selection",
+    "Weight",
     "WeightPress",
     "act_quantizer_of",
     "asked_density",
     "bake",
     "check_weight_press",
     "describe",
+    "factorize",
     "learned_ranges",
+    "low_rank",
     "make_act_quantizer",
     "make_quantizer",
     "press",
     "pressed_tensors",
+    "project_lstm",
     "quantizer_of",
+    "rank_of_energy",
     "refuse_unused_act",
     "schedule",
     "size_report",

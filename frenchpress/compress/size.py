@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from frenchpress.compress.chain import Chain
 from frenchpress.compress.codes import Coding, Origin, cheapest, index_codings
+from frenchpress.compress.factors import FactoredWeight
 from frenchpress.compress.options import FLOAT_BITS
 from frenchpress.compress.weight import learned_ranges, pressed_tensors
 
@@ -136,7 +137,8 @@ def size_report(model: nn.Module, constants: int = 0) -> dict[str, Any]:
     bits stored with index and scales; `weight_ratio`: weights over kept weights. Both leave out biases and batch norm,
     which `stored_bytes` and `parameters` count as float32; a batch norm counts as the gain and bias per row into which
     it folds. `constants`: numbers that the model stores and does not train, counted in `other_bytes` as float32. A
-    learned step size is the scale of its matrix and counts as that; ranges of activations are counted nowhere.
+    learned step size is the scale of its matrix and counts as that; ranges of activations are counted nowhere. Two
+    factors are two matrices, and dense they are the one that they stand for.
     """
     pressed = pressed_tensors(model)
     sizes = [matrix_size(p.name, p.chain) for p in pressed]
@@ -144,8 +146,9 @@ def size_report(model: nn.Module, constants: int = 0) -> dict[str, Any]:
     rest = [(name, p) for name, p in model.named_parameters() if id(p) not in elsewhere]
     sizes += [plain_size(name, p) for name, p in rest if p.dim() > 1]
     others = sum(p.numel() for _, p in rest if p.dim() <= 1)
-    stored, dense = sum(s.stored_bits for s in sizes), sum(s.dense_bits for s in sizes)
     kept, total = sum(s.kept for s in sizes), sum(s.total for s in sizes)
+    total += sum(m.saved for m in model.modules() if isinstance(m, FactoredWeight))
+    stored, dense = sum(s.stored_bits for s in sizes), FLOAT_BITS * total
     other_bytes = 4 * (others + constants)
     return {
         "parameters": total + others,

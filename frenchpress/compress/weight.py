@@ -34,6 +34,16 @@ class PressedWeight(Chain):
         super().__init__(shape, press, gates, generator)
         self.weight = nn.Parameter(torch.empty(shape))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weight is."""
+        return self.weight.device
+
+    @torch.no_grad()
+    def start(self, weight: Tensor) -> None:
+        """Begin with the values of `weight` [out, in]."""
+        self.weight.copy_(weight)
+
     def forward(self) -> Tensor:
         """The dense matrix [out, in] that the model multiplies with."""
         return self.press_matrix(self.weight)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from frenchpress.common import UserError
-from frenchpress.compress import act_quantizer_of, check_weight_press, spelt_mask
+from frenchpress.compress import Factors, act_quantizer_of, check_weight_press, spelt_mask
 from frenchpress.compress.options import FLOAT_BITS, WeightPress, check_bits, rarely
 from frenchpress.compress.sparsity import HierarchyMask, MaskMethod, RowMask
 
@@ -44,6 +44,7 @@ class MatrixPress:
     quantizer_options: dict[str, Any] | None = rarely()
     act_options: dict[str, Any] | None = rarely()
     mask: dict[str, Any] | None = rarely()
+    factors: Factors | None = rarely()
 
     def __post_init__(self) -> None:
         for name in ("weight_bits", "act_bits"):
@@ -63,7 +64,8 @@ class MatrixPress:
 class LayerPress(WeightPress):
     """How one layer is compressed: everything that an LSTM layer or a head needs to know.
 
-    `hcgs`: short for `mask: {method: hcgs}` with the same options. For an LSTM layer alone: `cell_bits` of the cell
+    `hcgs`: short for `mask: {method: hcgs}` with the same options. `factors`: two matrices of low rank in place of each
+    one, and how small they are. For an LSTM layer alone: `cell_bits` of the cell
     state, which is quantized as `act_quantizer` says; `input` and `recurrent` say what differs for the matrix that
     multiplies the layer's inputs, and these, and for the one that multiplies its outputs, and these.
     """
@@ -71,6 +73,7 @@ class LayerPress(WeightPress):
     masks: ClassVar[Mapping[str, type[MaskMethod]]] = {"cell": CellMask}
 
     hcgs: HierarchyMask | None = None
+    factors: Factors | None = rarely()
     cell_bits: int | None = rarely()
     input: MatrixPress | None = rarely()
     recurrent: MatrixPress | None = rarely()
@@ -81,6 +84,8 @@ class LayerPress(WeightPress):
             check_bits(self.cell_bits, "cell_bits")
         if self.hcgs is not None and self.mask is not None:
             raise UserError("mask: hcgs makes one already; one mask for a matrix, so leave one out (hcgs: null)")
+        if self.factors is not None and (self.said_mask or self.prune):
+            raise UserError("factors: two small matrices in place of one have no mask; leave mask, hcgs and prune out")
 
     @property
     def said_mask(self) -> Mapping[str, Any] | None:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from frenchpress.common import UserError, blaming, read_yaml, run_main
 from frenchpress.common.combinations import Counted
-from frenchpress.compress import PressedWeight
+from frenchpress.compress import FactoredWeight, PressedWeight, Weight
 from frenchpress.compress.activations import ActQuantizer
 from frenchpress.export.front import copy_graph, find_system, make_front
 from frenchpress.kernels.kept import Kept
@@ -87,8 +87,10 @@ def _input(model: AcousticModel, step: float, bits: int) -> PackedInput:
     return PackedInput(left, right, bits, model.input_mean[:dim].numpy().copy(), gain.float().numpy())
 
 
-def _matrix(matrix: PressedWeight) -> tuple[PackedMatrix, Floats]:
+def _matrix(matrix: Weight) -> tuple[PackedMatrix, Floats]:
     """Integers, and the scale of each row float64 [rows]."""
+    if isinstance(matrix, FactoredWeight):
+        raise UserError("factors: a packed model multiplies with one matrix, not with two; train it without factors")
     bits = matrix.quantizer.stored_bits
     if bits > _MAX_WEIGHT_BITS:
         raise UserError(f"weights take {bits} bits; a packed model has at most {_MAX_WEIGHT_BITS}")

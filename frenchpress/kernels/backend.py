@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from frenchpress.compress import ActQuantizer, PressedWeight
+from frenchpress.compress import ActQuantizer, Weight
 
 _EXACT_BITS = 20  # kernels round in float32 arithmetic, exact up to here
 
@@ -21,8 +21,8 @@ class LstmParts:
     normalised by `norm`, or have `bias` [4 cells] added. `training`: whether the statistics of `norm` are the batch's.
     """
 
-    input_matrix: PressedWeight
-    recurrent_matrix: PressedWeight
+    input_matrix: Weight
+    recurrent_matrix: Weight
     act_in: ActQuantizer
     act_out: ActQuantizer
     act_cell: ActQuantizer | None

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from frenchpress.compress import PressedWeight
+from frenchpress.compress import Weight
 
 Made = TypeVar("Made")
 
@@ -32,10 +32,10 @@ class Kept:
     device: torch.device
 
     @classmethod
-    def of(cls, matrix: PressedWeight) -> Kept:
+    def of(cls, matrix: Weight) -> Kept:
         """As `matrix` stands; while it is probing, all of its weights are computed with."""
         mask = None if matrix.probing else matrix.mask
-        return cls(matrix.shape, matrix.gates, mask, matrix.quantizer.granularity.whole_rows, matrix.weight.device)
+        return cls(matrix.shape, matrix.gates, mask, matrix.quantizer.granularity.whole_rows, matrix.device)
 
     @property
     def full(self) -> Tensor:
@@ -62,12 +62,12 @@ class PerMatrix(Generic[Made]):
     def __init__(self, make: Callable[..., Made]) -> None:
         """`make(matrix, *more)`."""
         self._make = make
-        self._latest: WeakKeyDictionary[PressedWeight, tuple[Hashable, Made]] = WeakKeyDictionary()
+        self._latest: WeakKeyDictionary[Weight, tuple[Hashable, Made]] = WeakKeyDictionary()
 
-    def __contains__(self, matrix: PressedWeight) -> bool:
+    def __contains__(self, matrix: Weight) -> bool:
         return matrix in self._latest
 
-    def of(self, matrix: PressedWeight, *more: Hashable) -> Made:
+    def of(self, matrix: Weight, *more: Hashable) -> Made:
         """For the mask as it is now."""
         key = (Kept.of(matrix).state, *more)
         latest = self._latest.get(matrix)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from frenchpress.compress import PressedWeight
+from frenchpress.compress import Weight
 from frenchpress.kernels.blocks import block_linear
 from frenchpress.kernels.native import weight as native
 
@@ -13,7 +13,7 @@ from frenchpress.kernels.native import weight as native
 _WORTH_GATHERING = 0.125
 
 
-def project(x: Tensor, matrix: PressedWeight) -> Tensor:
+def project(x: Tensor, matrix: Weight) -> Tensor:
     """`x` [N, in] times the transposed compressed matrix: [N, out]."""
     if native.serves_product(matrix, x):
         return native.product(x, matrix)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from frenchpress.common import UserError, digest
-from frenchpress.compress import BitQuantizer, PressedWeight
+from frenchpress.compress import BitQuantizer, FactoredWeight, PressedWeight, low_rank
 from frenchpress.config import Config
 from frenchpress.nnet.checkpoint import CONFIG, POSTERIORS, read_header
 from frenchpress.nnet.clean import readable, size_of
@@ -113,13 +113,17 @@ def _plain(sizes: object) -> str:
 def start_from(model: AcousticModel, given: AcousticModel, place: Path) -> None:
     """Give `model` the weights of `given`, zero where that one removes them, biases and normalisation.
 
-    Masks stay those of `model`. Ranges and step sizes are taken over where both find them in the same way for the same
-    number of bits. UserError unless both have the same layers.
+    Masks stay those of `model`. Factors take the best approximation of a matrix there. Ranges and step sizes are taken
+    over where both find them in the same way for the same number of bits. UserError unless both have the same layers.
     """
     ours, theirs = _learnt(model), _learnt(given)
     for name, matrix in given.named_modules():
         if isinstance(matrix, PressedWeight) and matrix.mask is not None:
             theirs[f"{name}.weight"] = matrix.weight * matrix.full_mask()
+    for name, matrix in model.named_modules():
+        if isinstance(matrix, FactoredWeight) and f"{name}.weight" in theirs:
+            factors = low_rank(theirs.pop(f"{name}.weight"), matrix.rank)
+            theirs |= zip((f"{name}.left.weight", f"{name}.right.weight"), factors)
     for name in [*ours, *theirs]:
         shapes = [list(values[name].shape) if name in values else "none" for values in (ours, theirs)]
         if shapes[0] != shapes[1]:

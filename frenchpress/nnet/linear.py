@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from frenchpress.compress import PressedWeight, act_quantizer_of, refuse_unused_act
+from frenchpress.compress import act_quantizer_of, refuse_unused_act
 from frenchpress.config import LayerPress
 from frenchpress.kernels.product import project
+from frenchpress.nnet.weight import weight_of
 
 
 class PressedLinear(nn.Module):
@@ -29,13 +30,13 @@ class PressedLinear(nn.Module):
         super().__init__()
         press.refuse_lstm_keys()
         self.inputs, self.outputs = inputs, outputs
-        self.matrix = PressedWeight((outputs, inputs), press, generator=generator)
+        self.matrix = weight_of((outputs, inputs), press, generator=generator)
         self.act = act_quantizer_of(press, input_limit)
         refuse_unused_act(press, self.act)
         self.bias = nn.Parameter(torch.zeros(outputs))
         bound = (6 / (inputs * self.matrix.density + outputs)) ** 0.5
         with torch.no_grad():
-            self.matrix.weight.uniform_(-bound, bound, generator=generator)
+            self.matrix.start(torch.empty(outputs, inputs).uniform_(-bound, bound, generator=generator))
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., inputs] -> [..., outputs]."""

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from frenchpress.common import UserError
-from frenchpress.compress import ActQuantizer, PressedWeight, act_quantizer_of, refuse_unused_act
+from frenchpress.compress import ActQuantizer, Weight, act_quantizer_of, refuse_unused_act
 from frenchpress.config import LayerPress
 from frenchpress.kernels.backend import LstmParts
 from frenchpress.kernels.backends import run_lstm
 from frenchpress.nnet.dropout import SequenceDropout
+from frenchpress.nnet.weight import weight_of
 
 GATES = 4
 
@@ -24,10 +25,10 @@ class QuantLSTMLayer(nn.Module):
     step and the next layer see what an integer machine would. The cell state stays float unless `cell_bits` are given.
 
     Initialisation: input matrix uniform (Glorot), each gate's recurrent matrix orthogonal, both scaled up by
-    1 / sqrt(density) where a mask removes some; biases zero, but `forget_bias` for the forget gate, which lets the
-    cell remember from the start (Jozefowicz et al. 2015). `input_limit`: range of the inputs if known (1.0 behind
-    another LSTM layer). `dropout` zeroes outputs in training, `dropout_over` each frame's own or the same of a whole
-    sequence. `generator` (CPU) draws masks and weights.
+    1 / sqrt(density) where a mask removes some, and of factors their product as near to these as it can be; biases
+    zero, but `forget_bias` for the forget gate, which lets the cell remember from the start (Jozefowicz et al. 2015).
+    `input_limit`: range of the inputs if known (1.0 behind another LSTM layer). `dropout` zeroes outputs in training,
+    `dropout_over` each frame's own or the same of a whole sequence. `generator` (CPU) draws masks and weights.
     """
 
     def __init__(
@@ -60,10 +61,10 @@ class QuantLSTMLayer(nn.Module):
     def _initialise(self, forget_bias: float, generator: torch.Generator | None) -> None:
         matrix = self.input_matrix
         bound = (6 / (self.inputs * matrix.density + self.cells)) ** 0.5
-        matrix.weight.uniform_(-bound, bound, generator=generator)
+        matrix.start(torch.empty(matrix.shape).uniform_(-bound, bound, generator=generator))
         matrix = self.recurrent_matrix
-        for gate in matrix.weight.view(GATES, self.cells, self.cells):
-            gate.copy_(_orthogonal(self.cells, generator) / matrix.density**0.5)
+        gates = [_orthogonal(self.cells, generator) / matrix.density**0.5 for _ in range(GATES)]
+        matrix.start(torch.cat(gates))
         shift = self.bias if self.norm is None else self.norm.bias
         shift.zero_()
         shift[self.cells : 2 * self.cells] = forget_bias
@@ -87,12 +88,12 @@ class QuantLSTMLayer(nn.Module):
 
 def _part(
     name: str, shape: tuple[int, int], press: LayerPress, limit: float | None, generator: torch.Generator | None
-) -> tuple[PressedWeight, ActQuantizer]:
+) -> tuple[Weight, ActQuantizer]:
     """One of the layer's matrices and the quantizer of what it multiplies; an error in its own entry names it."""
     own = getattr(press, name)
     try:
         press = press.of_matrix(name)
-        matrix, act = PressedWeight(shape, press, GATES, generator), act_quantizer_of(press, limit)
+        matrix, act = weight_of(shape, press, GATES, generator), act_quantizer_of(press, limit)
         if own is not None and (own.act_quantizer or own.act_options):
             refuse_unused_act(press, act)
     except UserError as error:

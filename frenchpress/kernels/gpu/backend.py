@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from frenchpress.compress import PressedWeight
+from frenchpress.compress import Weight
 from frenchpress.kernels import reference
 from frenchpress.kernels.backend import LstmParts
 from frenchpress.kernels.gpu import why_not
@@ -43,7 +43,7 @@ def recurrence(parts: LstmParts, projections: Tensor, sizes: list[int]) -> Tenso
     return gpu_recurrence(projections, weight, sizes, TILES.of(matrix, tiling), structure, scale)
 
 
-def _tiles(matrix: PressedWeight, tiling: Tiling) -> Tiles:
+def _tiles(matrix: Weight, tiling: Tiling) -> Tiles:
     # In tiles weights are where the mask keeps any; a quantizer of groups of columns has given them before.
     return Tiles(Kept.of(matrix).full, tiling, matrix.structure)
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from frenchpress.compress import PressedWeight, Selection
+from frenchpress.compress import Selection, Weight
 from frenchpress.kernels.kept import Kept, PerMatrix
 from frenchpress.kernels.native.functions import KeptProduct
 from frenchpress.kernels.native.layout import Layout
@@ -24,7 +24,7 @@ _WORTH_KEPT = 0.6
 _WORTH_SELECTING = 0.7
 
 
-def serves_product(matrix: PressedWeight, x: Tensor) -> bool:
+def serves_product(matrix: Weight, x: Tensor) -> bool:
     """Whether `product` takes `x` [N, in], and is faster than the dense product."""
     plain = x.dtype == torch.float32 and x.device.type == "cpu" and len(x) >= LANES
     if not plain or matrix.mask is None or matrix.probing or library() is None:
@@ -32,7 +32,7 @@ def serves_product(matrix: PressedWeight, x: Tensor) -> bool:
     return _PACKINGS.of(matrix).cost <= _WORTH_KEPT * matrix.weight.numel()
 
 
-def product(x: Tensor, matrix: PressedWeight) -> Tensor:
+def product(x: Tensor, matrix: Weight) -> Tensor:
     """`x` [N, in] times the transposed matrix, over kept weights alone: [N, out]; where `serves_product` says so."""
     layout, values = packed(matrix)
     out = KeptProduct.apply(to_lanes(x.unsqueeze(1)).squeeze(0), values, layout)
@@ -54,7 +54,7 @@ class _Packing:
     As tiles or weight by weight, whichever takes less time. `cost`: of that, in weights of a tile.
     """
 
-    def __init__(self, matrix: PressedWeight) -> None:
+    def __init__(self, matrix: Weight) -> None:
         kept = Kept.of(matrix)
         # Weights of a group of columns have to stay beside the others, and are computed with, kept or not.
         mask = kept.full if kept.movable and kept.mask is not None else None
@@ -71,12 +71,12 @@ class _Packing:
         else:
             self.layout = Tiles(full, kept.gates)
 
-    def values(self, matrix: PressedWeight) -> Tensor:
+    def values(self, matrix: Weight) -> Tensor:
         """The weights as they are now, in the order of the layout."""
         return _by_tile(matrix) if self.compact is None else self.compact.values(matrix)
 
 
-def _by_tile(matrix: PressedWeight) -> Tensor:
+def _by_tile(matrix: Weight) -> Tensor:
     """All weights of a matrix [tiles * inputs, 8], eight rows side by side."""
     units, inputs = matrix.shape[0] // matrix.gates, matrix.shape[1]
     side = ROWS // matrix.gates
@@ -97,7 +97,7 @@ class _CompactTiles:
         self._selection = Selection(**Selection.of(*by_row))
         self._even = len(self._place) == len(flat)
 
-    def values(self, matrix: PressedWeight) -> Tensor:
+    def values(self, matrix: Weight) -> Tensor:
         """[kept columns, 8]."""
         values = matrix.compact(self._selection).transpose(1, 2).contiguous().view(-1, ROWS)
         return values if self._even else values.index_select(0, self._place)
@@ -114,7 +114,7 @@ class _CompactRows:
         self._selection = Selection(**Selection.of(flat.view(-1, most), kept.view(-1, most)))
         self._even = len(self._place) == len(flat)
 
-    def values(self, matrix: PressedWeight) -> Tensor:
+    def values(self, matrix: Weight) -> Tensor:
         """[kept]."""
         values = matrix.compact(self._selection).view(-1)
         return values if self._even else values.index_select(0, self._place)
@@ -123,7 +123,7 @@ class _CompactRows:
 _PACKINGS = PerMatrix(_Packing)
 
 
-def packed(matrix: PressedWeight) -> tuple[Layout, Tensor]:
+def packed(matrix: Weight) -> tuple[Layout, Tensor]:
     """How a matrix is computed with (found anew when its mask has changed) and its values as they are now."""
     packing = _PACKINGS.of(matrix)
     return packing.layout, packing.values(matrix)
