@@ -25,6 +25,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "task": ("frenchpress.nnet.task", "features, targets and graph for training, in one directory"),
         "train": ("frenchpress.nnet.train.command", "train the model of a .cfg"),
         "decode": ("frenchpress.nnet.decode", "decode dev and test with a trained model, and score them"),
+        "shrink": ("frenchpress.nnet.shrink", "a smaller dense model of one whose cells were removed"),
         "clean": ("frenchpress.nnet.clean", "what finished trainings left behind and can be removed"),
         "study-plan": ("frenchpress.report.study_plan", "what is left to train of a study in recipes/"),
         "study-results": ("frenchpress.report.study_results", "the tables, figures and page of a study"),

@@ -34,11 +34,14 @@ class MaskSchedule:
     The trainer calls `before_step` before each forward pass and `after_backward` before each update of the weights.
     """
 
-    def __init__(self, model: nn.Module, seed: int = 0, units: Sequence[Linked] = ()) -> None:
-        """`units`: masks of `model` that are chosen at once; its weights are where training starts."""
-        self.seed, self._units, self._pressed = seed, units, pressed_tensors(model)
+    def __init__(self, model: nn.Module, seed: int = 0, units: Sequence[Linked] = (), given: bool = False) -> None:
+        """`units`: masks of `model` that are chosen at once; its weights are where training starts. `given`: masks have
+        been chosen elsewhere, and none changes.
+        """
+        self.seed, self._units, self._pressed = seed, () if given else units, pressed_tensors(model)
         # The place among all matrices, so that what is done to one leaves what another draws alone.
-        self._timed = [(i, p) for i, p in enumerate(self._pressed) if p.chain.plan and p.chain.plan.timing]
+        timed = [(i, p) for i, p in enumerate(self._pressed) if p.chain.plan and p.chain.plan.timing]
+        self._timed = [] if given else timed
         self._criteria = {p.chain: CRITERIA[p.chain.plan.score](p.matrix.detach()) for _, p in self._timed}
         self._weights = {p.chain: p for p in self._pressed}
         self._where = (0, 0, 1)

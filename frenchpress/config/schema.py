@@ -130,6 +130,7 @@ class TrainConfig:
     `l2_cd_output`: weight of the mean square of the tied-state head's outputs, in the loss. `threads` is part
     of the experiment, because the order of additions, and so the last bits of a result, depends on it.
     `init`: the experiment whose weights are the first ones, named as a teacher is; with it `epochs` may be 0.
+    `mask_from`: the experiment whose masks are those of this model, from the first step to the last.
     `keep_epochs`: the model after each epoch, once it has its final density, is kept and decoded on dev.
     `warmup`: epochs in which rates rise linearly. `cosine`: how they fall, in place of `halving`. `augment`: what is
     hidden of the features. `weight_decay`: at each step the matrices' weights shrink by this times the rate.
@@ -151,6 +152,7 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = ranged(2, low=1, high=1024)
     init: str | None = rarely()
+    mask_from: str | None = rarely()
     distill: DistillConfig | None = rarely()
     keep_epochs: bool | None = rarely()
     warmup: float | None = rarely(low=0.0)
@@ -169,8 +171,9 @@ class TrainConfig:
                 raise UserError(f"{name}: would do nothing: epochs: 0 trains nothing")
         if self.epochs and (self.warmup or 0.0) >= self.epochs:
             raise UserError(f"warmup: {self.warmup:g} epochs of {self.epochs} leave none at the full rate")
-        if self.init == "":
-            raise UserError("init: expected the directory of a trained experiment beside this one, such as lstm512")
+        for name in ("init", "mask_from"):
+            if getattr(self, name) == "":
+                raise UserError(f"{name}: expected the directory of a trained experiment beside this, such as lstm512")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def build_model(path: Path | str, config: Config, sizes: Sizes) -> AcousticModel
     """The untrained model of `config`; UserError, naming place and key or else `path`, where something is amiss."""
     try:
         model = AcousticModel(config, sizes)
-        MaskSchedule(model).check(config.train.epochs)
+        MaskSchedule(model, given=config.train.mask_from is not None).check(config.train.epochs)
         return model
     except UserError as error:
         raise blame_layer(config, path, str(error)) from None

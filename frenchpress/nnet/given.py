@@ -1,4 +1,5 @@
-"""Trained models that a run is given: the one it starts from (`train.init`), the one it learns from (`train.distill`).
+"""Trained models that a run is given: the one it starts from (`train.init`), the one whose masks it has
+(`train.mask_from`), the one it learns from (`train.distill`).
 
 Each is named by the directory of its experiment, seen from the one that the run is written beside: `lstm512` is
 exp/lstm512 for exp/x. `{seed}` in a name stands for the seed of the run. One teacher stands under the key
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from frenchpress.common import UserError, digest
-from frenchpress.compress import BitQuantizer, FactoredWeight, PressedWeight, low_rank
+from frenchpress.compress import BitQuantizer, FactoredWeight, PressedWeight, low_rank, pressed_tensors
 from frenchpress.config import Config
 from frenchpress.nnet.checkpoint import CONFIG, POSTERIORS, read_header
 from frenchpress.nnet.clean import readable, size_of
@@ -22,21 +23,22 @@ from frenchpress.nnet.data import Frames
 from frenchpress.nnet.distill import Teacher, ask
 from frenchpress.nnet.model import FINAL, AcousticModel, load_model
 
-INIT, TEACHER = "train.init", "train.distill.teacher"
+INIT, MASKS, TEACHER = "train.init", "train.mask_from", "train.distill.teacher"
 
 
 def given_names(config: Config) -> dict[str, str]:
     """The models that a run of `config` is given, as the configuration names them, by key."""
-    return named(config.train.init, config.train.distill and config.train.distill.teacher)
+    train = config.train
+    return named(train.init, train.mask_from, train.distill and train.distill.teacher)
 
 
-def named(init: str | None, teacher: str | Sequence[str] | None) -> dict[str, str]:
-    """The model to start from and those to learn from by key, none where it is None."""
+def named(init: str | None, masks: str | None, teacher: str | Sequence[str] | None) -> dict[str, str]:
+    """The models to start from, to have the masks of, and to learn from by key, none where it is None."""
     if isinstance(teacher, (str, type(None))):
         names = {TEACHER: teacher}
     else:
         names = {f"{TEACHER}.{number}": name for number, name in enumerate(teacher, 1)}
-    return {key: name for key, name in ({INIT: init} | names).items() if name}
+    return {key: name for key, name in ({INIT: init, MASKS: masks} | names).items() if name}
 
 
 def given_places(config: Config, out: Path) -> dict[str, Path]:
@@ -60,12 +62,14 @@ def given_digests(config: Config, out: Path) -> dict[str, str]:
 
 
 def use_given(config: Config, out: Path, model: AcousticModel, task_digest: str) -> dict[Path, AcousticModel]:
-    """Let `model` start from the one that the configuration names, where it does; its teachers by directory."""
+    """Let `model` start from, and have the masks of, those that the configuration names; its teachers by directory."""
     teachers = {}
     for key, place in given_places(config, out).items():
         found = load_given(key, place, model, task_digest)
         if key == INIT:
             start_from(model, found, place)
+        elif key == MASKS:
+            take_masks(model, found, place, scratch=config.train.init is None)
         else:
             teachers[place] = found
     return teachers
@@ -133,6 +137,33 @@ def start_from(model: AcousticModel, given: AcousticModel, place: Path) -> None:
     for name, module in model.named_modules():
         if isinstance(module, BitQuantizer) and name in modules:
             module.take_over(modules[name])
+
+
+@torch.no_grad()
+def take_masks(model: AcousticModel, given: AcousticModel, place: Path, scratch: bool) -> None:
+    """Give `model` the masks of `given`. In one that starts from `scratch`, weights whose mask would have been chosen
+    later grow by 1 / sqrt(kept inputs of a kept row / inputs), as those of a mask that is fixed before do.
+
+    UserError unless both have masks of the same methods on the same matrices.
+    """
+    theirs = {p.name: p.chain for p in pressed_tensors(given)}
+    for p in pressed_tensors(model):
+        ours, other = p.chain, theirs.get(p.name)
+        if other is None or ours.mask_method != other.mask_method or ours.shape != other.shape:
+            found = "another layer" if other is None or ours.shape != other.shape else f"mask {other.mask_method}"
+            raise UserError(
+                f"{MASKS}: {place}: {p.name}: {found}, and this model has mask {ours.mask_method}; it needs the layers "
+                "and the mask sections of that one"
+            )
+        if ours.mask is None:
+            continue
+        grows = scratch and bool(ours.mask.all())
+        ours.mask.copy_(other.mask)
+        if ours.within is not None:
+            ours.within.copy_(other.within)
+        if grows:
+            kept = ours.full_mask()
+            p.weight.div_((kept.sum() / (kept.any(1).sum() * kept.shape[1])).sqrt())
 
 
 def _learnt(model: AcousticModel) -> dict[str, Tensor]:

@@ -49,7 +49,7 @@ def given_by(place: Path) -> dict[str, Path]:
 def named_models(config: Mapping[str, Any]) -> dict[str, str]:
     """The models that a configuration names, by key. It is as it was written, maybe by an earlier version."""
     train = _tree(config.get("train"))
-    names = named(train.get("init"), _tree(train.get("distill")).get("teacher"))
+    names = named(train.get("init"), train.get("mask_from"), _tree(train.get("distill")).get("teacher"))
     return {key: name for key, name in names.items() if isinstance(name, str)}
 
 

@@ -56,7 +56,8 @@ def main() -> None:
     device = choose_device(config.train.device)
     task = Task.load(arguments.task)
     model = build_model(arguments.config, config, Sizes(task.feat_dim, task.num_pdfs, task.num_phones)).to(device)
-    masks = MaskSchedule(model, config.seed, model.units)  # before another model's weights take the place of the first
+    # Before another model's weights take the place of the first.
+    masks = MaskSchedule(model, config.seed, model.units, given=config.train.mask_from is not None)
     identity, given = digest(arguments.task), given_digests(config, arguments.out)
     teachers = use_given(config, arguments.out, model, identity)
     with locked_dir(arguments.out) as out:
