@@ -1,4 +1,4 @@
-"""Masks that change while a model trains: the trainer says where it stands, this sets them."""
+"""Masks and penalties that change while a model trains: the trainer says where it stands, this sets them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, blaming
+from frenchpress.compress.admm import Admm
 from frenchpress.compress.chain import Chain
 from frenchpress.compress.criteria import CRITERIA
 from frenchpress.compress.penalty import group_lasso
@@ -44,6 +45,7 @@ class MaskSchedule:
         self._timed = [] if given else timed
         self._criteria = {p.chain: CRITERIA[p.chain.plan.score](p.matrix.detach()) for _, p in self._timed}
         self._weights = {p.chain: p for p in self._pressed}
+        self._pulled = [(i, p, _admm(p)) for i, p in enumerate(self._pressed) if p.chain.press.admm is not None]
         self._where = (0, 0, 1)
 
     @property
@@ -55,8 +57,9 @@ class MaskSchedule:
         return kept / sum(p.weight.numel() for p in self._pressed)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What a checkpoint needs: what the criteria have seen, by matrix."""
+        """What a checkpoint needs: what the criteria have seen, and the targets of ADMM, by matrix."""
         states = {p.name: self._criteria[p.chain].state for _, p in self._timed}
+        states |= {f"{p.name}.admm": admm.state for _, p, admm in self._pulled}
         return {name: state for name, state in states.items() if state is not None}
 
     def load_state_dict(self, states: Mapping[str, Tensor]) -> None:
@@ -64,6 +67,8 @@ class MaskSchedule:
         for _, p in self._timed:
             if p.name in states:
                 self._criteria[p.chain].state = states[p.name].to(p.weight.device)
+        for _, p, admm in self._pulled:
+            admm.state = states.get(f"{p.name}.admm")
 
     def check(self, epochs: int) -> None:
         """UserError where a mask would not be as asked for during the last one of `epochs`."""
@@ -86,6 +91,9 @@ class MaskSchedule:
         for unit in self._units:
             if unit.plan.timing.due(epoch, step):
                 unit.choose(self._progress(unit.plan), self._score)
+        for index, p, admm in self._pulled:
+            if admm.due(epoch, step):
+                admm.update(p.matrix.detach(), self._generator(index))
 
     def after_backward(self) -> None:
         """Show the criteria the gradients; drop and regrow where those of removed weights were looked at."""
@@ -118,6 +126,7 @@ class MaskSchedule:
             for p, plan in due
             if plan.lasso and self._where[0] < plan.timing.last
         ]
+        terms += [admm.penalty(p.matrix) for _, p, admm in self._pulled]
         return torch.stack(terms).sum() if terms else None
 
     @torch.no_grad()
@@ -149,6 +158,12 @@ class MaskSchedule:
         """Of one matrix at one time, so that a run that goes on after an interruption draws the same."""
         state = np.random.SeedSequence([self.seed, index, *self._where[:2]]).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(state[0] >> 1))
+
+
+def _admm(p: PressedTensor) -> Admm:
+    """UserError, naming the matrix, where what is said does not fit it."""
+    with blaming(p.name):
+        return Admm(p.chain.press.admm, p.chain.shape, p.chain.gates)
 
 
 @torch.no_grad()

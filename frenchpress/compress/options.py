@@ -30,7 +30,8 @@ class WeightPress:
     scale) or `dynamic` (maximum of the tensor at each call) or a learned one. Names, and the options that go with
     them, are checked as the weight is pressed. `mask`: what is kept, the mask's method and what that takes
     (frenchpress.compress.sparsity). `prune`: magnitude pruning of what a drawn `mask` keeps, or of all weights: the
-    share that is left, and when. `masks`: methods that only such a press has, beside those of every weight.
+    share that is left, and when. `admm`: what the weight is pulled towards while it trains (frenchpress.compress.admm).
+    `masks`: methods that only such a press has, beside those of every weight.
     """
 
     masks: ClassVar[Mapping[str, type]] = {}
@@ -43,6 +44,7 @@ class WeightPress:
     act_options: dict[str, Any] | None = rarely()
     mask: dict[str, Any] | None = rarely()
     prune: dict[str, Any] | None = rarely()
+    admm: dict[str, Any] | None = rarely()
 
     def __post_init__(self) -> None:
         check_bits(self.weight_bits, "weight_bits")

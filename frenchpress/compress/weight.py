@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from frenchpress.compress.activations import act_quantizer_of
+from frenchpress.compress.admm import read_admm
 from frenchpress.compress.chain import Chain
 from frenchpress.compress.options import WeightPress
 from frenchpress.compress.quantizers import BitQuantizer, quantizer_of
@@ -118,6 +119,8 @@ def _pressed(model: nn.Module) -> Iterator[PressedTensor]:
 def check_weight_press(press: WeightPress) -> None:
     """UserError for a method or option that is wrong whatever the matrix's size."""
     quantizer_of(press), prune_plan_of(press, mask_plan_of(press)), act_quantizer_of(press)
+    if press.admm is not None:
+        read_admm(press.admm)
 
 
 def learned_ranges(module: nn.Module) -> list[nn.Parameter]:

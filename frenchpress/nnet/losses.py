@@ -28,6 +28,17 @@ def losses(
     return total, cd, mono
 
 
+def mixed_losses(
+    logits: dict[str, Tensor], batch: Batch, other: Batch, share: float, l2: float, teacher: Teacher | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`losses` of `batch` by its `share`, and of the same frames with the targets of `other` by the rest of it."""
+    own = losses(logits, batch, l2, teacher)
+    if share == 1.0:
+        return own
+    total, cd, mono = (torch.lerp(b, a, share) for a, b in zip(own, losses(logits, other, l2, teacher)))
+    return total, cd, mono
+
+
 def logit_losses(
     logits: Tensor, targets: Tensor, teacher: Tensor | None, temperature: float
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,7 +15,8 @@ from frenchpress.compress import ActQuantizer
 from frenchpress.nnet import checkpoint
 from frenchpress.nnet.augment import hide
 from frenchpress.nnet.data import Batch, epoch_order
-from frenchpress.nnet.losses import evaluate, losses
+from frenchpress.nnet.losses import evaluate, mixed_losses
+from frenchpress.nnet.mixup import mix
 from frenchpress.nnet.model import FINAL, not_finite, read_weights
 from frenchpress.nnet.optimizer import decay_weights, parameter_groups
 from frenchpress.nnet.rates import next_halved, rate_at
@@ -92,9 +93,11 @@ def step(run: Run, batch: Batch) -> None:
     """One update of the weights; UserError, and no update, where the loss is not a number."""
     config, progress, model = run.config.train, run.progress, run.model
     where = f"epoch {progress.epoch + 1}, step {progress.step + 1}, on {' '.join(batch.utts)}"
+    at = (run.config.seed, progress.epoch, progress.step)
+    mixed = (batch, 1.0) if config.mixup is None else mix(batch, config.mixup, at)
     with blaming(f"{run.out}: {where}"):
         logits = model(batch.inputs, batch.lengths)
-    loss, loss_cd, loss_mono = losses(logits, batch, config.l2_cd_output, run.teacher)
+    loss, loss_cd, loss_mono = mixed_losses(logits, batch, *mixed, config.l2_cd_output, run.teacher)
     if not math.isfinite(loss.item()):
         bad = not_finite(model)
         raise UserError(
