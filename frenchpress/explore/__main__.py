@@ -12,6 +12,7 @@ import importlib.util
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import NoReturn
 
@@ -85,6 +86,7 @@ def main() -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # groups of tpe's variables
     signal.signal(signal.SIGTERM, _interrupt)
     if lines := explore(args):
         raise UserError(f"{len(lines)} designs failed; the same command tries them again: {'; '.join(lines)}")

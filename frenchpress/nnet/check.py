@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from frenchpress.common import UserError, run_main
 from frenchpress.compress.mask_schedule import MaskSchedule
@@ -13,6 +14,8 @@ from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.nnet.task import Task
 
 DEFAULT_TASK = Path("exp/task")
+_FAR = 1.25
+"""Density over what was asked for, from which on it is said: a bank of 16 keeps one at least."""
 SUPPOSED = Sizes(feat_dim=40, num_pdfs=1000, num_phones=48)  # while there is no task
 
 
@@ -26,15 +29,34 @@ def build_model(path: Path | str, config: Config, sizes: Sizes) -> AcousticModel
         raise blame_layer(config, path, str(error)) from None
 
 
-def check_line(path: Path | str, sizes: Sizes) -> str:
-    """One line on the model of a sound `.cfg`, with its masks as they are to be in the end."""
+def check_lines(path: Path | str, sizes: Sizes, matrices: bool = False) -> list[str]:
+    """A line on the model of a sound `.cfg`, with its masks as they are to be in the end, and one for each matrix that
+    keeps far more than was asked for; with `matrices` one for each.
+    """
     model = build_model(path, load_config(path), sizes)
     MaskSchedule(model, units=model.units).finish()
     size = size_report(model, model.constants)
+    found = size["matrices"]
+    lines = [_matrix_line(matrix) for matrix in found] if matrices else []
+    far = [matrix for matrix in found if matrix["density"] > _FAR * matrix["asked_density"]]
+    more = [f"{path}: {_matrix_line(matrix)}: its blocks or banks cannot keep so few" for matrix in far]
+    return [_total_line(path, size, sizes), *lines, *more]
+
+
+def _total_line(path: Path | str, size: dict[str, Any], sizes: Sizes) -> str:
     return (
         f"{path}: {size['kept']} of {size['macs_dense']} weights kept, {size['stored_bytes'] / 1e6:.3f} MB, "
         f"compression {size['compression_ratio']:.1f}x, {size['macs_kept']} multiply-accumulates per frame, "
         f"{sizes.num_pdfs} tied states and {sizes.num_phones} phones"
+    )
+
+
+def _matrix_line(matrix: dict[str, Any]) -> str:
+    rows, columns = matrix["shape"]
+    asked = f" ({100 * matrix['asked_density']:.2f} % asked for)" if matrix["asked_density"] < 1 else ""
+    return (
+        f"{matrix['name']} of {rows} x {columns}: {matrix['weight_bits']} bits, keeps "
+        f"{100 * matrix['density']:.2f} %{asked}, {matrix['stored_bytes'] / 1e3:.1f} kB"
     )
 
 
@@ -63,11 +85,12 @@ def main() -> None:
     parser.add_argument("--feat-dim", type=int, help=f"features per frame ({SUPPOSED.feat_dim})")
     parser.add_argument("--pdfs", type=int, help=f"tied states ({SUPPOSED.num_pdfs})")
     parser.add_argument("--phones", type=int, help=f"phones ({SUPPOSED.num_phones})")
+    parser.add_argument("--matrices", action="store_true", help="bits, density and bytes of each matrix too")
     parser.add_argument("config", nargs="+", type=Path, help="conf/x.cfg")
     arguments = parser.parse_args()
     sizes = _sizes(arguments)
     for path in arguments.config:
-        print(check_line(path, sizes))
+        print(*check_lines(path, sizes, arguments.matrices), sep="\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from frenchpress.common import UserError
 from frenchpress.compress import size_report
 from frenchpress.config import config_from_dict, config_to_dict, load_config
 from frenchpress.nnet import check
-from frenchpress.nnet.check import check_line
+from frenchpress.nnet.check import check_lines
 from frenchpress.nnet.data import Frames
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 
@@ -178,8 +178,21 @@ def test_code_in_a_model_file_is_never_run(tmp_path):
 
 
 def test_check_says_the_size_before_anything_is_trained(tmp_path):
-    line = check_line(ROOT / "conf/tiny.cfg", Sizes(40, 1000, 48))
+    (line,) = check_lines(ROOT / "conf/tiny.cfg", Sizes(40, 1000, 48))
     assert "107520 of 228864 weights kept" in line and "compression 8.1x" in line
+
+
+def test_check_says_what_each_matrix_keeps_and_where_that_is_more_than_asked_for(tmp_path):
+    (tmp_path / "x.cfg").write_text(
+        "model: {context: [0, 0], lstm: {layers: 1, cells: 32}}\n"
+        "compress:\n"
+        "  lstm0: {weight_bits: 4, act_bits: 8, mask: {method: bank, bank: 8, keep: 1/64, after_epoch: 0}}\n"
+    )
+    total, *matrices, inputs, recurrent = check_lines(tmp_path / "x.cfg", Sizes(40, 30, 7), matrices=True)
+    assert "weights kept" in total and len(matrices) == 4
+    said = f"{tmp_path}/x.cfg: lstm.lstm0.input_matrix of 128 x 40: 4 bits, keeps 12.50 % (1.56 % asked for), "
+    assert inputs.startswith(said) and inputs.endswith("cannot keep so few") and "recurrent_matrix" in recurrent
+    assert matrices[-1] == "head_mono.matrix of 7 x 32: 32 bits, keeps 100.00 %, 0.9 kB"
 
 
 def test_check_takes_the_sizes_of_the_task_where_there_is_one(tmp_path, monkeypatch, capsys):
@@ -225,4 +238,4 @@ def test_check_takes_the_sizes_of_the_task_where_there_is_one(tmp_path, monkeypa
 def test_what_does_not_fit_the_model_is_named_with_its_line(tmp_path, said, message):
     path = write_cfg(tmp_path, f"compress:\n  {said}\n")
     with pytest.raises(UserError, match=message):
-        check_line(path, Sizes(40, 1000, 48))
+        check_lines(path, Sizes(40, 1000, 48))
