@@ -13,6 +13,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "diagnose": ("frenchpress.report.diagnose.__main__", "what may be wrong with it, and what to try"),
         "sensitivity": ("frenchpress.report.sensitivity", "which of its matrices needs its weights most"),
         "ranks": ("frenchpress.report.ranks", "the rank that its matrices have in effect"),
+        "movement": ("frenchpress.report.movement", "how much of its feature maps moves in a frame"),
         "codes": ("frenchpress.report.codes", "what the index of its kept weights costs in every code"),
         "compare": ("frenchpress.report.compare", "whether one of several is really better, and where"),
         "table": ("frenchpress.report.table", "all results of a directory: RESULTS.md, report/index.html"),

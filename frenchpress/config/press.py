@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from frenchpress.common import UserError
+from frenchpress.common.typed import ranged
 from frenchpress.compress import Factors, act_quantizer_of, check_weight_press, spelt_mask
 from frenchpress.compress.options import FLOAT_BITS, WeightPress, check_bits, rarely
 from frenchpress.compress.sparsity import HierarchyMask, MaskMethod, RowMask
@@ -61,13 +62,26 @@ class MatrixPress:
 
 
 @dataclass(frozen=True)
+class Delta:
+    """An input or an output of an LSTM layer is sent on when it has moved by more than this since it last was."""
+
+    input: float = ranged(0.0, low=0.0)
+    output: float = ranged(0.0, low=0.0)
+
+    def __post_init__(self) -> None:
+        if not self.input and not self.output:
+            raise UserError("delta: input and output are both 0, which holds nothing back; leave it out")
+
+
+@dataclass(frozen=True)
 class LayerPress(WeightPress):
     """How one layer is compressed: everything that an LSTM layer or a head needs to know.
 
     `hcgs`: short for `mask: {method: hcgs}` with the same options. `factors`: two matrices of low rank in place of each
     one, and how small they are. For an LSTM layer alone: `cell_bits` of the cell
-    state, which is quantized as `act_quantizer` says; `input` and `recurrent` say what differs for the matrix that
-    multiplies the layer's inputs, and these, and for the one that multiplies its outputs, and these.
+    state, which is quantized as `act_quantizer` says; `delta`: what moves little is not sent on; `input` and
+    `recurrent` say what differs for the matrix that multiplies the layer's inputs, and these, and for the one that
+    multiplies its outputs, and these.
     """
 
     masks: ClassVar[Mapping[str, type[MaskMethod]]] = {"cell": CellMask}
@@ -75,6 +89,7 @@ class LayerPress(WeightPress):
     hcgs: HierarchyMask | None = None
     factors: Factors | None = rarely()
     cell_bits: int | None = rarely()
+    delta: Delta | None = rarely()
     input: MatrixPress | None = rarely()
     recurrent: MatrixPress | None = rarely()
 
@@ -95,16 +110,17 @@ class LayerPress(WeightPress):
     def of_matrix(self, name: str) -> LayerPress:
         """What comes to the matrix `input` or `recurrent` of an LSTM layer."""
         own: MatrixPress | None = getattr(self, name)
-        alone = replace(self, cell_bits=None, input=None, recurrent=None)
+        alone = replace(self, cell_bits=None, delta=None, input=None, recurrent=None)
         return alone if own is None else own.over(alone)
 
     def of_cell(self) -> LayerPress:
         """What comes to the cell state, as bits of an activation."""
-        return replace(self, act_bits=self.cell_bits or FLOAT_BITS, cell_bits=None, input=None, recurrent=None)
+        bits = self.cell_bits or FLOAT_BITS
+        return replace(self, act_bits=bits, cell_bits=None, delta=None, input=None, recurrent=None)
 
     def refuse_lstm_keys(self) -> None:
         """UserError if something is said that only an LSTM layer has."""
-        for name in ("cell_bits", *MATRICES):
+        for name in ("cell_bits", "delta", *MATRICES):
             if getattr(self, name) is not None:
                 raise UserError(f"{name}: only an LSTM layer has this; say it for lstm*")
 

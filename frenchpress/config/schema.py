@@ -134,7 +134,8 @@ class TrainConfig:
     `keep_epochs`: the model after each epoch, once it has its final density, is kept and decoded on dev.
     `warmup`: epochs in which rates rise linearly. `cosine`: how they fall, in place of `halving`. `augment`: what is
     hidden of the features. `mixup`: utterances are laid over each other, by a share from Beta(mixup, mixup).
-    `weight_decay`: at each step the matrices' weights shrink by this times the rate.
+    `weight_decay`: at each step the matrices' weights shrink by this times the rate. `movement`: weight of the mean
+    movement of the LSTM layers' outputs, in the loss.
     `tensorboard`: the figures of each epoch as events too; nothing that is trained depends on it.
     """
 
@@ -161,6 +162,7 @@ class TrainConfig:
     augment: AugmentConfig | None = rarely()
     mixup: float | None = rarely(high=100.0, above=0.0)
     weight_decay: float | None = rarely(low=0.0, high=100.0)
+    movement: float | None = rarely(low=0.0)
     tensorboard: bool | None = rarely()
 
     def __post_init__(self) -> None:
@@ -168,7 +170,7 @@ class TrainConfig:
             raise UserError(
                 "epochs: 0 trains nothing; it must be at least 1, unless `init` names a model to start from"
             )
-        for name in ("distill", "keep_epochs", "warmup", "cosine", "augment", "mixup", "weight_decay"):
+        for name in ("distill", "keep_epochs", "warmup", "cosine", "augment", "mixup", "weight_decay", "movement"):
             if not self.epochs and getattr(self, name):
                 raise UserError(f"{name}: would do nothing: epochs: 0 trains nothing")
         if self.epochs and (self.warmup or 0.0) >= self.epochs:

@@ -151,6 +151,8 @@ def _double(tensor: Tensor) -> Floats:
 def _lstm(layer: QuantLSTMLayer, given_step: float, given_bits: int) -> PackedLstm:
     if layer.act_cell is not None:
         raise UserError("cell_bits: a packed model keeps its cell state at 32 bits")
+    if layer.delta is not None:
+        raise UserError("delta: a packed model sends all inputs and outputs on")
     step_in, step_out = _step(layer.act_in), _step(layer.act_out)
     along, along_scale = _matrix(layer.input_matrix)
     back, back_scale = _matrix(layer.recurrent_matrix)

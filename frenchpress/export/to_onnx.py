@@ -54,6 +54,8 @@ def static_grid(quantizer: ActQuantizer) -> Grid | None:
 @torch.no_grad()
 def lstm_arrays(layer: QuantLSTMLayer) -> LstmArrays:
     """What a layer in evaluation multiplies with and adds, its batch norm folded in (in float64, rounded once)."""
+    if layer.delta is not None:
+        raise UserError("delta: the LSTM operator of ONNX cannot hold inputs and outputs back")
     weight, recurrent, norm = layer.input_matrix().double(), layer.recurrent_matrix(), layer.norm
     if norm is None:
         bias = layer.bias

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor, nn
 
 from frenchpress.compress import ActQuantizer, Weight
+from frenchpress.kernels.delta import held, margin_of
 
 _EXACT_BITS = 20  # kernels round in float32 arithmetic, exact up to here
 
@@ -19,6 +21,7 @@ class LstmParts:
     `input_matrix` [4 cells, inputs] multiplies what `act_in` gives, `recurrent_matrix` [4 cells, cells] the outputs,
     which `act_out` rounds; `act_cell`, where there is one, rounds the cell state. The projections of the inputs are
     normalised by `norm`, or have `bias` [4 cells] added. `training`: whether the statistics of `norm` are the batch's.
+    `delta`: thresholds of inputs and outputs, which are sent on when they have moved by more; None: always.
     """
 
     input_matrix: Weight
@@ -29,6 +32,25 @@ class LstmParts:
     norm: nn.BatchNorm1d | None
     bias: Tensor | None
     training: bool
+    delta: tuple[float, float] | None = None
+
+    def held_inputs(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
+        """What the input matrix sees of rounded inputs `x` [N, inputs], packed by time step."""
+        if self.delta is None:
+            return x
+        return held(x, sizes, margin_of(self.delta[0], _scale(self.act_in, x)))
+
+    def seen_inputs(self, x: Tensor) -> Tensor:
+        """The same of rounded inputs [B, T, inputs]."""
+        if self.delta is None:
+            return x
+        batch, steps, inputs = x.shape
+        by_step = x.transpose(0, 1).reshape(-1, inputs)
+        return self.held_inputs(by_step, [batch] * steps).view(steps, batch, inputs).transpose(0, 1)
+
+    def output_margin(self, like: Tensor) -> float:
+        """What an output's move must exceed to be sent on; negative: all are."""
+        return -1.0 if self.delta is None else margin_of(self.delta[1], _scale(self.act_out, like))
 
     @property
     def cells(self) -> int:
@@ -44,6 +66,12 @@ class LstmParts:
         rounding = self.act_out
         static = 1 < rounding.bits <= _EXACT_BITS and not rounding.per_call and not rounding.clips
         return (rounding.is_float or static) and self.act_cell is None
+
+
+def _scale(quantizer: ActQuantizer, like: Tensor) -> Tensor | None:
+    """The step of the grid that values are on; None where there is none, or not yet."""
+    grid = None if quantizer.is_float else quantizer.grid(like.dtype)
+    return None if grid is None else grid[1]
 
 
 class Backend(Protocol):

@@ -16,6 +16,7 @@ from frenchpress.compress.activations import ActQuantizer
 from frenchpress.compress.quantizers import largest_integer, to_grid
 from frenchpress.compress.structure import BlockStructure
 from frenchpress.kernels.blocks import block_outputs, gather_inputs, order_outputs, scatter_inputs
+from frenchpress.kernels.delta import hold_step
 
 
 class Product(Protocol):
@@ -152,6 +153,7 @@ class _Recurrence(torch.autograd.Function):
         sizes: list[int],
         quantizer: ActQuantizer | None,
         cell_quantizer: ActQuantizer | None,
+        margin: float,
         *learned: Tensor | None,
     ) -> Tensor:
         gates = projections.clone(memory_format=torch.contiguous_format)
@@ -175,8 +177,10 @@ class _Recurrence(torch.autograd.Function):
             c = torch.mul(f, c[:n], out=c_new).addcmul_(i, g)
             cell_rounder(c)
             torch.tanh(c, out=tanh_c)
-            h = torch.mul(o, tanh_c, out=h_new)
+            before, h = h, torch.mul(o, tanh_c, out=h_new)
             rounder(h)
+            if margin >= 0:
+                hold_step(h, before[:n], margin)
         if rounder.observing:
             rounder.observe(_outputs(gates, squashed))
         if cell_rounder.observing:
@@ -219,7 +223,7 @@ class _Recurrence(torch.autograd.Function):
             dweight = product.gradient(d[later:], previous_rows(out, sizes)[later:])
         dlearned = rounder.learned_gradient(dh_all, _outputs(gates, squashed)) if rounder.learned else None
         dcell = cell_rounder.learned_gradient(dc_rounded, _cell_states(gates, cell, sizes)) if dc_steps else None
-        return d, dweight, None, None, None, None, dlearned, dcell
+        return d, dweight, None, None, None, None, None, dlearned, dcell
 
 
 def _outputs(gates: Tensor, squashed: Tensor) -> Tensor:
@@ -279,13 +283,15 @@ def lstm_recurrence(
     structure: BlockStructure | None = None,
     quantizer: ActQuantizer | None = None,
     cell_quantizer: ActQuantizer | None = None,
+    margin: float = -1.0,
 ) -> Tensor:
     """Outputs [N, cells] of an LSTM from its input projections [N, 4 cells], gates in the order i, f, g, o.
 
     Rows are packed by time step, `sizes[t]` of them at step t, never growing. `weight` is the recurrent matrix
     [4 cells, cells], or with `structure` its compact form. `quantizer` rounds the outputs, which is also what the
     recurrence sees, and `cell_quantizer` the cell state; gradients pass straight through inside the range, if one
-    can be left (with the range 1, |h| < 1 never clips). Initial states are zero.
+    can be left (with the range 1, |h| < 1 never clips). An output that has moved by no more than `margin` since it was
+    last sent stays what it was then, straight through too; negative: all are sent. Initial states are zero.
     """
     learned = [None if q is None else q.learned for q in (quantizer, cell_quantizer)]
-    return _Recurrence.apply(projections, weight, structure, sizes, quantizer, cell_quantizer, *learned)
+    return _Recurrence.apply(projections, weight, structure, sizes, quantizer, cell_quantizer, margin, *learned)

@@ -36,7 +36,8 @@ def run_packed(parts: LstmParts, x: Tensor, lengths: Tensor, recurrence_of: Recu
     batch, steps, inputs = x.shape
     rows, sizes = packing(x, lengths)
     packed = x.reshape(-1, inputs).index_select(0, rows)
-    h = recurrence_of(parts, shift(parts, project(parts.act_in(packed), parts.input_matrix)), sizes)
+    seen = parts.held_inputs(parts.act_in(packed), sizes)
+    h = recurrence_of(parts, shift(parts, project(seen, parts.input_matrix)), sizes)
     return h.new_zeros(batch * steps, parts.cells).index_copy(0, rows, h).view(batch, steps, parts.cells)
 
 
@@ -44,7 +45,8 @@ def recurrence(parts: LstmParts, projections: Tensor, sizes: list[int]) -> Tenso
     """Outputs [N, cells] from packed, shifted projections [N, 4 cells] with `sizes[t]` rows at step t."""
     matrix = parts.recurrent_matrix
     weight = matrix() if matrix.structure is None else matrix.compact(matrix.structure)
-    return lstm_recurrence(projections, weight, sizes, matrix.structure, parts.act_out, parts.act_cell)
+    margin = parts.output_margin(projections)
+    return lstm_recurrence(projections, weight, sizes, matrix.structure, parts.act_out, parts.act_cell, margin)
 
 
 def shift(parts: LstmParts, projections: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from frenchpress.compress import ActQuantizer, Weight, act_quantizer_of, refuse_
 from frenchpress.config import LayerPress
 from frenchpress.kernels.backend import LstmParts
 from frenchpress.kernels.backends import run_lstm
+from frenchpress.kernels.delta import movement
 from frenchpress.nnet.dropout import SequenceDropout
 from frenchpress.nnet.weight import weight_of
 
@@ -23,6 +24,8 @@ class QuantLSTMLayer(nn.Module):
     shift takes the place of the bias; without `batch_norm` there is one bias. Weights are masked and quantized
     once per call; inputs are quantized, and so are the outputs h inside the recurrence, so that the next time
     step and the next layer see what an integer machine would. The cell state stays float unless `cell_bits` are given.
+    With `delta` inputs and outputs that moved little are seen as they were when they were last sent on. Where
+    `watches_movement` is set, `moved` [] is what the outputs of the last call in training moved (`movement`).
 
     Initialisation: input matrix uniform (Glorot), each gate's recurrent matrix orthogonal, both scaled up by
     1 / sqrt(density) where a mask removes some, and of factors their product as near to these as it can be; biases
@@ -52,9 +55,11 @@ class QuantLSTMLayer(nn.Module):
         cell = act_quantizer_of(press.of_cell())
         refuse_unused_act(press, self.act_in, self.act_out, cell)
         self.act_cell = None if cell.is_float else cell
+        self.delta = None if press.delta is None else (press.delta.input, press.delta.output)
         # Few, long batches: statistics for evaluation are averaged over about the last 20.
         self.norm = nn.BatchNorm1d(rows, momentum=0.05) if batch_norm else None
         self.bias = None if batch_norm else nn.Parameter(torch.zeros(rows))
+        self.watches_movement, self.moved = False, None
         self._initialise(forget_bias, generator)
 
     @torch.no_grad()
@@ -74,12 +79,15 @@ class QuantLSTMLayer(nn.Module):
         """What the layer computes with, for a backend."""
         return LstmParts(
             self.input_matrix, self.recurrent_matrix, self.act_in, self.act_out, self.act_cell, self.norm, self.bias,
-            self.training,
+            self.training, self.delta,
         )  # fmt: skip
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """`x` [B, T, inputs], `lengths` int64 [B] in 1..T (None: all T) -> [B, T, cells], zero at padding."""
-        return self.dropout(run_lstm(self.parts, x, _checked_lengths(x, lengths)))
+        lengths = _checked_lengths(x, lengths)
+        out = run_lstm(self.parts, x, lengths)
+        self.moved = movement(out, lengths) if self.training and self.watches_movement else None
+        return self.dropout(out)
 
     def extra_repr(self) -> str:
         """Sizes, for printing a model."""

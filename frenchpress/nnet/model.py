@@ -66,6 +66,8 @@ class AcousticModel(nn.Module):
             with blaming(f"compress: {name}"):
                 generator = _generator(config.seed, lstm.layers + i)
                 setattr(self, name, PressedLinear(lstm.cells, outputs, presses[name], limit, generator))
+        for layer in self.lstm.values():
+            layer.watches_movement = bool(config.train.movement)
         self.units = self._link_units()
         name_quantizers(self)
 
@@ -80,6 +82,11 @@ class AcousticModel(nn.Module):
             with blaming(f"compress: {name}"):
                 found.append(link([layer.input_matrix, layer.recurrent_matrix], [layer.recurrent_matrix, *after]))
         return [units for units in found if units is not None]
+
+    def movement(self) -> Tensor | None:
+        """What the layers' outputs moved in the last call in training, a sum over layers []; None: not watched."""
+        moved = [layer.moved for layer in self.lstm.values() if layer.moved is not None]
+        return torch.stack(moved).sum() if moved else None
 
     @property
     def constants(self) -> int:

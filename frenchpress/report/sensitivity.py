@@ -21,8 +21,8 @@ from frenchpress.common import UserError, run_main
 from frenchpress.compress import PressedWeight
 from frenchpress.nnet.data import Frames
 from frenchpress.nnet.losses import evaluate
-from frenchpress.nnet.model import AcousticModel, Sizes, load_model
-from frenchpress.nnet.task import Task
+from frenchpress.nnet.model import AcousticModel
+from frenchpress.report.experiment import model_and_task
 from frenchpress.report.markdown import markdown
 
 
@@ -90,10 +90,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.every < 1:
         raise UserError(f"--every: {arguments.every} must be at least 1")
-    model = load_model(arguments.experiment)
-    task = Task.of(arguments.experiment, arguments.task)
-    if Sizes(task.feat_dim, task.num_pdfs, task.num_phones) != model.sizes:
-        raise UserError(f"{task.path}: not the task of {arguments.experiment}: other features, tied states or phones")
+    model, task = model_and_task(arguments.experiment, arguments.task)
     frames = Frames(islice(task.split("dev"), 0, None, arguments.every))
     head = ["matrix", "weights", *(f"{part} kept" for keep in arguments.keep for part in (keep, f"per 1000, {keep}"))]
     rows = []

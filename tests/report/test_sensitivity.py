@@ -18,6 +18,7 @@ from frenchpress.nnet.data import Frames
 from frenchpress.nnet.losses import evaluate
 from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.nnet.task import Task
+from frenchpress.report import experiment
 from frenchpress.report import sensitivity as module
 
 SMALL = """
@@ -69,7 +70,7 @@ def test_losses_are_those_of_the_thinned_model(model, task):
 
 
 def test_command_line(model, task, monkeypatch, capsys):
-    monkeypatch.setattr(module, "load_model", lambda directory: model)
+    monkeypatch.setattr(experiment, "load_model", lambda directory: model)
 
     def run(*arguments):
         monkeypatch.setattr("sys.argv", ["sensitivity", "--task", str(task.path), *arguments, "exp/x"])
@@ -91,7 +92,7 @@ def test_another_task_is_refused(model, task, monkeypatch, tmp_path):
     shutil.copytree(task.path, tmp_path / "task")
     meta = tmp_path / "task/meta.yaml"
     meta.write_text(meta.read_text().replace("feat_dim: 40", "feat_dim: 13"))
-    monkeypatch.setattr(module, "load_model", lambda directory: model)
+    monkeypatch.setattr(experiment, "load_model", lambda directory: model)
     monkeypatch.setattr("sys.argv", ["sensitivity", "--task", str(tmp_path / "task"), "exp/x"])
     with pytest.raises(UserError, match="task: not the task of exp/x: other features"):
         module.main()

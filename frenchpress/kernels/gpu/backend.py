@@ -16,8 +16,8 @@ from frenchpress.kernels.kept import Kept, PerMatrix
 
 
 def takes(parts: LstmParts) -> bool:
-    """Layers whose outputs the kernels can round."""
-    return parts.suits_kernels
+    """Layers whose outputs the kernels can round, all of them sent on."""
+    return parts.suits_kernels and parts.delta is None
 
 
 def serves(parts: LstmParts, x: Tensor) -> bool:

@@ -28,21 +28,22 @@ def run(parts: LstmParts, x: Tensor, lengths: Tensor) -> Tensor:
     """See `Backend`."""
     batch, steps, _ = x.shape
     real = (torch.arange(steps) < lengths.unsqueeze(1)).float().unsqueeze(2)
-    x = to_lanes(parts.act_in(x.masked_fill(real == 0, 0.0)))
+    x = to_lanes(parts.seen_inputs(parts.act_in(x.masked_fill(real == 0, 0.0))))
     mask = to_lanes(real).squeeze(2).contiguous()
     layout, values = packed(parts.input_matrix)
     pre = KeptProduct.apply(x.flatten(0, 1), values, layout).view(steps, -1, layout.outputs, LANES)
     gain, bias, norm = _normalisation(parts, pre, mask)
     layout, values = packed(parts.recurrent_matrix)
-    out = Recurrence.apply(pre, gain, bias, values, layout, _rounding(parts.act_out), norm)
+    rounding = _rounding(parts.act_out, parts.output_margin(pre))
+    out = Recurrence.apply(pre, gain, bias, values, layout, rounding, norm)
     return out.permute(1, 3, 0, 2).reshape(-1, steps, parts.cells)[:batch] * real
 
 
-def _rounding(quantizer: ActQuantizer) -> Rounding:
+def _rounding(quantizer: ActQuantizer, margin: float) -> Rounding:
     if quantizer.is_float:
-        return Rounding()
+        return Rounding(margin=margin)
     top = float(largest_integer(quantizer.bits))
-    return Rounding(float(quantizer.grid(torch.float32)[1]), -top, top)
+    return Rounding(float(quantizer.grid(torch.float32)[1]), -top, top, margin)
 
 
 def _normalisation(

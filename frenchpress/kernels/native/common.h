@@ -132,6 +132,7 @@ typedef struct {
     float *out;         /* [steps][groups][cells][8] output, as the next step and the next layer see it */
     float *tanh_cell;   /* [steps][groups][cells][8] */
     float step, low, high; /* output rounded to a multiple of step within [low, high] steps; step 0: float */
+    float margin;       /* an output that moved by no more since it was last sent stays as it was; negative: all are sent */
     barrier *sync;
 } forward_pass;
 
@@ -171,6 +172,11 @@ INLINE void cells_forward(const forward_pass *a, int64_t t, int g, int c, int co
         tc[k] = 2.0f * tc[k] - 1.0f;
         vec h = o[k] * tc[k];
         if (a->step > 0) h = vmin(vmax(vround(h / a->step), splat(a->low)), splat(a->high)) * a->step;
+        if (a->margin >= 0) {
+            const vec sent = t > 0 ? load(a->out + at - width * a->groups) : splat(0.0f);
+            const vec moved = vmax(h - sent, sent - h);
+            h = choose(moved <= a->margin, sent, h); /* a NaN is sent */
+        }
         store(a->tanh_cell + at, tc[k]);
         store(a->out + at, h);
     }

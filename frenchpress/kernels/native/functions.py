@@ -17,12 +17,14 @@ from frenchpress.kernels.native.library import LANES, call
 class Rounding:
     """Outputs are rounded to a multiple of `step` within [low, high] steps; step 0 leaves them float.
 
+    One that has moved by no more than `margin` since it was last sent on stays as it was; negative: all are sent on.
     The largest integer must stay below 2^22, where float32 still rounds to nearest.
     """
 
     step: float = 0.0
     low: float = 0.0
     high: float = 0.0
+    margin: float = -1.0
 
 
 class KeptProduct(Function):
@@ -91,7 +93,7 @@ class Recurrence(Function):
         cell, tanh_cell, out = pre.new_empty(3, steps, groups, cells, LANES)
         layout.lstm_forward(
             values, steps, groups, cells, pre, slope.contiguous(), offset.contiguous(),
-            gates, cell, tanh_cell, out, rounding.step, rounding.low, rounding.high,
+            gates, cell, tanh_cell, out, rounding.step, rounding.low, rounding.high, rounding.margin,
         )  # fmt: skip
         ctx.save_for_backward(pre, gain, values, gates, cell, tanh_cell, out)
         ctx.layout, ctx.norm = layout, norm

@@ -221,10 +221,11 @@ int fp_singles_gradient(const singles *m, int64_t frames, const float *x, const 
 
 int fp_singles_lstm_forward(const singles *m, int64_t steps, int groups, int cells, const float *pre,
                             const float *gain, const float *bias, float *gates, float *cell, float *tanh_cell,
-                            float *out, float step, float low, float high, int threads) {
+                            float *out, float step, float low, float high, float margin, int threads) {
     if (threads < 1 || threads > MAX_THREADS) return -1;
     barrier sync = {0, 0, threads};
-    forward_job job = {*m, {steps, groups, cells, pre, gain, bias, gates, cell, out, tanh_cell, step, low, high, &sync}};
+    forward_job job = {*m, {steps, groups, cells, pre, gain, bias, gates, cell, out, tanh_cell, step, low, high, margin,
+                            &sync}};
     return run_parallel(forward_work, &job, threads);
 }
 

@@ -104,9 +104,11 @@ def step(run: Run, batch: Batch) -> None:
             f"{run.out}: the loss is {loss.item()} at {where}; {f'{bad}; ' if bad else ''}"
             "look at these utterances, or lower train.lr, or set train.clip"
         )
-    penalty = run.masks.penalty()
+    penalty, moved = run.masks.penalty(), model.movement()
+    loss = loss if penalty is None else loss + penalty
+    loss = loss if moved is None else loss + config.movement * moved
     run.optimizer.zero_grad(set_to_none=True)
-    (loss if penalty is None else loss + penalty).backward()
+    loss.backward()
     run.masks.after_backward()
     if config.clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)

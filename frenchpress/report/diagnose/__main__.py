@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from frenchpress.common import UserError, run_main, write_if_changed
+from frenchpress.common import run_main, write_if_changed
 from frenchpress.nnet.data import Frames
-from frenchpress.nnet.model import AcousticModel, Sizes, load_model
+from frenchpress.nnet.model import AcousticModel
 from frenchpress.nnet.task import Task
 from frenchpress.report import figure
 from frenchpress.report.diagnose import figures
@@ -22,6 +22,7 @@ from frenchpress.report.diagnose.errors import Errors, error_findings
 from frenchpress.report.diagnose.findings import Finding
 from frenchpress.report.diagnose.layers import Activity, layer_findings, measure
 from frenchpress.report.diagnose.targets import prior_finding, target_findings
+from frenchpress.report.experiment import model_and_task
 from frenchpress.report.markdown import markdown
 
 _UTTERANCES, _WORST = 200, 5
@@ -129,9 +130,7 @@ def main() -> None:
     parser.add_argument("--task", type=Path, help="the task that the model was trained on (as its train.yaml says)")
     parser.add_argument("experiment", type=Path, help="exp/x, trained; decoded too for what concerns its errors")
     args = parser.parse_args()
-    model, task = load_model(args.experiment), Task.of(args.experiment, args.task)
-    if Sizes(task.feat_dim, task.num_pdfs, task.num_phones) != model.sizes:
-        raise UserError(f"{task.path}: not the task of {args.experiment}: other features, tied states or phones")
+    model, task = model_and_task(args.experiment, args.task)
     found = diagnose(args.experiment, task, model)
     write_report(args.experiment, task, found)
     print(f"{args.experiment}, on dev: {len(found.findings) or 'nothing'} to look at")

@@ -1,0 +1,162 @@
+"""How much of the feature maps moves: `frenchpress movement exp/<name>`.
+
+What has not moved since the frame before is a zero of the feature map (frenchpress.kernels.delta). Of each map: the
+share of its columns that move in a frame, the operations that are left of the matrices that read it, and how evenly
+the columns that move are spread over the banks of a memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from frenchpress.common import UserError, run_main
+from frenchpress.common.progress import progress
+from frenchpress.compress import PressedWeight, Weight
+from frenchpress.nnet.checkpoint import write_yaml
+from frenchpress.nnet.data import Frames, in_order
+from frenchpress.nnet.lstm import QuantLSTMLayer
+from frenchpress.nnet.model import AcousticModel
+from frenchpress.report.experiment import model_and_task
+from frenchpress.report.markdown import markdown
+
+MOVEMENT = "movement.yaml"
+
+
+@dataclass
+class FeatureMap:
+    """What was seen of one, and the matrices that read it. `moved`: frames in which each column moved, [columns].
+    `busiest`: over all frames, the columns that moved in the bank with the most.
+    """
+
+    name: str
+    readers: list[PressedWeight]
+    banks: int
+    frames: int = 0
+    moved: Tensor | int = 0
+    busiest: int = 0
+
+    def see(self, x: Tensor, lengths: Tensor) -> None:
+        """Values [B, T, columns] as they are sent on, zeros before the first."""
+        real = torch.arange(x.shape[1]) < lengths.unsqueeze(1)
+        moves = (torch.diff(x, dim=1, prepend=torch.zeros_like(x[:, :1])) != 0)[real]
+        self.frames += len(moves)
+        self.moved = self.moved + moves.sum(0)
+        by_bank = nn.functional.pad(moves, (0, -moves.shape[1] % self.banks)).view(len(moves), -1, self.banks).sum(1)
+        self.busiest += int(by_bank.amax(1).sum())
+
+    @property
+    def share(self) -> float:
+        """Columns that move in a frame over all, on average."""
+        return float(self.moved.double().mean()) / self.frames
+
+    @property
+    def balance(self) -> float:
+        """Work over the time that the busiest bank takes for it, 1 where all have the same."""
+        return float(self.moved.sum()) / (self.banks * max(1, self.busiest))
+
+    @property
+    def operations(self) -> tuple[int, int, float]:
+        """Multiply-accumulates of a frame: of the dense matrices, of their kept weights, and of those in columns that
+        move."""
+        masks = [(m.full_mask(), m.shape) for m in self.readers]
+        kept = sum(torch.full(s[1:], s[0]) if mask is None else mask.sum(0) for mask, s in masks)
+        dense = sum(shape[0] * shape[1] for _, shape in masks)
+        return dense, int(kept.sum()), float((kept * self.moved.double()).sum()) / self.frames
+
+
+@dataclass
+class Watch:
+    """The feature maps of a model, filled by its calls; columns are dealt out to `banks` one after the other."""
+
+    model: AcousticModel
+    banks: int
+    maps: list[FeatureMap] = field(default_factory=list)
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """See every call of the model."""
+        layers, heads = list(self.model.lstm.items()), [self.model.head_cd, self.model.head_mono]
+        hooks = []
+        for number, (name, layer) in enumerate(layers):
+            inputs = self._map(f"{name} inputs", [layer.input_matrix])
+            outputs = self._map(f"{name} outputs", [layer.recurrent_matrix])
+            last = self._map("outputs to the heads", [h.matrix for h in heads]) if number + 1 == len(layers) else None
+
+            def see(
+                layer: QuantLSTMLayer, given: tuple[Tensor, Tensor], out: Tensor,
+                inputs: FeatureMap = inputs, outputs: FeatureMap = outputs, last: FeatureMap | None = last,
+            ) -> None:  # fmt: skip
+                x, lengths = given
+                inputs.see(layer.parts.seen_inputs(layer.act_in(x)), lengths)
+                outputs.see(out, lengths)
+                if last is not None:
+                    last.see(heads[0].act(out), lengths)
+
+            hooks.append(layer.register_forward_hook(see))
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _map(self, name: str, readers: list[Weight]) -> FeatureMap:
+        for matrix in readers:
+            if not isinstance(matrix, PressedWeight):
+                raise UserError(f"{name}: read by factors, whose operations are not counted here")
+        self.maps.append(FeatureMap(name, readers, self.banks))
+        return self.maps[-1]
+
+
+@torch.no_grad()
+def measure(model: AcousticModel, frames: Frames, banks: int) -> list[FeatureMap]:
+    """The feature maps of `model` over `frames`, utterance by utterance."""
+    watch = Watch(model.eval(), banks)
+    with watch.on():
+        for rows in progress(in_order(frames.pieces(int(frames.lengths.max())), 16), "frames"):
+            batch = frames.batch(rows, model.context)
+            model(batch.inputs, batch.lengths)
+    return watch.maps
+
+
+def summary(maps: list[FeatureMap]) -> dict[str, object]:
+    """As plain values."""
+    operations = [m.operations for m in maps]
+    dense, kept, left = (sum(column) for column in zip(*operations))
+    each = [
+        {"name": m.name, "moved": m.share, "balance": m.balance, "macs_kept": k, "macs_left": x}
+        for m, (_, k, x) in zip(maps, operations)
+    ]
+    return {"banks": maps[0].banks, "maps": each, "macs_dense": dense, "macs_kept": kept, "macs_left": left}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Say how much of the feature maps of a trained model moves on dev.")
+    parser.add_argument("--task", type=Path, help="the task (the one it was trained on)")
+    parser.add_argument("--banks", type=int, default=8, help="banks that columns are dealt out to (8)")
+    parser.add_argument("experiment", type=Path, help="exp/x")
+    args = parser.parse_args()
+    if args.banks < 1:
+        raise UserError(f"--banks is {args.banks}, expected at least 1")
+    model, task = model_and_task(args.experiment, args.task)
+    found = summary(measure(model, Frames(task.split("dev")), args.banks))
+    write_yaml(args.experiment / MOVEMENT, found)
+    rows = [
+        [m["name"], f"{100 * m['moved']:.1f} %", f"{m['balance']:.2f}", f"{m['macs_kept']}", f"{m['macs_left']:.0f}"]
+        for m in found["maps"]
+    ]
+    head = ["feature map", "columns that move", f"balance over {args.banks} banks", "MACs", "MACs left"]
+    print(*markdown(head, rows), sep="\n")
+    dense, left = found["macs_dense"], found["macs_left"]
+    print(f"{left:.0f} of {dense} multiply-accumulates a frame are left, 1/{dense / max(left, 1):.1f}")
+
+
+if __name__ == "__main__":
+    run_main(main)
