@@ -38,6 +38,7 @@ class Chain(NamesItsMask):
         super().__init__()
         self.shape, self.press, self.gates = shape, press, gates
         self.quantizer = quantizer_of(press)
+        self.quantizer.size_for(shape)
         self.outline, self.probing = mask_plan_of(press), False
         self.pruning = prune_plan_of(press, self.outline)
         self.reads: MaskPlan | None = None
@@ -96,7 +97,7 @@ class Chain(NamesItsMask):
     def structure(self) -> BlockStructure | None:
         """Kept blocks of the coarse level, or None where the dense product is the faster one, or the right one."""
         side = None if self.outline is None else self.outline.method.side
-        if self.mask is None or side is None or self.probing or not self.quantizer.granularity.whole_rows:
+        if self.mask is None or side is None or self.probing or not self.quantizer.movable:
             return None
         key = (self.mask.data_ptr(), self.mask._version, self.mask.device)
         if self._cache is None or self._cache[0] != key:
@@ -124,6 +125,13 @@ class Chain(NamesItsMask):
             return self.quantizer.integers(weight)
         integers, scale = self.quantizer.integers(weight * mask)
         return integers * mask, scale
+
+    def to_written(self, weight: Tensor) -> Tensor:
+        """What a value code writes, int64 [out, in], zero where the mask removes."""
+        mask = self.full_mask()
+        if mask is None:
+            return self.quantizer.encode(weight).written
+        return self.quantizer.encode(weight * mask).written * mask
 
 
 def asked_density(press: WeightPress) -> float:

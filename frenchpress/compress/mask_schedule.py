@@ -1,4 +1,4 @@
-"""Masks and penalties that change while a model trains: the trainer says where it stands, this sets them."""
+"""Masks, quantized shares and penalties that change while a model trains: the trainer says where it stands."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class MaskSchedule:
         # The place among all matrices, so that what is done to one leaves what another draws alone.
         timed = [(i, p) for i, p in enumerate(self._pressed) if p.chain.plan and p.chain.plan.timing]
         self._timed = [] if given else timed
+        self._growing = [p for p in self._pressed if p.chain.quantizer.settled_from]
         self._criteria = {p.chain: CRITERIA[p.chain.plan.score](p.matrix.detach()) for _, p in self._timed}
         self._weights = {p.chain: p for p in self._pressed}
         self._pulled = [(i, p, _admm(p)) for i, p in enumerate(self._pressed) if p.chain.press.admm is not None]
@@ -80,6 +81,14 @@ class MaskSchedule:
                     f"{epochs}; at least one must be left to train with it"
                 )
 
+        for p in self._growing:
+            last = p.chain.quantizer.settled_from
+            if last >= epochs:
+                raise UserError(
+                    f"{p.name}: quantizer: {p.chain.press.quantizer}: quantizes its last weights after epoch {last} of "
+                    f"{epochs}; at least one must be left to train with them"
+                )
+
     def before_step(self, epoch: int, step: int, steps: int) -> None:
         """Set what is due before step `step` of the `steps` of `epoch`, both counted from 0."""
         self._where = (epoch, step, steps)
@@ -94,6 +103,9 @@ class MaskSchedule:
         for index, p, admm in self._pulled:
             if admm.due(epoch, step):
                 admm.update(p.matrix.detach(), self._generator(index))
+        for p in self._growing:
+            mask = p.chain.full_mask()
+            p.chain.quantizer.before_step(p.matrix.detach() * (1 if mask is None else mask), epoch, step)
 
     def after_backward(self) -> None:
         """Show the criteria the gradients; drop and regrow where those of removed weights were looked at."""
@@ -109,14 +121,18 @@ class MaskSchedule:
                 p.chain.probing = False
 
     def settled(self, epoch: int) -> bool:
-        """Whether all of `epoch` (counted from 0) is trained at the density asked for."""
+        """Whether all of `epoch` (counted from 0) is trained at the density asked for, all weights quantized."""
         plans = [p.chain.plan for _, p in self._timed]
-        return all(plan.method.regrows or epoch >= plan.timing.last for plan in plans)
+        grown = all(epoch >= p.chain.quantizer.settled_from for p in self._growing)
+        return grown and all(plan.method.regrows or epoch >= plan.timing.last for plan in plans)
 
     def thinned(self, epoch: int) -> bool:
-        """Whether a density falls in `epoch` or at its start, so that its error says nothing about the rates."""
+        """Whether a density falls, or weights are quantized, in `epoch` or at its start, so that its error says nothing
+        about the rates.
+        """
         spans = [p.chain.plan.timing for _, p in self._timed if not p.chain.plan.method.regrows]
-        return any(t.first <= epoch <= t.last for t in spans)
+        growing = any(epoch <= p.chain.quantizer.settled_from for p in self._growing)
+        return growing or any(t.first <= epoch <= t.last for t in spans)
 
     def penalty(self) -> Tensor | None:
         """What is added to the loss at the step announced, float32 []; None where nothing is asked for."""

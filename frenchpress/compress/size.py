@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from frenchpress.common.bits import BitWriter
 from frenchpress.compress.chain import Chain
 from frenchpress.compress.codes import Coding, Origin, cheapest, index_codings
+from frenchpress.compress.codes.values import VALUE_CODES
 from frenchpress.compress.factors import FactoredWeight
 from frenchpress.compress.options import FLOAT_BITS
-from frenchpress.compress.weight import learned_ranges, pressed_tensors
+from frenchpress.compress.weight import PressedTensor, learned_ranges, pressed_tensors
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class MatrixSize:
     """Size of one matrix. Bits are totals over the matrix except `weight_bits`, which is per kept weight.
 
     `asked_density` is the one that the options name, `density` the realised one. A mask that several gates
-    share is indexed once. `index_code`: the code that the index is counted in, None without a mask. One
-    multiply-accumulate per frame belongs to each weight.
+    share is indexed once. `scale_bits`: of scales, zero points and tables. `index_code`: the code that the index is
+    counted in, None without a mask. One multiply-accumulate per frame belongs to each weight.
     """
 
     name: str
@@ -120,9 +122,20 @@ def matrix_size(name: str, matrix: Chain) -> MatrixSize:
         matrix.asked_density,
         quantizer.stored_bits,
         index,
-        quantizer.scales_stored(rows, columns) * quantizer.scale_bits,
+        quantizer.side_bits(rows, columns),
         code,
     )
+
+
+def huffman_gain(tensor: PressedTensor) -> int:
+    """Bits that a Huffman code of the values, its table counted, saves over codes of equal length; at least 0."""
+    chain = tensor.chain
+    if chain.quantizer.is_float:
+        return 0
+    written, mask = chain.to_written(tensor.matrix.detach()), chain.full_mask()
+    kept, out = (written if mask is None else written[mask]).flatten().cpu().numpy(), BitWriter()
+    VALUE_CODES["huffman"].write(kept, 0, out)
+    return max(0, kept.size * chain.quantizer.stored_bits + chain.quantizer.table_bits - out.bits)
 
 
 def plain_size(name: str, weight: Tensor) -> MatrixSize:
@@ -130,13 +143,15 @@ def plain_size(name: str, weight: Tensor) -> MatrixSize:
     return MatrixSize(name, len(weight), weight[0].numel(), weight.numel(), 1.0, FLOAT_BITS, 0, 0)
 
 
-def size_report(model: nn.Module, constants: int = 0) -> dict[str, Any]:
+def size_report(model: nn.Module, constants: int = 0, huffman: bool = False) -> dict[str, Any]:
     """Size of all matrices of `model`, compressed or not, and of what else it stores, as plain numbers.
 
     A matrix is every parameter of two dimensions or more. `compression_ratio`: bits of the dense float32 matrices over
     bits stored with index and scales; `weight_ratio`: weights over kept weights. Both leave out biases and batch norm,
     which `stored_bytes` and `parameters` count as float32; a batch norm counts as the gain and bias per row into which
     it folds. `constants`: numbers that the model stores and does not train, counted in `other_bytes` as float32. A
+    learned step size is the scale of its matrix and counts as that; ranges of activations are counted nowhere.
+    `huffman`: also `huffman_bytes`, which `stored_bytes` would be with a Huffman code of values where it is shorter.
     learned step size is the scale of its matrix and counts as that; ranges of activations are counted nowhere. Two
     factors are two matrices, and dense they are the one that they stand for.
     """
@@ -150,11 +165,13 @@ def size_report(model: nn.Module, constants: int = 0) -> dict[str, Any]:
     total += sum(m.saved for m in model.modules() if isinstance(m, FactoredWeight))
     stored, dense = sum(s.stored_bits for s in sizes), FLOAT_BITS * total
     other_bytes = 4 * (others + constants)
+    gain = sum(map(huffman_gain, pressed)) if huffman else 0
     return {
         "parameters": total + others,
         "kept": kept,
         "density": kept / total if total else 1.0,
         "stored_bytes": bytes_of(stored) + other_bytes,
+        **({"huffman_bytes": bytes_of(stored - gain) + other_bytes} if huffman else {}),
         "dense_bytes": bytes_of(dense) + other_bytes,
         "matrix_bytes": bytes_of(stored),
         "other_bytes": other_bytes,

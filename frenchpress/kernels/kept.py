@@ -35,7 +35,7 @@ class Kept:
     def of(cls, matrix: Weight) -> Kept:
         """As `matrix` stands; while it is probing, all of its weights are computed with."""
         mask = None if matrix.probing else matrix.mask
-        return cls(matrix.shape, matrix.gates, mask, matrix.quantizer.granularity.whole_rows, matrix.device)
+        return cls(matrix.shape, matrix.gates, mask, matrix.quantizer.movable, matrix.device)
 
     @property
     def full(self) -> Tensor:

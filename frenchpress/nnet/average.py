@@ -8,20 +8,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from frenchpress.compress import ActQuantizer
+from frenchpress.compress import BitQuantizer
 
 
 class AveragedModel:
     """Exponential average of all that `model` has learnt (Polyak & Juditsky 1992; Tarvainen & Valpola 2017, eq. 1).
 
-    `model` in here is the average: weights, batch-norm statistics, step sizes and ranges that are learned; what an
-    activation quantizer counts or finds, masks and counters are as they are now. `decay`: what the average
+    `model` in here is the average: weights, batch-norm statistics, step sizes and ranges that are learned; what a
+    quantizer counts or finds, masks and counters are as they are now. `decay`: what the average
     keeps at each step; in the first steps less, so that the start is forgotten: min(decay, (1 + n) / (10 + n)).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model, self.decay, self.steps = copy.deepcopy(model), decay, 0
-        quantizers = [(name, m) for name, m in model.named_modules() if isinstance(m, ActQuantizer)]
+        quantizers = [(name, m) for name, m in model.named_modules() if isinstance(m, BitQuantizer)]
         self._found = {f"{name}.{key}" for name, quantizer in quantizers for key, _ in quantizer.named_buffers()}
 
     def state_dict(self) -> dict[str, Any]:

@@ -104,10 +104,11 @@ def compare(name: str, matrix: PressedWeight) -> MatrixCodes:
     """Encode a matrix with every index and value code; UserError for a float one."""
     if matrix.quantizer.is_float:
         raise UserError(_float_line(name))
-    integers = matrix.integers()[0].cpu().numpy()
+    integers = matrix.to_written(matrix.weight.detach()).cpu().numpy()
     kept = integers if matrix.mask is None else integers[matrix.full_mask().cpu().numpy()]
     quantizer = matrix.quantizer
-    scales = -(-quantizer.scales_stored(len(integers)) * quantizer.scale_bits // 8)
+    # A table of levels is a part of the values here, as the code of values writes it.
+    scales = -(-(quantizer.side_bits(*matrix.shape) - quantizer.table_bits) // 8)
     plain = plain_value_code(kept, quantizer.stored_bits)
     found, refused = matrix_codings(matrix)
     return MatrixCodes(

@@ -8,7 +8,7 @@ import torch
 from frenchpress.common import UserError
 from frenchpress.compress import act_quantizer_of, make_act_quantizer
 from frenchpress.compress.activations import ACT_QUANTIZERS, RANGES
-from frenchpress.compress.activations.ranges import BINS, Histogram
+from frenchpress.compress.quantizers.ranges import BINS, Histogram
 from frenchpress.config.press import LayerPress
 
 METHODS = [
@@ -17,6 +17,7 @@ METHODS = [
     ("fixed", {"range": "percentile", "percentile": 99.0}),
     ("fixed", {"range": "mse"}),
     ("fixed", {"range": "kl"}),
+    ("fixed", {"range": "sigma"}),
     ("dynamic", {}),
     ("pact", {}),
     ("pact", {"decay": 0.0}),
@@ -255,3 +256,10 @@ def test_what_does_not_apply_is_refused(press, words):
     with pytest.raises(UserError, match=words) as error:
         act_quantizer_of(press, limit=1.0)
     assert "\n" not in str(error.value)
+
+
+def test_sigma_is_three_deviations_about_zero():
+    q = make_act_quantizer("fixed", 8, range="sigma", batches=1)
+    x = torch.cat([torch.full((90,), 1.0), torch.full((10,), -4.0)])  # mean square 0.9 + 1.6
+    q(x)
+    assert float(q.limit) == pytest.approx(3 * 2.5**0.5, rel=2e-3)

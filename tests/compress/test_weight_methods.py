@@ -8,7 +8,9 @@ from mask_cases import hcgs_of
 
 from frenchpress.common import UserError
 from frenchpress.compress import PressedWeight, make_quantizer, quantizer_of, size_report
+from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.quantizers import QUANTIZERS, LsqQuantizer
+from frenchpress.compress.quantizers.clusters import cluster
 from frenchpress.compress.size import matrix_size
 from frenchpress.config.press import LayerPress
 
@@ -26,6 +28,25 @@ CASES = [
     ("ternary", {"per_row": False}, (2,)),
     ("pot", {}, tuple(range(2, 7))),
     ("apot", {}, tuple(range(3, 9))),
+    ("uniform", {"range": "sigma"}, (2, 8)),
+    ("uniform", {"range": "mse", "per_row": False}, (3,)),
+    ("uniform", {"range": "percentile", "percentile": 99.0}, (4,)),
+    ("uniform", {"stochastic": True}, (2, 16)),
+    ("affine", {}, (2, 3, 5, 8)),
+    ("affine", {"per_row": False}, (4,)),
+    ("affine", {"range": "sigma"}, (4,)),
+    ("fixed_point", {}, (2, 4, 16)),
+    ("fixed_point", {"per_row": True}, (8,)),
+    ("fixed_point", {"exponent": -4}, (4,)),
+    ("block_float", {}, (2, 8)),
+    ("block_float", {"columns": 5}, (4,)),
+    ("apot", {"terms": 2}, (5, 7)),
+    ("kmeans", {}, (1, 3, 4)),
+    ("kmeans", {"fixed": True}, (2,)),
+    ("kmeans", {"entropy": 0.05}, (3,)),
+    ("abc", {}, (1, 2, 4)),
+    ("dorefa", {}, (2, 4)),
+    ("inq", {}, (2, 4)),
 ]
 EACH = [pytest.param(n, o, b, id=f"{n}-{b}-{o}") for n, o, bits in CASES for b in bits]
 each = pytest.mark.parametrize("name, options, bits", EACH)
@@ -34,6 +55,16 @@ seeds = pytest.mark.parametrize("seed, size", [(0, 40.0), (1, 1e-5)])
 
 def matrix(seed, size=0.3, dtype=torch.float32):
     return torch.randn(8, 64, generator=torch.Generator().manual_seed(seed), dtype=dtype) * size
+
+
+def settles(name, options):
+    """Whether quantizing twice is quantizing once: not where what was clipped changes the range that is found next."""
+    return options.get("range") in (None, "minmax") and "entropy" not in options and name not in ("abc", "dorefa")
+
+
+def mirrored(name):
+    """Whether the levels of -x are those of x with the other sign, ties and the last bit of a mean included."""
+    return name not in ("affine", "kmeans", "abc", "dorefa")
 
 
 def make(name, options, bits):
@@ -49,7 +80,7 @@ def test_every_registered_method_is_tested_here():
 def test_idempotent(name, options, bits, seed, size):
     q = make(name, options, bits)
     once = q(matrix(seed, size))
-    assert torch.equal(q(once), once)
+    assert torch.equal(q(once), once) or not settles(name, options)
 
 
 @each
@@ -66,15 +97,15 @@ def test_integers_times_scale_are_the_output_to_the_bit(name, options, bits, see
 @each
 @seeds
 def test_monotone(name, options, bits, seed, size):
-    x = matrix(seed, size).sort().values
-    assert (make(name, options, bits)(x).diff() >= 0).all()
+    q, x = make(name, options, bits), matrix(seed, size).sort().values
+    assert (q(x).diff() >= 0).all() or not q.granularity.whole_rows  # each block has steps of its own
 
 
 @each
 @seeds
 def test_symmetric_in_sign(name, options, bits, seed, size):
     q, x = make(name, options, bits), matrix(seed, size)
-    assert torch.equal(q(-x), -q(x))
+    assert torch.equal(q(-x), -q(x)) or not mirrored(name)
 
 
 def odd_matrix(seed):
@@ -98,10 +129,11 @@ def test_odd_matrices_too(name, options, bits):
         y = q(x)
         integers, scale = q.integers(x)
         assert torch.equal(integers * scale, y) and y.isfinite().all(), seed
-        assert (q(x.sort().values).diff() >= 0).all(), seed
+        assert (q(x.sort().values).diff() >= 0).all() or not q.granularity.whole_rows, seed
         if name != "balanced":  # whose parts are of the same size only where no two weights are equal
-            assert torch.equal(q(y), y), seed
-            assert torch.equal(q(-x)[x != 0], -y[x != 0]), seed
+            if name != "kmeans" or y[x != 0].all():  # beside an outlier a level may be zero, which would be left out
+                assert torch.equal(q(y), y) or not settles(name, options), seed
+            assert torch.equal(q(-x)[x != 0], -y[x != 0]) or not mirrored(name), seed
 
 
 @each
@@ -112,9 +144,12 @@ def test_levels_fit_the_bits(name, options, bits):
     x = torch.linspace(-1, 1, 2**15 + 1).expand(2, -1).clone()
     found = len(q.integers(x)[0].unique())
     assert found <= q.levels <= 2**q.stored_bits
-    if bits <= 8 and not (name == "pot" and bits > 4):  # whose smallest levels lie below one part in 2^15
+    if "entropy" in options:  # which drops levels
+        return
+    # The smallest levels of pot lie below one part in 2^15; a power of two as step need not reach the last level at 1.
+    if bits <= 8 and not (name == "pot" and bits > 4) and name not in ("fixed_point", "block_float"):
         assert found == q.levels
-    assert q.stored_bits == bits + (name == "ceil")
+    assert q.stored_bits == {"ceil": bits + 1, "abc": bits.bit_length()}.get(name, bits)
 
 
 @each
@@ -125,8 +160,10 @@ def test_on_grid_input_is_a_fixed_point(name, options, bits, seed, size):
     integers, scale = q.integers(matrix(seed, size))
     q(matrix(seed, size))
     order = torch.randperm(64, generator=torch.Generator().manual_seed(seed + 9))
+    if scale.shape[-1] > 1:  # of blocks of columns, which stay where they are
+        order = torch.arange(64)
     grid = integers[:, order] * scale
-    assert torch.equal(q(grid), grid)
+    assert torch.equal(q(grid), grid) or not settles(name, options)
 
 
 @each
@@ -134,7 +171,7 @@ def test_zeros_stay_zero_and_nothing_is_nan(name, options, bits):
     q = make(name, options, bits)
     y = q(torch.zeros(3, 8))
     assert not y.isnan().any()
-    if bits > 1:
+    if bits > 1 and name != "dorefa":  # where no level is zero
         assert not y.any()
     few = torch.zeros(3, 8)
     few[0, 0], few[1, 2] = 1.0, 3.0
@@ -148,8 +185,10 @@ def test_masked_matrix_is_the_same_dense_and_compact(name, options, bits):
     torch.nn.init.normal_(weight.weight, generator=torch.Generator().manual_seed(bits))
     structure = weight.structure
     y = weight()
-    compact = weight.compact(structure)
-    assert torch.equal(compact.flatten()[structure.source], y.flatten()[structure.target])
+    assert (structure is not None) == weight.quantizer.movable
+    if structure is not None:
+        compact = weight.compact(structure)
+        assert torch.equal(compact.flatten()[structure.source], y.flatten()[structure.target])
     assert not y[~weight.full_mask()].any()
     integers, scale = weight.integers()
     assert torch.equal(integers * scale, y)
@@ -160,8 +199,11 @@ def test_gradient_reaches_the_weights(name, options, bits):
     x = (matrix(7) / 4).requires_grad_()
     up = torch.randn(8, 64)
     (make(name, options, bits)(x) * up).sum().backward()
-    passed = x.grad == up
-    assert passed.float().mean() > 0.7 and not x.grad[~passed].any()
+    if options.get("fixed"):
+        assert x.grad is None
+    elif name != "dorefa":
+        passed = x.grad == up
+        assert passed.float().mean() > 0.7 and not x.grad[~passed].any()
 
 
 def test_balanced_levels_are_equally_often_used():
@@ -292,6 +334,190 @@ def test_tables_are_not_in_the_state():
     assert not make("apot", {}, 4).state_dict() and not make("pot", {}, 4).state_dict()
 
 
+def test_affine_by_hand():
+    q = make("affine", {"per_row": False}, 2)
+    x = torch.tensor([[-1.0, 0.4, 1.1, 2.0]])
+    codes = q.encode(x)
+    assert codes.scale.item() == 1.0 and codes.zero.tolist() == [[-1]]
+    assert codes.codes.tolist() == [[-2, -1, 0, 1]] and q(x).tolist() == [[-1.0, 0.0, 1.0, 2.0]]
+    assert q(torch.tensor([[0.0, 1.0, 2.0, 6.0]])).tolist() == [[0.0, 2.0, 2.0, 6.0]]  # nothing below zero: from 0 up
+    assert q.side_bits(1, 4) == 16 + 2
+
+
+def test_affine_has_half_the_step_where_weights_have_one_sign():
+    x = matrix(5).abs()
+    assert float((make("affine", {}, 4)(x) - x).norm()) < 0.6 * float((make("uniform", {}, 4)(x) - x).norm())
+
+
+def test_affine_sigma_is_about_the_mean():
+    x = matrix(5) + 2.0
+    q = make("affine", {"per_row": False, "range": "sigma"}, 8)
+    scale, low, high = q.grid(x)
+    assert float(high * scale) == pytest.approx(float(x.mean() + 3 * x.std()), rel=0.02)
+
+
+@pytest.mark.parametrize("name, bits", [("uniform", 4), ("affine", 3), ("block_float", 4)])
+def test_draws_have_the_right_mean_and_only_in_training(name, bits):
+    q, x = make_quantizer(name, bits, stochastic=True), matrix(2)
+    torch.manual_seed(1)
+    mean = torch.stack([q(x) for _ in range(2000)]).mean(0)
+    step = q.encode(x).scale
+    inner = x.abs() < 0.4 * x.abs().amax(1, keepdim=True)  # beyond it the ends of a grid that has none there clip
+    assert ((mean - x).abs() < 0.06 * step)[inner].all() and not torch.equal(q(x), q(x))
+    assert torch.equal(q.eval()(x), make(name, {}, bits)(x))
+
+
+def test_what_a_range_clips_has_no_gradient():
+    x = matrix(3)
+    x[0, 0] = 30.0
+    x.requires_grad_()
+    q = make("uniform", {"range": "sigma", "per_row": False}, 4)
+    y = q(x)
+    y.sum().backward()
+    assert y[0, 0] < 10 and x.grad[0, 0] == 0 and (x.grad == 1).sum() > 500
+
+
+def test_one_part_for_all_rows_whatever_their_sizes():
+    x = matrix(4)
+    q = make("uniform", {"range": "mse"}, 3)
+    sizes = 2.0 ** torch.arange(-3, 5).unsqueeze(1)
+    assert torch.equal(q(x * sizes), q(x) * sizes)
+    assert float((q(x) - x).norm()) < float((make("uniform", {}, 3)(x) - x).norm())
+
+
+def test_fixed_point_by_hand():
+    q = make("fixed_point", {}, 4)
+    assert q(torch.tensor([[1.74, -0.3, 0.1]])).tolist() == [[1.75, -0.25, 0.0]]  # 7 steps of 1/4
+    assert q(torch.tensor([[1.76, 0.3, 0.1]])).tolist() == [[2.0, 0.5, 0.0]]
+    x = torch.tensor([[1.76, -0.3]], requires_grad=True)
+    y = make("fixed_point", {"exponent": -2}, 4)(x)
+    y.sum().backward()
+    assert y.tolist() == [[1.75, -0.25]] and x.grad.tolist() == [[0.0, 1.0]]
+    assert q.side_bits(100, 100) == 8
+
+
+def test_blocks_have_exponents_of_their_own():
+    q = make("block_float", {"columns": 2}, 3)
+    x = torch.tensor([[3.0, 1.0, 0.7, 0.3, 0.01]])
+    assert q(x).tolist() == [[3.0, 1.0, 0.75, 0.25, 0.01171875]]  # steps of 1, 1/4 and 2^-8
+    assert q.side_bits(10, 5) == 10 * 3 * 8
+
+
+def test_kmeans_levels_are_the_means_of_what_they_stand_for():
+    q, x = make_quantizer("kmeans", 3), matrix(6)
+    y = q(x)
+    assert len(y.unique()) == 8
+    for level in y.detach().unique():
+        assert float(level) == pytest.approx(float(x[y == level].mean()), abs=1e-4)
+    assert float((y - x).norm()) < float((make("uniform", {}, 3)(x) - x).norm())
+    assert q.side_bits(8, 64) == 32 + 8 * 16
+
+
+def test_kmeans_from_equal_distances_by_hand():
+    centres, edges = cluster(torch.tensor([9.0, 0.0, 1.0, 10.0, 4.0]), None, 2)
+    assert centres.tolist() == pytest.approx([5 / 3, 9.5]) and edges.tolist() == pytest.approx([(5 / 3 + 9.5) / 2])
+    weighted, _ = cluster(torch.tensor([9.0, 0.0, 1.0, 10.0, 4.0]), torch.tensor([1.0, 1, 3, 1, 0]), 2)
+    assert weighted.tolist() == pytest.approx([0.75, 9.5])
+
+
+def test_entropy_drops_levels_and_moves_edges_to_the_rare_side():
+    x = matrix(6).flatten()
+    plain, few = cluster(x, None, 8), cluster(x, None, 8, 0.2)
+    assert len(few[0]) < len(plain[0]) == 8
+    lengths = -torch.tensor([0.9, 0.1]).log2()
+    values = torch.cat([torch.zeros(90), torch.ones(10)]) + 1e-3 * matrix(1).flatten()[:100]
+    _, edges = cluster(values, None, 2, 0.1)
+    shift = 0.1 * float(values.var(correction=0)) * float(lengths.diff()) / 2
+    assert float(edges) == pytest.approx(0.5 + shift, abs=0.01) and shift > 0.01
+
+
+def test_a_shared_level_has_the_sum_of_its_weights_gradients():
+    x = torch.tensor([[1.0, 1.1, -1.0, -1.2, 0.0]], requires_grad=True)
+    q = make_quantizer("kmeans", 1, fixed=True)
+    q(x).backward(torch.tensor([[1.0, 2.0, 3.0, 4.0, 9.0]]))  # the zero was removed by a mask
+    assert q.centre.grad.tolist() == [7.0, 3.0] and x.grad is None
+    with torch.no_grad():
+        q.centre.copy_(torch.tensor([-3.0, -4.0]))  # levels may pass each other; every weight stays with its own
+    torch.testing.assert_close(q(x)[0, :4].detach(), torch.tensor([-4.0, -4, -3, -3]), atol=1e-3, rtol=0)
+
+
+def test_weights_that_matter_draw_the_levels():
+    weight = PressedWeight((8, 64), LayerPress(2, quantizer="kmeans", quantizer_options={"hessian": 2}))
+    with torch.no_grad():
+        weight.weight.copy_(matrix(3))
+    matter = torch.ones(8, 64)
+    matter[weight.weight > 0.3] = 100.0
+    first = weight().detach()
+    for _ in range(3):
+        (weight() * matter).sum().backward()
+    error = (weight() - weight.weight).square() * matter.square()
+    assert error.sum() < 0.7 * ((first - weight.weight).square() * matter.square()).sum()
+    assert int(weight.quantizer.calls) == 3 and not weight.quantizer.movable
+
+
+def test_bases_by_hand():
+    x = torch.tensor([[-3.0, -1.0, 1.0, 3.0]])  # mean 0, deviation 5 ** 0.5: thresholds at it on both sides, and 0
+    torch.testing.assert_close(make("abc", {}, 1)(x), torch.tensor([[-2.0, -2, 2, 2]]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(make("abc", {}, 3)(x), x, rtol=1e-4, atol=1e-4)
+    # a = (1, 1, 1): the bases are (-1, 1, 1, 1), (-1, -1, 1, 1), (-1, -1, -1, 1)
+
+
+def test_bases_are_the_least_squares_of_their_signs():
+    x = matrix(8).double()
+    q = make("abc", {}, 4)
+    y = q(x)
+    shifts = torch.linspace(-1, 1, 4, dtype=torch.float64)
+    bases = torch.stack([torch.where(x - x.mean() + u * x.std(correction=0) >= 0, 1.0, -1.0) for u in shifts], -1)
+    bases = bases.view(-1, 4).double()
+    best = bases @ torch.linalg.lstsq(bases, x.view(-1, 1)).solution
+    torch.testing.assert_close(y.view(-1, 1), best, atol=1e-4, rtol=1e-3)
+
+
+def test_dorefa_as_published():
+    x = torch.tensor([[0.5, -0.1, 0.2, -0.5]], requires_grad=True)
+    bent = x.detach().tanh() / torch.tensor(0.5).tanh()
+    expected = 2 * ((bent / 2 + 0.5) * 7).round() / 7 - 1
+    y = make("dorefa", {}, 3)(x)
+    torch.testing.assert_close(y.detach(), expected)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, (1 - x.detach().tanh().square()) / torch.tensor(0.5).tanh())
+
+
+def test_more_terms_spread_the_same_bits():
+    assert make("apot", {"terms": 1}, 4).level.tolist() == make("pot", {}, 4).level.tolist()
+    assert make("apot", {"terms": 3}, 4).level.tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert torch.equal(make("apot", {"terms": 2}, 5).level, make("apot", {}, 5).level)
+
+
+def test_shares_are_fixed_largest_first_and_stay():
+    options = {"steps": 3, "every": 2}
+    weight = PressedWeight((4, 8), LayerPress(4, quantizer="inq", quantizer_options=options))
+    with torch.no_grad():
+        weight.weight.copy_(matrix(3)[:4, :8])
+    schedule, w = MaskSchedule(weight), weight.weight
+    whole = make("pot", {}, 4)(w.detach())
+    fixed = []
+    for epoch in range(6):
+        schedule.before_step(epoch, 0, 10)
+        y = weight()
+        y.sum().backward()
+        frozen = weight.quantizer.frozen
+        assert torch.equal(y == w, ~frozen) or epoch >= 4
+        torch.testing.assert_close(w.grad, (~frozen).float())
+        fixed.append(int(frozen.sum()))
+        w.grad = None
+        with torch.no_grad():
+            w.add_((~frozen) * 0.01)  # as an optimizer would, which leaves what has no gradient
+    assert fixed == [16, 16, 24, 24, 32, 32]
+    largest = whole.abs().flatten().topk(16).indices
+    assert torch.equal(weight().flatten()[largest], whole.flatten()[largest])
+    integers, scale = weight.integers()
+    assert torch.equal(integers * scale, weight())
+    assert [schedule.settled(epoch) for epoch in (3, 4)] == [False, True]
+    with pytest.raises(UserError, match="inq: quantizes its last weights after epoch 4 of 4"):
+        schedule.check(4)
+
+
 @pytest.mark.parametrize(
     "press, words",
     [
@@ -305,6 +531,21 @@ def test_tables_are_not_in_the_state():
         (LayerPress(32, quantizer_options={"per_row": True}), "quantizer_options would do nothing"),
         (LayerPress(8, quantizer_options={"per_rwo": True}), "unknown option 'per_rwo', did you mean 'per_row'"),
         (LayerPress(8, quantizer_options={"per_row": 1}), "per_row: 1 is no bool"),
+        (LayerPress(1, quantizer_options={"stochastic": True}), "weight_bits: 1: .* binary has stochastic"),
+        (LayerPress(3, quantizer_options={"range": "kl"}), "range: kl takes 4 to 10 bits, not 3"),
+        (LayerPress(3, quantizer_options={"range": "best"}), "range: unknown 'best'"),
+        (
+            LayerPress(4, quantizer="fixed_point", quantizer_options={"exponent": 3, "range": "mse"}),
+            "range: the exponent is given",
+        ),
+        (LayerPress(4, quantizer="block_float", quantizer_options={"columns": 0}), "columns: 0 must be at least 1"),
+        (LayerPress(5, quantizer="apot", quantizer_options={"terms": 3}), "terms: 3 do not share 4 bits.*use 1, 2, 4"),
+        (LayerPress(2, quantizer="kmeans", quantizer_options={"entropy": -1.0}), "entropy: must be at least 0"),
+        (
+            LayerPress(2, quantizer="kmeans", quantizer_options={"entropy": 1.0, "hessian": 5}),
+            "entropy: goes without hessian",
+        ),
+        (LayerPress(4, quantizer="inq", quantizer_options={"steps": 0}), "steps: 0 is out of range"),
         (LayerPress(4, quantizer="lsq", quantizer_options={"per_row": True}), "lsq: unknown option.*takes no options"),
     ],
 )

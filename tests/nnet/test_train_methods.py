@@ -1,12 +1,15 @@
 """Training with learned, calibrated and drawn quantizers: interrupted runs repeat, ranges are learnt and averaged."""
 
+import numpy as np
 import pytest
+import torch
 from made_cfg import write_cfg
 from train_command import run
 
 from frenchpress.common import UserError
 from frenchpress.compress import learned_ranges
 from frenchpress.config import config_from_dict, config_to_dict, load_config
+from frenchpress.export.pack import pack_model
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 from frenchpress.nnet.optimizer import RANGE_RATE, parameter_groups
 from frenchpress.nnet.train import loop as module
@@ -22,6 +25,19 @@ compress:
 train: {epochs: 2, batch: 4, threads: 1, device: cpu, average: 0.9}
 """
 
+FOUND = """
+model: {context: [0, 0], lstm: {cells: 8}}
+compress:
+  lstm0: {weight_bits: 3, quantizer: kmeans, quantizer_options: {hessian: 5}, act_bits: 6,
+          recurrent: {quantizer: inq, quantizer_options: {steps: 2}}}
+  lstm1: {weight_bits: 4, quantizer: uniform, quantizer_options: {stochastic: true, range: sigma},
+          mask: {method: magnitude, keep: 1/2, after_epoch: 1},
+          recurrent: {quantizer: block_float, quantizer_options: {stochastic: true, columns: 4}}}
+  head_cd: {weight_bits: 3, quantizer: kmeans, quantizer_options: {fixed: true}}
+  head_mono: {weight_bits: 4, quantizer: affine}
+train: {epochs: 2, batch: 4, threads: 1, device: cpu, average: 0.9}
+"""
+
 
 @pytest.fixture
 def config(tmp_path):
@@ -29,6 +45,25 @@ def config(tmp_path):
 
 
 def test_stopped_after_every_few_steps_ends_with_the_same_bytes(monkeypatch, config, made_task, tmp_path):
+    stop_again_and_again(monkeypatch, config, made_task, tmp_path)
+    values = learned_ranges(load_model(tmp_path / "whole"))
+    assert len(values) == 3 and all(0 < v.item() < 10 for v in values)
+
+
+def test_so_do_levels_that_are_found_and_shares_that_are_fixed(monkeypatch, made_task, tmp_path):
+    stop_again_and_again(monkeypatch, write_cfg(tmp_path, FOUND), made_task, tmp_path)
+    model = load_model(tmp_path / "whole")
+    recurrent, head = model.lstm["lstm0"].recurrent_matrix, model.head_cd.matrix
+    assert recurrent.quantizer.frozen.all() and int(model.lstm["lstm0"].input_matrix.quantizer.calls) == 6
+    for matrix in (recurrent, head, model.lstm["lstm1"].input_matrix, model.head_mono.matrix):
+        integers, scale = matrix.integers()
+        assert torch.equal(integers * scale, matrix())
+    assert len(head().unique()) <= 8
+    with pytest.raises(UserError, match="^lstm0: quantizer kmeans: its integers, .* use uniform or lsq"):
+        pack_model(model, np.ones(12, np.int64), {})
+
+
+def stop_again_and_again(monkeypatch, config, made_task, tmp_path):
     run(monkeypatch, config, made_task, tmp_path / "whole")
     step, done = module.step, 0
 
@@ -49,8 +84,6 @@ def test_stopped_after_every_few_steps_ends_with_the_same_bytes(monkeypatch, con
             pass
     assert done > 10
     assert (tmp_path / "broken" / "final.pt").read_bytes() == (tmp_path / "whole" / "final.pt").read_bytes()
-    values = learned_ranges(load_model(tmp_path / "whole"))
-    assert len(values) == 3 and all(0 < v.item() < 10 for v in values)
 
 
 def test_learned_ranges_have_groups_of_their_own(config):
@@ -90,7 +123,7 @@ def test_the_configuration_comes_back_and_says_no_more_than_it_was_told(config):
             "compress.lstm1.recurrent.weight_bits=9",
             "lstm1.recurrent.weight_bits: 9: quantizer apot takes 3 to 8 bits",
         ),
-        ("compress.lstm0.act_options.range=best", "range: unknown 'best' \\(known: minmax, percentile, kl, mse\\)"),
+        ("compress.lstm0.act_options.range=best", "range: unknown 'best' \\(known: minmax, percentile, kl, mse, s"),
         ("compress.head_cd.cell_bits=4", "head_cd.cell_bits: only an LSTM layer has this"),
     ],
 )

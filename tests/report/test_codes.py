@@ -4,7 +4,7 @@ from mask_cases import ALL_MASKS, METHODS, hcgs_of
 
 from frenchpress.common import UserError
 from frenchpress.common.bits import BitWriter
-from frenchpress.compress import PressedWeight
+from frenchpress.compress import PressedWeight, size_report
 from frenchpress.compress.codes.codebook import put_levels
 from frenchpress.compress.quantizers import QUANTIZERS
 from frenchpress.compress.size import matrix_codings, matrix_size
@@ -50,14 +50,26 @@ def test_values_of_every_quantizer_take_the_bits_that_are_charged(quantizer, bit
     found, size = codes.compare("m", matrix), matrix_size("m", matrix)
     # Every code was written and read back to the identical integers, or would be refused or an AssertionError.
     assert {size.code for size in found.sizes} == set(codes.INDEX_CODES) - {"full", "lines", "layered", "combination"}
-    levels = matrix.integers()[0][matrix.full_mask()].unique()
+    levels = matrix.to_written(matrix.weight.detach())[matrix.full_mask()].unique()
     table = BitWriter()
     if found.plain == "codebook":
         put_levels(levels.numpy(), table)
-    assert found.plain == "fixed" or quantizer in ("balanced", "pot", "apot")
+    assert found.plain == "fixed" or quantizer in ("balanced", "pot", "apot", "kmeans", "abc", "dorefa", "inq")
     for one in found.sizes:
         assert one.totals["fixed"] == one.index + -(-(5 + table.bits + size.value_bits) // 8) + found.scales
     assert size.value_bits == found.kept * matrix.quantizer.stored_bits
+
+
+def test_shared_weights_in_a_huffman_code_are_what_size_says():
+    matrix = pressed(bits=4, quantizer="kmeans")
+    smallest = min(codes.compare("m", matrix).sizes, key=lambda size: size.index_bits)
+    report = size_report(Model(m=matrix), huffman=True)
+    # Headers, and the last byte of each part, are no part of size.yaml.
+    saved = report["stored_bytes"] - report["huffman_bytes"]
+    table = matrix.quantizer.table_bits // 8
+    value_bits = matrix_size("m", matrix).value_bits
+    assert saved == pytest.approx(value_bits / 8 + table - (smallest.totals["huffman"] - smallest.index - 4), abs=2)
+    assert 0 < saved < report["stored_bytes"] - table
 
 
 def test_levels_too_wide_for_their_bits_reach_the_report(tmp_path, monkeypatch, capsys):

@@ -9,9 +9,9 @@ from typing import Any
 from frenchpress.common import UserError, unknown
 from frenchpress.compress.activations.base import ActQuantizer, DynamicActQuantizer
 from frenchpress.compress.activations.learned import LsqActQuantizer, PactQuantizer
-from frenchpress.compress.activations.ranges import RANGES
 from frenchpress.compress.activations.static import FixedActQuantizer
 from frenchpress.compress.options import FLOAT_BITS, WeightPress, bit_range, check_bits, read_method_options
+from frenchpress.compress.quantizers.ranges import RANGES
 
 __all__ = [
     "ACT_QUANTIZERS",

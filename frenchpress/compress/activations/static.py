@@ -7,34 +7,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frenchpress.common import UserError, unknown
+from frenchpress.common import UserError
 from frenchpress.compress.activations.base import ActQuantizer, largest
-from frenchpress.compress.activations.ranges import KL_BITS, RANGES, Histogram
-from frenchpress.compress.options import bit_range
 from frenchpress.compress.quantizers import BitQuantizer
+from frenchpress.compress.quantizers.ranges import RANGES, Histogram, RangeOptions
 
-_BATCHES, _PERCENTILE = 20, 99.9
+_BATCHES = 20
 
 
 @dataclass(frozen=True)
-class FixedOptions:
-    """`range`: how the range is found, `minmax`, `percentile`, `kl` or `mse`; None: the bound that is known, else
-    `minmax`. `batches`: training calls that are looked at, 20 if None. `percentile`: of the magnitudes, 99.9 if None.
+class FixedOptions(RangeOptions):
+    """Without a `range`: the bound that is known, else `minmax`. `batches`: training calls that are looked at, 20 if
+    None.
     """
 
-    range: str | None = None
     batches: int | None = None
-    percentile: float | None = None
 
     def __post_init__(self) -> None:
-        legal = ("minmax", *RANGES)
-        if self.range is not None and self.range not in legal:
-            raise UserError(f"range: {unknown(self.range, legal)}")
-        if self.percentile is not None:
-            if self.range != "percentile":
-                raise UserError("percentile: goes with range: percentile alone")
-            if not 0 < self.percentile <= 100:
-                raise UserError(f"percentile: {self.percentile} must be above 0 and at most 100")
+        super().__post_init__()
         if self.batches is not None and self.batches < 1:
             raise UserError(f"batches: {self.batches} must be at least 1")
 
@@ -55,13 +45,10 @@ class FixedActQuantizer(ActQuantizer):
         self.known = limit is not None and options.range is None
         if self.known and options.batches is not None:
             raise UserError("batches: the range is known here and not calibrated; say range as well")
-        if options.range == "kl" and bits not in KL_BITS:
-            raise UserError(f"range: kl takes {bit_range(KL_BITS)}, not {bits}; use mse")
+        options.check_bits(bits)
         self.batches = options.batches or _BATCHES
-        self.percentile = options.percentile or _PERCENTILE
         self.options = options
-        self._rule = RANGES.get(options.range or "")
-        self.histogram = Histogram() if self._rule else None
+        self.histogram = Histogram() if options.range in RANGES else None
         self.register_buffer("limit", torch.tensor(limit if self.known else 0.0))
         self.register_buffer("seen", torch.tensor(self.batches if self.known else 0))
 
@@ -86,13 +73,13 @@ class FixedActQuantizer(ActQuantizer):
         """Let the range take in `x`, and count the call."""
         peak = largest(x)
         self.refuse_unless_finite(peak, "NaN or infinite, while its range is calibrated")
-        if self._rule is None:
+        if self.histogram is None:
             self.limit.copy_(torch.maximum(self.limit, peak.to(self.limit.dtype)))
         else:
             self.histogram.add(x)
             counts, width = self.histogram.counts, self.histogram.width
             if width:
-                self.limit.copy_(self._rule(counts, width, self.bits, self.percentile))
+                self.limit.copy_(self.options.found(counts, width, self.bits))
         self.seen += 1
 
     def grid(self, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:

@@ -13,11 +13,14 @@ from typing import Any
 from frenchpress.common import UserError, unknown
 from frenchpress.compress.options import FLOAT_BITS, WeightPress, bit_range, check_bits, read_method_options
 from frenchpress.compress.quantizers.base import BitQuantizer, NoQuantizer, Quantizer, name_quantizers
+from frenchpress.compress.quantizers.codebooks import BinaryBasesQuantizer, KMeansQuantizer
 from frenchpress.compress.quantizers.codes import ROW, TENSOR, Codes, Granularity, groups_of
 from frenchpress.compress.quantizers.few import BinaryQuantizer, TernaryQuantizer
 from frenchpress.compress.quantizers.grid import largest_integer, round_scale, scale_bits, straight_through, to_grid
+from frenchpress.compress.quantizers.incremental import IncrementalQuantizer
 from frenchpress.compress.quantizers.powers import PowerQuantizer, PowerSumQuantizer
-from frenchpress.compress.quantizers.published import BalancedQuantizer, CeilQuantizer
+from frenchpress.compress.quantizers.published import BalancedQuantizer, CeilQuantizer, DorefaQuantizer
+from frenchpress.compress.quantizers.shifted import AffineQuantizer, BlockFloatQuantizer, FixedPointQuantizer
 from frenchpress.compress.quantizers.uniform import LsqQuantizer, UniformQuantizer
 
 __all__ = [
@@ -49,6 +52,13 @@ QUANTIZERS: dict[str, type[Quantizer]] = {
     "ternary": TernaryQuantizer,
     "pot": PowerQuantizer,
     "apot": PowerSumQuantizer,
+    "affine": AffineQuantizer,
+    "fixed_point": FixedPointQuantizer,
+    "block_float": BlockFloatQuantizer,
+    "kmeans": KMeansQuantizer,
+    "abc": BinaryBasesQuantizer,
+    "dorefa": DorefaQuantizer,
+    "inq": IncrementalQuantizer,
 }
 
 

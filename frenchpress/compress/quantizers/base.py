@@ -88,18 +88,51 @@ class Quantizer(BitQuantizer):
         """The largest integer."""
         return largest_integer(self.bits)
 
+    @property
+    def movable(self) -> bool:
+        """Whether weights may leave their places in a row, to be quantized in another order or without removed ones."""
+        return self.granularity.whole_rows
+
     def scales_stored(self, rows: int, columns: int = 1) -> int:
         """Number of scales stored with a matrix."""
         return 0 if self.is_float else self.granularity.scales(rows, columns)
+
+    @property
+    def table_bits(self) -> int:
+        """Bits of a table of levels that is found from the weights, and stored with them."""
+        return 0
+
+    def side_bits(self, rows: int, columns: int) -> int:
+        """Bits of all that is stored beside the codes of a matrix: its scales, and zero points or a table."""
+        return self.scales_stored(rows, columns) * self.scale_bits + self.table_bits
 
     @property
     def scale_bits(self) -> int:
         """Bits that one stored scale takes."""
         return scale_bits(self.bits)
 
+    @property
+    def settled_from(self) -> int:
+        """The epoch, counted from 0, from which on all weights are quantized."""
+        return 0
+
+    def size_for(self, shape: tuple[int, int]) -> None:
+        """Make what is kept of every weight of a matrix of `shape`; for methods that do."""
+
+    def before_step(self, x: Tensor, epoch: int, step: int) -> None:
+        """Change what is due in training with the weights `x` [out, in], for methods that do; both counted from 0."""
+
     def place(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(integers as floats, scale)` of a tensor that needs no gradient, at least float32; a fresh tensor each."""
         raise NotImplementedError
+
+    def draw(self, x: Tensor, scale: Tensor) -> Tensor | None:
+        """Integers that training multiplies with in place of the nearest ones, drawn; None: those of `place`."""
+        return None
+
+    def inside(self, x: Tensor, scale: Tensor) -> Tensor | None:
+        """Where the gradient passes, bool; None: everywhere."""
+        return None
 
     def placed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`place`; UserError, naming the matrix, where something is not finite or becomes so."""
@@ -111,8 +144,10 @@ class Quantizer(BitQuantizer):
         """`x` on the grid, differentiable; at least float32."""
         with torch.no_grad():
             integers, scale = self.placed(x)
-            on_grid = integers.mul_(scale)
-        return straight_through(x, on_grid)
+            drawn = self.draw(x, scale) if self.training else None
+            on_grid = (integers if drawn is None else drawn).mul_(scale)
+            inside = self.inside(x, scale)
+        return straight_through(x, on_grid, inside)
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` [..., columns] on the grid, same shape and dtype."""

@@ -59,6 +59,11 @@ class Codes:
     table: Tensor | None = None
 
     @property
+    def written(self) -> Tensor:
+        """What a value code writes: integers, or where there is a zero point the codes, which need fewer bits."""
+        return self.integers if self.zero is None else self.codes
+
+    @property
     def integers(self) -> Tensor:
         """What the scale multiplies, int64 of the tensor's shape."""
         found = self.codes if self.table is None else self.table[self.codes]

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frenchpress.compress.quantizers.base import Quantizer
-from frenchpress.compress.quantizers.codes import ROW, TENSOR, Granularity
-from frenchpress.compress.quantizers.grid import mean_where, round_scale, row_dims, straight_through, to_grid
-from frenchpress.compress.quantizers.uniform import RowOptions
+from frenchpress.compress.quantizers.grid import mean_where, round_scale, row_dims, to_grid
+from frenchpress.compress.quantizers.uniform import RowOptions, ScaledQuantizer
 
 
 @dataclass(frozen=True)
@@ -20,20 +18,7 @@ class BinaryOptions(RowOptions):
     stochastic: bool = False
 
 
-class _ScaledQuantizer(Quantizer):
-    """Has a scale per row or one."""
-
-    def __init__(self, bits: int, options: RowOptions) -> None:
-        super().__init__(bits)
-        self.per_row = options.per_row
-
-    @property
-    def granularity(self) -> Granularity:
-        """A row, or the tensor."""
-        return ROW if self.per_row else TENSOR
-
-
-class BinaryQuantizer(_ScaledQuantizer):
+class BinaryQuantizer(ScaledQuantizer):
     """-s and +s, s the mean magnitude of the weights that are not zero (Rastegari et al. 2016, eq. 6).
 
     Deterministic: the sign; that is `uniform` at one bit. `stochastic`: in training +s with probability
@@ -59,18 +44,15 @@ class BinaryQuantizer(_ScaledQuantizer):
         scale = self.scale(x)
         return to_grid(x, scale, 1), scale
 
-    def quantized(self, x: Tensor) -> Tensor:
-        """The signs, or in training draws of them, times the scale."""
-        if not (self.stochastic and self.training):
-            return super().quantized(x)
-        with torch.no_grad():
-            _, scale = self.placed(x)
-            # rand_like lies in [0, 1); a weight of +s or more is never drawn as -s.
-            signs = torch.where(2 * torch.rand_like(x) - 1 < x / scale, 1.0, -1.0).to(x.dtype)
-        return straight_through(x, signs * scale)
+    def draw(self, x: Tensor, scale: Tensor) -> Tensor | None:
+        """Signs, where they are drawn."""
+        if not self.stochastic:
+            return None
+        # rand_like lies in [0, 1); a weight of +s or more is never drawn as -s.
+        return torch.where(2 * torch.rand_like(x) - 1 < x / scale, 1.0, -1.0).to(x.dtype)
 
 
-class TernaryQuantizer(_ScaledQuantizer):
+class TernaryQuantizer(ScaledQuantizer):
     """-s, 0 and +s (ternary weight networks; Li et al. 2016, arXiv 1605.04711, eq. 5 and 6).
 
     Zero where |w| <= 0.7 mean|w|; s is the mean magnitude of the others. Means leave out weights that are zero

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -46,11 +47,11 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def round_scale(scale: Tensor, bits: int) -> Tensor:
+def round_scale(scale: Tensor, bits: int, rounding: Callable[[Tensor], Tensor] = torch.round) -> Tensor:
     """`scale` on the mantissa used for `bits` bits; zero becomes one, since a zero row needs none. NaN stays NaN."""
     mantissa, exponent = torch.frexp(scale)
     steps = 2.0 ** (_COARSE_MANTISSA if bits <= _COARSE_MANTISSA else max(_FINE_MANTISSA, bits + 1))
-    rounded = torch.ldexp(torch.round(mantissa * steps) / steps, exponent)
+    rounded = torch.ldexp(rounding(mantissa * steps) / steps, exponent)
     return torch.where(rounded == 0, torch.ones_like(rounded), rounded)
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from frenchpress.common import UserError
 from frenchpress.compress.quantizers.base import Quantizer
 from frenchpress.compress.quantizers.codes import ROW, Codes, Granularity, codes_in
 from frenchpress.compress.quantizers.grid import round_scale
+
+# Exponents beyond what an integer of 53 bits has.
+_LONGEST_TERM = 5
 
 
 class CodebookQuantizer(Quantizer):
@@ -22,13 +27,13 @@ class CodebookQuantizer(Quantizer):
 
     def __init__(self, bits: int, options: object = None) -> None:
         super().__init__(bits)
+        self.options = options
         # Not in the state: the same for every model. float64 holds every level and every midpoint exactly.
         levels = torch.tensor(self.magnitudes(bits), dtype=torch.float64)
         self.register_buffer("level", levels, persistent=False)
         self.register_buffer("middle", (levels[1:] + levels[:-1]) / 2, persistent=False)
 
-    @staticmethod
-    def magnitudes(bits: int) -> list[int]:
+    def magnitudes(self, bits: int) -> list[int]:
         """Levels from zero up."""
         raise NotImplementedError
 
@@ -54,10 +59,12 @@ class CodebookQuantizer(Quantizer):
 
     def place(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(levels, scale [..., 1])`."""
-        level, middle = self.level.to(x.dtype), self.middle.to(x.dtype)
-        size = x.abs()
-        scale = round_scale(size.amax(-1, keepdim=True) / level[-1], self.bits)
-        return level[torch.bucketize(size / scale, middle)] * x.sign(), scale
+        scale = self.scale_for(x)
+        return self.level.to(x.dtype)[torch.bucketize(x.abs() / scale, self.middle.to(x.dtype))] * x.sign(), scale
+
+    def scale_for(self, x: Tensor) -> Tensor:
+        """What brings the largest level to the largest magnitude of each row [..., 1]."""
+        return round_scale(x.abs().amax(-1, keepdim=True) / self.level[-1].to(x.dtype), self.bits)
 
 
 class PowerQuantizer(CodebookQuantizer):
@@ -70,30 +77,54 @@ class PowerQuantizer(CodebookQuantizer):
 
     takes = range(2, 7)
 
-    @staticmethod
-    def magnitudes(bits: int) -> list[int]:
+    def magnitudes(self, bits: int) -> list[int]:
         """0, 1, 2, 4, ..."""
         return [0] + [2**i for i in range(2 ** (bits - 1) - 1)]
 
 
-class PowerSumQuantizer(CodebookQuantizer):
-    """Sums of powers of two (APoT; Li et al., ICLR 2020, arXiv 1909.13144, eq. 5, with base bit-width k = 2).
+@dataclass(frozen=True)
+class PowerSumOptions:
+    """`terms`: how many powers are added; the bits of a magnitude must divide by it. None: one for two bits."""
 
-    One bit is the sign, the B = b - 1 others are shared between n = B / 2 terms of two bits: term i is zero or one of
-    2^-i, 2^-(i+n), 2^-(i+2n), so that every sum is another level. Where B is odd there is, as in the authors' own
-    program, a term of one bit more: zero or the power between the second and the third round. With 3 bits that is
-    `pot`. The paper learns the range; here it is the largest magnitude of the row.
+    terms: int | None = None
+
+
+class PowerSumQuantizer(CodebookQuantizer):
+    """Sums of powers of two (APoT; Li et al., ICLR 2020, arXiv 1909.13144, eq. 5).
+
+    One bit is the sign; the B = b - 1 others are shared between n terms of k = B / n bits each: term i is zero or one
+    of 2^-i, 2^-(i+n), 2^-(i+2n), ..., 2^k - 1 of them, so that every sum is another level. Without `terms` k is 2;
+    where B is odd there then is, as in the authors' own program, a term of one bit more: zero or the power between the
+    second and the third round. One term is `pot`. The paper learns the range; here it is the largest magnitude of the
+    row.
     """
 
+    Options = PowerSumOptions
     takes = range(3, 9)
 
-    @staticmethod
-    def magnitudes(bits: int) -> list[int]:
+    def __init__(self, bits: int, options: PowerSumOptions = PowerSumOptions()) -> None:  # noqa: B008 (frozen)
+        if options.terms is not None:
+            fits = [n for n in range(1, bits) if (bits - 1) % n == 0 and (bits - 1) // n <= _LONGEST_TERM]
+            if options.terms not in fits:
+                given = ", ".join(map(str, fits))
+                raise UserError(f"terms: {options.terms} do not share {bits - 1} bits of magnitude evenly; use {given}")
+        self.terms = options.terms
+        super().__init__(bits, options)
+
+    def magnitudes(self, bits: int) -> list[int]:
         """All sums, in ascending order."""
-        terms, odd = divmod(bits - 1, 2)
-        # Powers are dealt out in three rounds; the term of one bit has the one before the last round.
-        last = 2 * terms + odd
-        exponents = [(i, i + terms, i + last) for i in range(terms)] + [(2 * terms,)] * odd
-        lowest = last + terms - 1
+        exponents = _two_bit_terms(bits - 1) if self.terms is None else _even_terms(bits - 1, self.terms)
+        lowest = max(map(max, exponents))
         choices = [[0, *(2 ** (lowest - e) for e in term)] for term in exponents]
         return sorted(map(sum, itertools.product(*choices)))
+
+
+def _two_bit_terms(bits: int) -> list[tuple[int, ...]]:
+    """Exponents of each term. Powers are dealt out in three rounds; a term of one bit comes before the last."""
+    terms, odd = divmod(bits, 2)
+    last = 2 * terms + odd
+    return [(i, i + terms, i + last) for i in range(terms)] + [(2 * terms,)] * odd
+
+
+def _even_terms(bits: int, terms: int) -> list[tuple[int, ...]]:
+    return [tuple(range(i, terms * (2 ** (bits // terms) - 1), terms)) for i in range(terms)]

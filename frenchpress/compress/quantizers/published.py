@@ -36,9 +36,51 @@ class CeilQuantizer(Quantizer):
         scale = torch.full((1,) * x.dim(), 2.0 ** (1 - self.bits), dtype=x.dtype, device=x.device)
         return clamped.sign() * (clamped.abs() * 2 ** (self.bits - 1)).ceil(), scale
 
+    def inside(self, x: Tensor, scale: Tensor) -> Tensor:
+        """In [-1, 1]."""
+        return x.abs() <= 1
+
+
+class DorefaQuantizer(Quantizer):
+    """Weights of DoReFa (Zhou et al. 2016, arXiv 1606.06160, eq. 9): tanh(w) over its largest magnitude, on 2^b levels
+    from -1 to 1 at equal distances, none of them zero.
+
+    The size of the weights is lost, so train with it, behind a batch norm. The gradient goes through the tanh, the
+    largest magnitude taken for constant. One bit is `binary` with `per_row: false`.
+    """
+
+    takes = range(2, 9)
+
+    @property
+    def levels(self) -> int:
+        """2^b."""
+        return 2**self.bits
+
+    @property
+    def top(self) -> int:
+        """2^b - 1, of odd integers."""
+        return self.levels - 1
+
+    def scales_stored(self, rows: int, columns: int = 1) -> int:
+        """None: it is known."""
+        return 0
+
+    def codes_of(self, integers: Tensor, scale: Tensor) -> Codes:
+        """The rank of each."""
+        return codes_in(torch.arange(-self.top, self.top + 1, 2, device=integers.device), integers, scale)
+
+    def _bent(self, x: Tensor) -> Tensor:
+        bent = x.tanh()
+        return bent / bent.detach().abs().amax().clamp(min=torch.finfo(x.dtype).tiny)
+
+    def place(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(odd integers as floats, scale 1 / (2^b - 1))`."""
+        integers = 2 * ((self._bent(x) + 1) * (self.top / 2)).round_() - self.top
+        return integers, torch.full((1,) * x.dim(), 1 / self.top, dtype=x.dtype, device=x.device)
+
     def quantized(self, x: Tensor) -> Tensor:
-        """`x` on the grid of multiples of 2^-(b-1)."""
-        return straight_through(x, super().quantized(x.detach()), x.detach().abs() <= 1)
+        """`x` on the levels; the gradient is that of the tanh."""
+        return straight_through(self._bent(x), super().quantized(x.detach()))
 
 
 class BalancedQuantizer(Quantizer):

@@ -21,6 +21,7 @@ from frenchpress.compress.quantizers.grid import (
     step_gradient,
     to_grid,
 )
+from frenchpress.compress.quantizers.ranges import RangeOptions
 
 SMALLEST_STEP = 1e-7
 _MOST_BITS = 20
@@ -33,22 +34,20 @@ class RowOptions:
     per_row: bool = True
 
 
-class UniformQuantizer(Quantizer):
-    """Symmetric uniform grid, integers in [-(2^(b-1)-1), 2^(b-1)-1], one scale per row or per tensor.
-
-    The scale maps the largest magnitude of the row to the largest integer, so nothing clips and the gradient
-    is passed unchanged. With one bit the grid is the pair of -s and +s, s the mean magnitude of the non-zero
-    weights (Rastegari et al. 2016, eq. 6); weights that a mask removed are to be zeroed after it.
-    One scale per row is the default: a row with small weights keeps its resolution, at 16 bits per row.
-    UserError for more bits than a float32 has for integer and scale, but 32, which is float.
+@dataclass(frozen=True)
+class GridOptions(RowOptions, RangeOptions):
+    """`range`: what the grid reaches over, `minmax` if None; weights beyond it are clipped. `stochastic`: in training a
+    weight is rounded up or down by chance.
     """
 
-    Options = RowOptions
+    stochastic: bool = False
 
-    def __init__(self, bits: int, options: RowOptions = RowOptions()) -> None:  # noqa: B008 (frozen)
+
+class ScaledQuantizer(Quantizer):
+    """Has a scale per row or one."""
+
+    def __init__(self, bits: int, options: RowOptions) -> None:
         super().__init__(bits)
-        if _MOST_BITS < bits < FLOAT_BITS:
-            raise UserError(f"weight_bits: {bits}: quantizer uniform takes 1 to {_MOST_BITS} bits, or 32 for float")
         self.per_row = options.per_row
 
     @property
@@ -56,18 +55,90 @@ class UniformQuantizer(Quantizer):
         """A row, or the tensor."""
         return ROW if self.per_row else TENSOR
 
-    def scale(self, x: Tensor) -> Tensor:
-        """Scale per row `[..., 1]`, or of the tensor `[1, ..., 1]`."""
-        dims = row_dims(x, self.per_row)
-        size = x.detach().abs()
-        if self.bits == 1:
-            return round_scale(mean_where(size, size > 0, dims), self.bits)
-        return round_scale(size.amax(dims, keepdim=True) / self.top, self.bits)
+
+class GridQuantizer(ScaledQuantizer):
+    """Base of the uniform grids: whole numbers of steps between two bounds, the range found as the options say.
+
+    With a `range` other than `minmax` weights beyond it are clipped and have no gradient (weight clipping). Stochastic:
+    in training x / s becomes the integer below it, or above it with a probability of what it exceeds that by, so that
+    the mean of the draws is x (Gupta et al. 2015, arXiv 1502.02551, sec. 3.1); drawn from torch's own generator, whose
+    state a checkpoint has. In evaluation, and for `integers`, the nearest.
+    """
+
+    Options = GridOptions
+
+    def __init__(self, bits: int, options: GridOptions) -> None:
+        super().__init__(bits, options)
+        if bits == 1 and options != type(options)(per_row=options.per_row):
+            raise UserError("weight_bits: 1: has no range and draws nothing; quantizer binary has stochastic")
+        options.check_bits(bits)
+        self.options = options
+
+    def grid(self, x: Tensor) -> tuple[Tensor, Tensor | float, Tensor | float]:
+        """`(scale, lowest integer, highest integer)`, each per row `[..., 1]` or `[1, ..., 1]`, or a number."""
+        raise NotImplementedError
+
+    def nearest(self, steps: Tensor) -> Tensor:
+        """`steps`, a fresh tensor, rounded; ties to even."""
+        return steps.round_()
+
+    def limit(self, size: Tensor) -> Tensor:
+        """The range, per row or of all, of magnitudes [..., columns]; zeros are left out."""
+        largest = size.amax(row_dims(size, self.per_row), keepdim=True)
+        return largest * self.options.share(size, largest, self.bits)
 
     def place(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(integers, scale)`."""
+        scale, low, high = self.grid(x)
+        return self.nearest(x / scale).clamp_(low, high), scale
+
+    def draw(self, x: Tensor, scale: Tensor) -> Tensor | None:
+        """Integers above or below, where they are drawn."""
+        if not self.options.stochastic:
+            return None
+        _, low, high = self.grid(x)
+        return (x / scale).add_(torch.rand_like(x)).floor_().clamp_(low, high)
+
+    def inside(self, x: Tensor, scale: Tensor) -> Tensor | None:
+        """Within the bounds, where a range may clip."""
+        if self.options.range in (None, "minmax"):
+            return None
+        _, low, high = self.grid(x)
+        return (x >= low * scale) & (x <= high * scale)
+
+
+class UniformQuantizer(GridQuantizer):
+    """Symmetric uniform grid, integers in [-(2^(b-1)-1), 2^(b-1)-1], one scale per row or per tensor.
+
+    The scale maps the range, unless said otherwise the largest magnitude of the row, to the largest integer; then
+    nothing clips and the gradient is passed unchanged. With one bit the grid is the pair of -s and +s, s the mean
+    magnitude of the non-zero weights (Rastegari et al. 2016, eq. 6); weights that a mask removed are to be zeroed
+    after it. One scale per row is the default: a row with small weights keeps its resolution, at 16 bits per row.
+    UserError for more bits than a float32 has for integer and scale, but 32, which is float.
+    """
+
+    def __init__(self, bits: int, options: GridOptions = GridOptions()) -> None:  # noqa: B008 (frozen)
+        super().__init__(bits, options)
+        if _MOST_BITS < bits < FLOAT_BITS:
+            raise UserError(f"weight_bits: {bits}: quantizer uniform takes 1 to {_MOST_BITS} bits, or 32 for float")
+
+    def scale(self, x: Tensor) -> Tensor:
+        """Scale per row `[..., 1]`, or of the tensor `[1, ..., 1]`."""
+        size = x.detach().abs()
+        if self.bits == 1:
+            return round_scale(mean_where(size, size > 0, row_dims(x, self.per_row)), self.bits)
+        return round_scale(self.limit(size) / self.top, self.bits)
+
+    def grid(self, x: Tensor) -> tuple[Tensor, float, float]:
+        """`(scale, -top, top)`."""
+        return self.scale(x), -self.top, self.top
+
+    def place(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(integers, scale)`."""
+        if self.bits > 1:
+            return super().place(x)
         scale = self.scale(x)
-        return to_grid(x, scale, self.bits), scale
+        return to_grid(x, scale, 1), scale
 
 
 class _LearnedStep(torch.autograd.Function):

@@ -79,7 +79,7 @@ def main() -> None:
             run.events = open_events(out)
         train(run)
         trained = load_model(out)
-        checkpoint.write_yaml(out / "size.yaml", size_report(trained, trained.constants))
+        checkpoint.write_yaml(out / "size.yaml", size_report(trained, trained.constants, huffman=True))
         write_summary(run, arguments, device)
         mark_done(out, checkpoint.stamp(config, identity, given))
         for name in (checkpoint.BEST, checkpoint.CHECKPOINT):

@@ -1,4 +1,4 @@
-"""Ranges found from a histogram of magnitudes: percentile, least squared error, least divergence.
+"""Ranges found from a histogram of magnitudes, of activations or of weights.
 
 Each is a function `(counts, width, bits, percentile) -> range`: `counts` int64 [bins] of magnitudes in equal bins over
 [0, width], `width` a scalar tensor; the range is a scalar tensor of its type.
@@ -7,17 +7,22 @@ Each is a function `(counts, width, bits, percentile) -> range`: `counts` int64 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from frenchpress.compress.quantizers import largest_integer
+from frenchpress.common import UserError, unknown
+from frenchpress.compress.options import bit_range
+from frenchpress.compress.quantizers.grid import largest_integer
 
 BINS = 4096
 _CANDIDATES = 128
 _KL_KEEPS = 0.99
 # With fewer bits every divergence from so few levels is alike; with more a step of the grid is hardly wider than a bin.
 KL_BITS = range(4, 11)
+PERCENTILE = 99.9
+_SIGMAS = 3.0
 
 
 class Histogram(nn.Module):
@@ -58,6 +63,15 @@ def percentile_range(counts: Tensor, width: Tensor, bits: int, percentile: float
     wanted = counts.sum().double() * (percentile / 100)
     place = (counts.cumsum(0) >= wanted).to(torch.uint8).argmax() + 1
     return width * place / BINS
+
+
+def sigma_range(counts: Tensor, width: Tensor, bits: int, percentile: float) -> Tensor:
+    """Three standard deviations about zero, or about what the magnitudes are distances from; the centres of the bins
+    stand for what is in them.
+    """
+    centres = (torch.arange(BINS, device=width.device, dtype=torch.float64) + 0.5) * (width.double() / BINS)
+    variance = (counts * centres.square()).sum() / counts.sum().clamp(min=1)
+    return (_SIGMAS * variance.sqrt()).to(width.dtype)
 
 
 def mse_range(counts: Tensor, width: Tensor, bits: int, percentile: float) -> Tensor:
@@ -114,4 +128,50 @@ def _divergence(counts: Tensor, end: int, levels: int) -> float:
 
 
 RangeRule = Callable[[Tensor, Tensor, int, float], Tensor]
-RANGES: dict[str, RangeRule] = {"percentile": percentile_range, "kl": kl_range, "mse": mse_range}
+RANGES: dict[str, RangeRule] = {
+    "percentile": percentile_range,
+    "kl": kl_range,
+    "mse": mse_range,
+    "sigma": sigma_range,
+}
+
+
+@dataclass(frozen=True)
+class RangeOptions:
+    """`range`: how the range is found, `minmax`, `percentile`, `kl`, `mse` or `sigma`. `percentile`: of the magnitudes,
+    99.9 if None.
+    """
+
+    range: str | None = None
+    percentile: float | None = None
+
+    def __post_init__(self) -> None:
+        legal = ("minmax", *RANGES)
+        if self.range is not None and self.range not in legal:
+            raise UserError(f"range: {unknown(self.range, legal)}")
+        if self.percentile is not None:
+            if self.range != "percentile":
+                raise UserError("percentile: goes with range: percentile alone")
+            if not 0 < self.percentile <= 100:
+                raise UserError(f"percentile: {self.percentile} must be above 0 and at most 100")
+
+    def check_bits(self, bits: int) -> None:
+        """UserError where the rule does not take so many."""
+        if self.range == "kl" and bits not in KL_BITS:
+            raise UserError(f"range: kl takes {bit_range(KL_BITS)}, not {bits}; use mse")
+
+    def found(self, counts: Tensor, width: Tensor, bits: int) -> Tensor:
+        """The range [] of what a histogram has counted; for a rule that needs one."""
+        return RANGES[self.range](counts, width, bits, self.percentile or PERCENTILE)
+
+    def share(self, sizes: Tensor, largest: Tensor, bits: int) -> Tensor | float:
+        """What part of `largest`, the largest magnitude of each row [..., 1] or of all, is to be the range; at most 1.
+
+        One part for all rows of `sizes`, magnitudes [..., columns] of which zeros are left out: the rule looks at the
+        rows divided by their largest magnitudes.
+        """
+        if self.range in (None, "minmax"):
+            return 1.0
+        seen = Histogram().to(sizes.device)
+        seen.add(sizes / largest.clamp(min=torch.finfo(sizes.dtype).tiny))
+        return self.found(seen.counts, seen.width, bits).clamp(max=1.0).to(sizes.dtype) if seen.width else 1.0
