@@ -2,7 +2,9 @@
 
 from frenchpress.compress.activations import ActQuantizer, act_quantizer_of, make_act_quantizer, refuse_unused_act
 from frenchpress.compress.chain import Chain, asked_density
+from frenchpress.compress.data_free import correct_bias, equalize, input_means, norm_means, norm_ranges
 from frenchpress.compress.description import Description, describe
+from frenchpress.compress.errors import tensor_errors, weight_errors
 from frenchpress.compress.factorize import factorize, project_lstm
 from frenchpress.compress.factors import FactoredWeight, Factors, Weight, low_rank, rank_of_energy
 from frenchpress.compress.model import bake, press, schedule
@@ -32,12 +34,17 @@ __all__ = [
     "asked_density",
     "bake",
     "check_weight_press",
+    "correct_bias",
     "describe",
+    "equalize",
     "factorize",
+    "input_means",
     "learned_ranges",
     "low_rank",
     "make_act_quantizer",
     "make_quantizer",
+    "norm_means",
+    "norm_ranges",
     "press",
     "pressed_tensors",
     "project_lstm",
@@ -47,4 +54,6 @@ __all__ = [
     "schedule",
     "size_report",
     "spelt_mask",
+    "tensor_errors",
+    "weight_errors",
 ]

@@ -136,7 +136,8 @@ class TrainConfig:
     hidden of the features. `mixup`: utterances are laid over each other, by a share from Beta(mixup, mixup).
     `weight_decay`: at each step the matrices' weights shrink by this times the rate. `movement`: weight of the mean
     movement of the LSTM layers' outputs, in the loss.
-    `tensorboard`: the figures of each epoch as events too; nothing that is trained depends on it.
+    `tensorboard`: the figures of each epoch as events too. `errors`: how far each quantized tensor is from what it was,
+    in metrics.jsonl. Nothing that is trained depends on these two.
     """
 
     epochs: int = ranged(8, low=0)
@@ -164,6 +165,7 @@ class TrainConfig:
     weight_decay: float | None = rarely(low=0.0, high=100.0)
     movement: float | None = rarely(low=0.0)
     tensorboard: bool | None = rarely()
+    errors: bool | None = rarely()
 
     def __post_init__(self) -> None:
         if not self.epochs and self.init is None:

@@ -54,7 +54,8 @@ def training_config(config: Config) -> dict[str, Any]:
 
 def _trained_by(values: dict[str, Any]) -> dict[str, Any]:
     """`values` of a configuration without how it decodes, and without whether it is watched."""
-    watched = {"train": {key: value for key, value in values.get("train", {}).items() if key != "tensorboard"}}
+    kept = {key: value for key, value in values.get("train", {}).items() if key not in ("tensorboard", "errors")}
+    watched = {"train": kept}
     return {key: value for key, value in {**values, **watched}.items() if key != "decode"}
 
 

@@ -1,5 +1,7 @@
 """Training with learned, calibrated and drawn quantizers: interrupted runs repeat, ranges are learnt and averaged."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -132,3 +134,16 @@ def test_what_is_wrong_is_one_clear_line_and_starts_nothing(monkeypatch, config,
         run(monkeypatch, config, made_task, tmp_path / "x", "--set", override)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "x").exists()
+
+
+def test_errors_are_noted_and_change_nothing(monkeypatch, config, made_task, tmp_path):
+    run(monkeypatch, config, made_task, tmp_path / "plain")
+    run(monkeypatch, config, made_task, tmp_path / "noted", "--set", "train.errors=true")
+    run(monkeypatch, config, made_task, tmp_path / "noted")  # up to date, asked for or not
+    assert load_model(tmp_path / "plain").state_dict().keys() == load_model(tmp_path / "noted").state_dict().keys()
+    for ours, theirs in zip(*(load_model(tmp_path / n).state_dict().values() for n in ("plain", "noted"))):
+        assert torch.equal(ours, theirs)
+    last = json.loads((tmp_path / "noted/metrics.jsonl").read_text().splitlines()[-1])["errors"]
+    names = {"lstm.lstm0.input_matrix", "lstm.lstm1.recurrent_matrix", "head_cd.matrix", "lstm.lstm0.act_in"}
+    assert names <= set(last) and all(set(one) == {"sqnr", "cosine", "l1", "kl"} for one in last.values())
+    assert 0 < last["lstm.lstm1.recurrent_matrix"]["sqnr"] < 40

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from frenchpress.nnet.checkpoint import EVENTS
 
-_NOT_SHOWN = ("epoch", "steps")
+_NOT_SHOWN = ("epoch", "steps", "errors")
 
 
 class Events:

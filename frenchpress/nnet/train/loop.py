@@ -12,6 +12,7 @@ from torch import nn
 from frenchpress.common import UserError, blaming
 from frenchpress.common.progress import Meter
 from frenchpress.compress import ActQuantizer
+from frenchpress.compress.errors import activation_errors, weight_errors
 from frenchpress.nnet import checkpoint
 from frenchpress.nnet.augment import hide
 from frenchpress.nnet.data import Batch, epoch_order
@@ -22,6 +23,8 @@ from frenchpress.nnet.optimizer import decay_weights, parameter_groups
 from frenchpress.nnet.rates import next_halved, rate_at
 from frenchpress.nnet.train.logs import write_logs
 from frenchpress.nnet.train.run import Progress, Run, restore, save, write_model
+
+_ERROR_UTTERANCES = 8
 
 
 def train(run: Run) -> None:
@@ -123,6 +126,17 @@ def step(run: Run, batch: Batch) -> None:
     progress.loss_mono += loss_mono.item() * batch.frames
 
 
+@torch.no_grad()
+def quantization_errors(run: Run) -> dict[str, dict[str, float | None]]:
+    """How far the quantized weights are from what they are, and the activations of the first utterances of dev."""
+    rows, model = run.dev.pieces(int(run.dev.lengths.max()))[:_ERROR_UTTERANCES], run.result
+    model.eval()
+    batch = run.dev.batch(rows, model.context)
+    with activation_errors(model) as found:
+        model(batch.inputs, batch.lengths)
+    return weight_errors(model) | found
+
+
 def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> None:
     """Note the epoch's figures, keep the best model, halve the rates if dev gained too little."""
     config, progress, density = run.config.train, run.progress, run.masks.density
@@ -140,6 +154,7 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
             "seconds": round(progress.seconds, 2),
             "frames_per_second": round(progress.frames / max(progress.seconds, 1e-9), 1),
             **({} if density is None else {"density": density}),
+            **({"errors": quantization_errors(run)} if config.errors else {}),
         }
     )
     # A model that is denser than asked for is no result, and its error no measure for the next one's.
