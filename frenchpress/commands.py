@@ -12,6 +12,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Understand a trained model": {
         "diagnose": ("frenchpress.report.diagnose.__main__", "what may be wrong with it, and what to try"),
         "sensitivity": ("frenchpress.report.sensitivity", "which of its matrices needs its weights most"),
+        "bits-for-budget": ("frenchpress.report.bits_for_budget", "bits for each matrix, for so many bytes in all"),
         "ranks": ("frenchpress.report.ranks", "the rank that its matrices have in effect"),
         "movement": ("frenchpress.report.movement", "how much of its feature maps moves in a frame"),
         "codes": ("frenchpress.report.codes", "what the index of its kept weights costs in every code"),
