@@ -64,6 +64,8 @@ setup(
         "tensorboard": ["tensorboard>=2.12,<3"],
         # The digits of examples/digits_cnn.py come with it.
         "examples": ["scikit-learn>=1.3,<2"],
+        # The model of examples/glue_roberta.py.
+        "roberta": ["transformers>=4.40,<6"],
         # docs/ as a site (mkdocs.yml).
         "docs": ["mkdocs>=1.6,<2"],
         # ./run.sh --explore: the search itself, and its storage. A database server needs a driver (docs/explore.md).

@@ -29,8 +29,9 @@ def run(name):
 
 
 def test_no_example_is_long():
-    assert {p.stem for p in EXAMPLES.glob("*.py")} == {"digits_cnn", "linear_net", "lstm_sums"}
-    assert all(len(path.read_text().splitlines()) <= 40 for path in EXAMPLES.glob("*.py"))
+    short, given = {"digits_cnn", "linear_net", "lstm_sums"}, {"cifar10_mobilenet", "glue_roberta"}
+    lengths = {path.stem: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
+    assert set(lengths) == short | given and all(lengths[name] <= 40 for name in short)
 
 
 def test_digits_cnn(capsys):
