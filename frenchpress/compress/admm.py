@@ -90,5 +90,5 @@ class Admm:
 
     def penalty(self, weight: Tensor) -> Tensor:
         """rho / 2 |W - Z + U|^2, [], of `weight` [out, in], differentiable."""
-        target, dual = self.state.to(weight.device)
+        target, dual = self.state
         return 0.5 * self.options.rho * (weight - target + dual).square().sum()

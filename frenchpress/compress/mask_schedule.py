@@ -69,7 +69,8 @@ class MaskSchedule:
             if p.name in states:
                 self._criteria[p.chain].state = states[p.name].to(p.weight.device)
         for _, p, admm in self._pulled:
-            admm.state = states.get(f"{p.name}.admm")
+            if f"{p.name}.admm" in states:
+                admm.state = states[f"{p.name}.admm"].to(p.weight.device)
 
     def check(self, epochs: int) -> None:
         """UserError where a mask would not be as asked for during the last one of `epochs`."""
