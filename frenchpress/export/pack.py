@@ -24,6 +24,7 @@ from frenchpress.common.combinations import Counted
 from frenchpress.compress import FactoredWeight, PressedWeight, Weight
 from frenchpress.compress.activations import ActQuantizer
 from frenchpress.export.front import copy_graph, find_system, make_front
+from frenchpress.kernels.delta import steps_of
 from frenchpress.kernels.kept import Kept
 from frenchpress.nnet.decode import log_priors
 from frenchpress.nnet.linear import PressedLinear
@@ -35,6 +36,7 @@ from frenchpress.packed.index import Level
 from frenchpress.packed.model import (
     GATE_BITS,
     GATES,
+    MAX_HOLD,
     UNSEEN,
     PackedFront,
     PackedHead,
@@ -151,8 +153,6 @@ def _double(tensor: Tensor) -> Floats:
 def _lstm(layer: QuantLSTMLayer, given_step: float, given_bits: int) -> PackedLstm:
     if layer.act_cell is not None:
         raise UserError("cell_bits: a packed model keeps its cell state at 32 bits")
-    if layer.delta is not None:
-        raise UserError("delta: a packed model sends all inputs and outputs on")
     step_in, step_out = _step(layer.act_in), _step(layer.act_out)
     along, along_scale = _matrix(layer.input_matrix)
     back, back_scale = _matrix(layer.recurrent_matrix)
@@ -163,7 +163,16 @@ def _lstm(layer: QuantLSTMLayer, given_step: float, given_bits: int) -> PackedLs
     return PackedLstm(
         layer.act_in.bits, layer.act_out.bits, requantizer(given_step, given_bits, step_in, layer.act_in.bits),
         out_multiplier(step_out), shift, factors[0], factors[1], fixed_bias(twice * bias), along, back,
+        *_holds(layer, step_in, step_out),
     )  # fmt: skip
+
+
+def _holds(layer: QuantLSTMLayer, *steps: float) -> tuple[int, ...]:
+    """The largest moves of inputs and outputs that are not sent on, in steps of their grids."""
+    found = tuple(steps_of(threshold, step) for threshold, step in zip(layer.delta or (0.0, 0.0), steps))
+    if max(found) > MAX_HOLD:
+        raise UserError(f"delta: a threshold of {max(found)} steps of the grid, expected at most {MAX_HOLD}")
+    return found
 
 
 def _head(

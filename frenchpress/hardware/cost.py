@@ -90,6 +90,8 @@ class FrameCost:
 
 def frame_cost(model: PackedModel, chip: Chip) -> FrameCost:
     """What a frame of `model` costs on `chip`; UserError that names the matrix, or the memory, that does not fit."""
+    if model.holds:
+        raise UserError("delta: chips have no place for inputs and outputs that are held back")
     parts, use = [_frame_part(model)], _Use(chip)
     use.vector((model.input.left + 1 + model.input.right) * model.input.dim, model.layers[0].input_bits)
     for number, layer in enumerate(model.layers):

@@ -14,6 +14,11 @@ from torch import Tensor
 from torch.autograd import Function
 
 
+def steps_of(threshold: float, step: float) -> int:
+    """The largest move on a grid, in its steps, that is not sent."""
+    return int(threshold / step * (1 + 1e-6))
+
+
 def margin_of(threshold: float, scale: Tensor | None) -> float:
     """What a move must exceed to be sent.
 
@@ -23,7 +28,7 @@ def margin_of(threshold: float, scale: Tensor | None) -> float:
     if scale is None:
         return threshold
     step = float(scale)
-    return (int(threshold / step * (1 + 1e-6)) + 0.5) * step
+    return (steps_of(threshold, step) + 0.5) * step
 
 
 def hold_step(x: Tensor, sent: Tensor, margin: float) -> None:

@@ -6,6 +6,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -30,8 +31,9 @@ from frenchpress.packed.model import (
 from frenchpress.packed.runs import WIDEST, Runs, decode_runs
 
 MAGIC = b"FPRESS\r\n"
-VERSIONS = 1, 2, 3
-"""What can be read. A file with an index of counted blocks is of the third, with one of runs of the second."""
+VERSIONS = 1, 2, 3, 4
+"""What can be read. A file in which something is held back is of the fourth, with an index of counted blocks of the
+third, with one of runs of the second."""
 RUNS, COUNTED = 255, 254
 """In place of a number of levels: the masks have an index of runs; one of blocks that keep equally many."""
 HEADER = struct.Struct("<8sHHII")
@@ -98,6 +100,8 @@ def parse_model(data: bytes, name: str = "packed model") -> PackedModel:
         found = _sections(memoryview(data))
         outline = _outline(found)
         layers = tuple(_section(s, _lstm) for s in found.layers)
+        if found.holds:
+            layers = _section(found.holds[0], lambda piece: tuple(_held(piece, layer) for layer in layers))
         model = PackedModel(outline.input, layers, _section(found.head, _head), outline.meta, outline.front)
         _check_chain(model)
     return model
@@ -113,12 +117,13 @@ _Piece = tuple[bytes, memoryview]
 
 
 class _Sections(NamedTuple):
-    """Tag and body of each section; `front` is empty or has one."""
+    """Tag and body of each section; `holds` and `front` are empty or have one."""
 
     meta: _Piece
     input: _Piece
     layers: list[_Piece]
     head: _Piece
+    holds: list[_Piece]
     front: list[_Piece]
 
 
@@ -139,17 +144,20 @@ def _sections(data: memoryview) -> _Sections:
     if length != len(data) or crc != zlib.crc32(data[_CHECKED_FROM:]):
         raise UserError("damaged: its length or checksum is wrong")
     body, found = _Bytes(data[_CHECKED_FROM:]), []
-    for _ in range(_within(count, 4, _MAX_LAYERS + 4, "number of sections")):
+    for _ in range(_within(count, 4, _MAX_LAYERS + 5, "number of sections")):
         tag, size = body.unpack("<4sI")
         found.append((tag, body.take(size)))
         body.take(-size % 4)
     body.finish()
     tags = [tag for tag, _ in found]
-    head = count - (2 if tags[-1] == b"FRNT" else 1)
-    if tags[:2] != [b"META", b"FEAT"] or tags[head] != b"HEAD" or set(tags[2:head]) != {b"LSTM"}:
-        raise UserError(f"sections {b' '.join(tags)!r}, expected META FEAT LSTM ... HEAD, and maybe FRNT")
+    head = tags.index(b"HEAD") if b"HEAD" in tags else 0
+    after = [tag for tag in (b"HOLD", b"FRNT") if tag in tags]
+    if tags[:2] != [b"META", b"FEAT"] or set(tags[2:head]) != {b"LSTM"} or tags[head + 1 :] != after:
+        raise UserError(f"sections {b' '.join(tags)!r}, expected META FEAT LSTM ... HEAD, and maybe HOLD and FRNT")
     _within(head - 2, 1, _MAX_LAYERS, "number of layers")
-    return _Sections(found[0], found[1], found[2:head], found[head], found[head + 1 :])
+    rest = dict(zip(after, found[head + 1 :]))
+    holds, front = ([rest[tag]] if tag in rest else [] for tag in (b"HOLD", b"FRNT"))
+    return _Sections(found[0], found[1], found[2:head], found[head], holds, front)
 
 
 def _section(section: _Piece, parse: Callable[[_Bytes], T]) -> T:
@@ -213,6 +221,11 @@ def _lstm(piece: _Bytes) -> PackedLstm:
     )  # fmt: skip
     _check_gates(layer)
     return layer
+
+
+def _held(piece: _Bytes, layer: PackedLstm) -> PackedLstm:
+    hold_input, hold_output = piece.unpack("<HH")
+    return replace(layer, hold_input=hold_input, hold_output=hold_output)
 
 
 def _check_gates(layer: PackedLstm) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchpress.common import UserError
 from frenchpress.packed.gates import sigmoid_table
 from frenchpress.packed.model import PackedHead, PackedInput, PackedLstm, PackedMatrix, PackedModel, Requantizer
 from frenchpress.packed.reference import quantize_features, run
@@ -44,6 +45,8 @@ class Memory:
 
 def network_memories(model: PackedModel) -> list[Memory]:
     """Everything that the network computes with, in the order of the packed file; the table of the gates last."""
+    if model.holds:
+        raise UserError("delta: memory images have no place for inputs and outputs that are held back")
     memories = _input_memories(model.input)
     for number, layer in enumerate(model.layers):
         memories += _lstm_memories(f"lstm{number}", layer)

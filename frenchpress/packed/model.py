@@ -15,6 +15,7 @@ from frenchpress.packed.runs import Runs
 Integers = NDArray[np.int32]
 
 GATES = 4
+MAX_HOLD = 2**16 - 1
 GATE_BITS = 16
 """Fraction bits of a gate before its nonlinearity, and of a logit."""
 
@@ -107,7 +108,8 @@ class PackedLstm:
 
     A gate's argument is (acc_x * input_multiplier + acc_h * recurrent_multiplier) / 2^shift + bias, with GATE_BITS
     fraction bits; batch norm and all scales are folded into these, and so is a 2 for gate g, since tanh(x) is
-    2 sigmoid(2 x) - 1. `out_multiplier`: 2^15 over the step of the outputs.
+    2 sigmoid(2 x) - 1. `out_multiplier`: 2^15 over the step of the outputs. An input, or an output, is seen as it was
+    last sent on until it has moved by more than `hold_input`, or `hold_output`, of its integers.
     """
 
     input_bits: int
@@ -120,6 +122,8 @@ class PackedLstm:
     bias: Integers
     input_matrix: PackedMatrix
     recurrent_matrix: PackedMatrix
+    hold_input: int = 0
+    hold_output: int = 0
 
     @property
     def cells(self) -> int:
@@ -224,8 +228,14 @@ class PackedModel:
         return (*layers, self.head.matrix)
 
     @property
+    def holds(self) -> bool:
+        """Whether anything that moved is not sent on."""
+        return any(layer.hold_input or layer.hold_output for layer in self.layers)
+
+    @property
     def content_bits(self) -> int:
         """Bits of everything that is computed with: weights, index, and 32 for every other number."""
         others = 2 * self.input.dim + sum(3 * len(layer.bias) for layer in self.layers) + 3 * self.outputs
         front = self.front.content_bits if self.front else 0
-        return sum(m.content_bits for m in self.matrices) + 32 * others + front
+        holds = 32 * len(self.layers) if self.holds else 0
+        return sum(m.content_bits for m in self.matrices) + 32 * others + holds + front

@@ -121,11 +121,12 @@ class _Layer:
 
     def reset(self) -> None:
         self._h, self._c = np.zeros((2, self._layer.cells), np.int64)
+        self._seen = np.zeros(self._layer.input_matrix.columns, np.int64)
 
     def run(self, x: Ints, watch: Callable[[Ints], None] | None = None) -> Ints:
         """Inputs int64 [n, columns] on the grid of the layer before -> outputs int64 [n, cells]."""
         layer = self._layer
-        x = _requantized(x, layer.requantizer, layer.input_bits)
+        x = self._held(_requantized(x, layer.requantizer, layer.input_bits))
         along = self._along(x) * layer.input_multiplier.astype(np.int64)
         back = layer.recurrent_multiplier.astype(np.int64)
         out = np.zeros((len(x), layer.cells), np.int64)
@@ -136,6 +137,15 @@ class _Layer:
             self._step(argument)
             out[t] = self._h
         return out
+
+    def _held(self, x: Ints) -> Ints:
+        """Inputs [n, columns] as they are seen: what was last sent on where they have not moved by more than that."""
+        if not self._layer.hold_input:
+            return x
+        seen = np.empty_like(x)
+        for t, new in enumerate(x):
+            self._seen = seen[t] = _seen(new, self._seen, self._layer.hold_input)
+        return seen
 
     def _step(self, argument: Ints) -> None:
         """Gate arguments [4 cells] with 16 fraction bits -> the next outputs and cell state."""
@@ -148,4 +158,8 @@ class _Layer:
         product = _shifted(sigmoid(o) * tanh(_shifted(self._c, CELL_BITS - 16)), _OUT_SHIFT)
         top = 2 ** (self._layer.output_bits - 1) - 1
         h = _shifted(product * self._layer.out_multiplier, 2 * VALUE_BITS - _OUT_SHIFT + 15)
-        self._h = h.clip(-top, top)
+        self._h = _seen(h.clip(-top, top), self._h, self._layer.hold_output)
+
+
+def _seen(new: Ints, sent: Ints, hold: int) -> Ints:
+    return np.where(np.abs(new - sent) > hold, new, sent)

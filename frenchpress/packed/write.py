@@ -30,6 +30,9 @@ def model_bytes(model: PackedModel) -> bytes:
     sections = [(b"META", meta), (b"FEAT", _input_bytes(model.input))]
     sections += [(b"LSTM", _lstm_bytes(layer)) for layer in model.layers]
     sections.append((b"HEAD", _head_bytes(model.head)))
+    if model.holds:
+        holds = [n for layer in model.layers for n in (layer.hold_input, layer.hold_output)]
+        sections.append((b"HOLD", struct.pack(f"<{len(holds)}H", *holds)))
     if model.front is not None:
         sections.append((b"FRNT", _front_bytes(model.front)))
     body = b"".join(tag + struct.pack("<I", len(data)) + data + bytes(-len(data) % 4) for tag, data in sections)
@@ -38,7 +41,9 @@ def model_bytes(model: PackedModel) -> bytes:
 
 
 def _version(model: PackedModel) -> int:
-    """The oldest one whose readers know every index in the model."""
+    """The oldest one whose readers know all that is in the model."""
+    if model.holds:
+        return 4
     if any(m.counted for m in model.matrices):
         return 3
     return 2 if any(m.runs for m in model.matrices) else 1

@@ -33,6 +33,7 @@ PRESSES = {
     "guided": {**W8A16, "mask": {"method": "guided", **HCGS, "share_gates": False, "after_epoch": 1}},
     "dynamic": {**W8A16, "mask": {"method": "dynamic", "block": 4, "keep": "1/2", "start_epoch": 0, "end_epoch": 1}},
     "ceil": {"weight_bits": 6, "act_bits": 16, "quantizer": "ceil"},
+    "delta": {"default": W8A16, "lstm*": {**W8A16, "delta": {"input": 0.4, "output": 0.002}}},
 }
 
 
@@ -93,7 +94,7 @@ def check(model, tolerance):
 @pytest.mark.parametrize("press", PRESSES)
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_agrees_with_the_training_graph(press, batch_norm):
-    bits = PRESSES[press]["act_bits"]
+    bits = PRESSES[press].get("default", PRESSES[press])["act_bits"]
     check(make(PRESSES[press], batch_norm=batch_norm), 200 * 2.0**-bits)
 
 

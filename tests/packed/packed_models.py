@@ -76,9 +76,10 @@ def random_front(rng, dim, outputs, ceps=3, context=(1, 1), phones=4, labels=9):
 
 def random_model(
     seed=0, dim=5, context=(2, 1), cells=(7, 6), outputs=11, bits=8, act_bits=(16, 16, 16), levels=(), shared=True,
-    front=False,
+    front=False, hold=(0, 0),
 ):  # fmt: skip
-    """`act_bits`: of the features, of the outputs of all layers, of the inputs of the head."""
+    """`act_bits`: of the features, of the outputs of all layers, of the inputs of the head. `hold`: moves of inputs and
+    outputs that are not sent on."""
     rng = np.random.default_rng(seed)
     step = [1.0 / (2 ** (b - 1) - 1) for b in act_bits]
     weight = 1.0 / 2 ** (bits - 1)
@@ -102,6 +103,7 @@ def random_model(
                 fixed_bias(rng.normal(0, 1, 4 * count)),
                 along,
                 back,
+                *hold,
             )  # fmt: skip
         )
         width, given = count, (step[1], act_bits[1])

@@ -39,6 +39,15 @@ def test_comes_back_whole(levels, bits):
         assert same(parse_model(model_bytes(model)), model)
 
 
+def test_what_is_held_back_comes_back():
+    for front in (True, False):
+        model = random_model(1, front=front, hold=(3, 2**16 - 1))
+        without = random_model(1, front=front)
+        data, bare = model_bytes(model), model_bytes(without)
+        assert same(parse_model(data), model) and (data[8], bare[8]) == (4, 1)
+        assert len(data) - len(bare) == 8 + 4 * 2 and model.content_bits - without.content_bits == 64
+
+
 def test_front_end_comes_back_and_is_counted():
     model = random_model(1, front=True)
     assert same(parse_model(model_bytes(model)), model)
@@ -113,8 +122,8 @@ def test_says_what_is_wrong(tmp_path):
     (tmp_path / "m.press").write_bytes(b"RIFF" + data)
     with pytest.raises(UserError, match=r"m\.press: not a packed model"):
         read_model(tmp_path / "m.press")
-    with pytest.raises(UserError, match="version 4 of the format, this program reads 1 to 3"):
-        parse_model(data[:8] + b"\4\0" + data[10:])
+    with pytest.raises(UserError, match="version 5 of the format, this program reads 1 to 4"):
+        parse_model(data[:8] + b"\5\0" + data[10:])
     with pytest.raises(UserError, match="damaged: its length or checksum"):
         parse_model(data[:-4])
     with pytest.raises(UserError, match="section FEAT: activation bits 1 is outside 2 to 16"):

@@ -61,31 +61,36 @@ def requantized(values, q, bits):
 
 def plain_layer(layer, window):
     count, top, out = layer.cells, 2 ** (layer.output_bits - 1) - 1, []
-    h, c = [0] * count, [0] * count
+    h, c, seen = [0] * count, [0] * count, [0] * layer.input_matrix.columns
     for x in window:
-        x = requantized(x, layer.requantizer, layer.input_bits)
+        x = seen = held(requantized(x, layer.requantizer, layer.input_bits), seen, layer.hold_input)
         gates = []
         for row in range(4 * count):
             along = sum(int(w) * v for w, v in zip(layer.input_matrix.values[row], x))
             back = sum(int(w) * v for w, v in zip(layer.recurrent_matrix.values[row], h))
             total = along * int(layer.input_multiplier[row]) + back * int(layer.recurrent_multiplier[row])
             gates.append(int(sigmoid(np.int64(shifted(total, layer.shift) + int(layer.bias[row])))))
-        h, before = [], c
-        c = []
+        sent, h, before, c = h, [], c, []
         for k in range(count):
             i, f, g, o = (gates[n * count + k] for n in range(4))
             c.append(max(1 - 2**31, min(2**31 - 1, shifted(f * before[k] + (i * (2 * g - 2**20) << 4), 20))))
             tanh = 2 * int(sigmoid(np.int64(2 * shifted(c[k], 8)))) - 2**20
             h.append(max(-top, min(top, shifted(shifted(o * tanh, 10) * layer.out_multiplier, 45))))
+        h = held(h, sent, layer.hold_output)
         out.append(h)
     return out
 
 
+def held(new, sent, hold):
+    return [b if abs(b - a) > hold else a for a, b in zip(sent, new)]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_reference_is_its_definition(seed):
-    model = random_model(seed, act_bits=(16, 13, 8))
-    feats = features(model, 9)
-    assert np.array_equal(reference.run(model, feats), plain_run(model, feats))
+    for hold in (0, 0), (400, 0), (3000, 90):
+        model = random_model(seed, act_bits=(16, 13, 8), hold=hold)
+        feats = features(model, 9)
+        assert np.array_equal(reference.run(model, feats), plain_run(model, feats))
 
 
 CASES = {
@@ -99,6 +104,9 @@ CASES = {
     "one bit": {"bits": 1, "act_bits": (8, 8, 8)},
     "other grids": {"act_bits": (16, 13, 9)},
     "wide": {"cells": (130,), "dim": 40, "context": (5, 5), "outputs": 50},
+    "inputs held back": {"hold": (4000, 0)},
+    "outputs held back": {"hold": (0, 700), "cells": (13, 6)},
+    "held back on other grids": {"act_bits": (16, 13, 9), "hold": (2000, 80), "cells": (7, 8)},
 }
 
 

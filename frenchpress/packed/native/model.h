@@ -47,6 +47,7 @@ typedef struct {
     int32_t out_multiplier, shift;
     int32_t *along, *back, *bias; /* [tiles][8] */
     matrix input_matrix, recurrent_matrix;
+    int32_t hold_input, hold_output; /* what has moved by no more since it was last sent on is seen as it was then */
 } lstm_layer;
 
 struct fp_model {

@@ -7,7 +7,7 @@
 
 #include "reader.h"
 
-enum { VERSION = 3 /* the newest */, MAX_WEIGHTS = 1 << 26 };
+enum { VERSION = 4 /* the newest */, MAX_WEIGHTS = 1 << 26 };
 
 /* Say what is wrong, once; 0, so that a check can end with `return fp_fail(...)`. */
 int fp_fail(reader *r, const char *format, ...) {
@@ -200,6 +200,15 @@ static int read_head(reader *r, fp_model *m, int inputs, int32_t given_top) {
            read_matrix(r, &m->head, 1, m->outputs, inputs, m->head_top);
 }
 
+static int read_holds(reader *r, fp_model *m) {
+    for (int i = 0; i < m->layers; i++) {
+        const uint8_t *p = fp_take(r, 4);
+        if (!p) return 0;
+        m->layer[i].hold_input = u16(p), m->layer[i].hold_output = u16(p + 2);
+    }
+    return 1;
+}
+
 static int is_next(const reader *r, const char *tag) { return r->end - r->at >= 4 && !memcmp(r->at, tag, 4); }
 
 /* The next section, which must be `tag`: `piece` is its body. */
@@ -225,7 +234,7 @@ static int read_all(reader *r, fp_model *m, size_t size) {
     if (u32(p + 12) != size || u32(p + 16) != crc32_of(p + 20, size - 20))
         return fp_fail(r, "damaged: its length or checksum is wrong");
     const int32_t sections = (int32_t)u16(p + 10);
-    if (sections < 4 || sections > MAX_LAYERS + 4) return fp_fail(r, "%d sections", sections);
+    if (sections < 4 || sections > MAX_LAYERS + 5) return fp_fail(r, "%d sections", sections);
     if (!section(r, "META", &piece) || !section(r, "FEAT", &piece) || !read_input(&piece, m) || !ended(&piece)) return 0;
     int width = (m->left + 1 + m->right) * m->dim;
     int32_t top = m->input_top;
@@ -236,10 +245,13 @@ static int read_all(reader *r, fp_model *m, size_t size) {
         width = l->cells, top = l->output_top;
     } while (is_next(r, "LSTM"));
     if (!section(r, "HEAD", &piece) || !read_head(&piece, m, width, top) || !ended(&piece)) return 0;
+    const int holds = is_next(r, "HOLD");
+    if (holds && (!section(r, "HOLD", &piece) || !read_holds(&piece, m) || !ended(&piece))) return 0;
     /* The front end is not the network's business: its frame is checked, what is in it is not looked at. */
     const int front = is_next(r, "FRNT");
     if (front && !section(r, "FRNT", &piece)) return 0;
-    if (sections != m->layers + 3 + front) return fp_fail(r, "%d sections, its header says %d", m->layers + 3 + front, sections);
+    const int found = m->layers + 3 + holds + front;
+    if (sections != found) return fp_fail(r, "%d sections, its header says %d", found, sections);
     return ended(r);
 }
 

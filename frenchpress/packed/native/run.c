@@ -111,6 +111,7 @@ struct fp_stream {
     uint8_t *scratch; /* of the products */
     int16_t *out[MAX_LAYERS]; /* [1 + CHUNK][padded] of a layer, of the frame before and of the chunk */
     int32_t *c[MAX_LAYERS];   /* [padded] */
+    int16_t *seen[MAX_LAYERS]; /* [columns] inputs of a layer as they were last sent on; NULL where all are */
 };
 
 static size_t widest(const fp_model *m) {
@@ -140,7 +141,9 @@ fp_stream *fp_stream_new(const fp_model *m) {
                (s->scratch = calloc(CHUNK * widest(m), 2));
     for (int i = 0; good && i < m->layers; i++)
         good = (s->out[i] = calloc((size_t)(1 + CHUNK) * m->layer[i].padded + SLACK, sizeof **s->out)) &&
-               (s->c[i] = calloc((size_t)m->layer[i].padded + VECTOR, sizeof **s->c));
+               (s->c[i] = calloc((size_t)m->layer[i].padded + VECTOR, sizeof **s->c)) &&
+               (!m->layer[i].hold_input ||
+                (s->seen[i] = calloc(m->layer[i].input_matrix.columns, sizeof **s->seen)));
     if (good) return s;
     fp_stream_free(s);
     return NULL;
@@ -151,6 +154,7 @@ void fp_stream_free(fp_stream *s) {
     for (int i = 0; i < s->model->layers; i++) {
         free(s->out[i]);
         free(s->c[i]);
+        free(s->seen[i]);
     }
     free(s->frames);
     free(s->input);
@@ -167,6 +171,7 @@ void fp_stream_reset(fp_stream *s) {
         const size_t padded = s->model->layer[i].padded;
         memset(s->out[i], 0, padded * sizeof **s->out);
         memset(s->c[i], 0, padded * sizeof **s->c);
+        if (s->seen[i]) memset(s->seen[i], 0, s->model->layer[i].input_matrix.columns * sizeof **s->seen);
     }
 }
 
@@ -178,6 +183,27 @@ static const int16_t *requantized(fp_stream *s, requantizer q, int32_t top, cons
         for (int k = 0; k < width; k++)
             s->input[(size_t)n * width + k] =
                 (int16_t)limited(shifted((int64_t)x[n * *stride + k] * q.multiplier, q.shift), top);
+    *stride = width;
+    return s->input;
+}
+
+/* `now` where it has moved by more than `hold` from what was `sent`, which it then is; else what was sent. */
+static void hold_back(const int16_t *sent, int16_t *now, int32_t hold, int count) {
+    for (int k = 0; k < count; k++)
+        if (abs(now[k] - sent[k]) <= hold) now[k] = sent[k];
+}
+
+/* Inputs [frames] `*stride` apart as a layer sees them. */
+static const int16_t *seen(fp_stream *s, int number, const int16_t *x, size_t *stride, int frames) {
+    const lstm_layer *l = &s->model->layer[number];
+    const int width = l->input_matrix.columns;
+    if (!l->hold_input) return x;
+    for (int n = 0; n < frames; n++) {
+        int16_t *row = s->input + (size_t)n * width;
+        if (x != s->input) memcpy(row, x + n * *stride, width * sizeof *row);
+        hold_back(s->seen[number], row, l->hold_input, width);
+        memcpy(s->seen[number], row, width * sizeof *row);
+    }
     *stride = width;
     return s->input;
 }
@@ -197,10 +223,12 @@ static const int16_t *run_layer(fp_stream *s, int number, const int16_t *x, size
     const size_t rows = (size_t)GATES * l->padded;
     int16_t *out = s->out[number];
     x = requantized(s, l->input, l->input_top, x, &stride, l->input_matrix.columns, frames);
+    x = seen(s, number, x, &stride, frames);
     product_of(m, &l->input_matrix)(&l->input_matrix, x, stride, frames, s->sums, rows, s->scratch);
     for (int n = 0; n < frames; n++, out += l->padded) {
         back(&l->recurrent_matrix, out, 0, 1, s->back, rows, s->scratch);
         k->step(m, l, s->sums + n * rows, s->back, s->value, s->c[number], out + l->padded);
+        if (l->hold_output) hold_back(out, out + l->padded, l->hold_output, l->cells);
     }
     memcpy(s->out[number], out, l->padded * sizeof *out);
     return s->out[number] + l->padded;
