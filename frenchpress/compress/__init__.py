@@ -7,6 +7,7 @@ from frenchpress.compress.description import Description, describe
 from frenchpress.compress.errors import tensor_errors, weight_errors
 from frenchpress.compress.factorize import factorize, project_lstm
 from frenchpress.compress.factors import FactoredWeight, Factors, Weight, low_rank, rank_of_energy
+from frenchpress.compress.fixed_net import FixedPoint, fixed_point_of, fixed_table, use_fixed_point
 from frenchpress.compress.model import bake, press, schedule
 from frenchpress.compress.options import Press, WeightPress
 from frenchpress.compress.quantizers import BitQuantizer, Quantizer, make_quantizer, quantizer_of
@@ -22,6 +23,7 @@ __all__ = [
     "Chain",
     "Description",
     "FactoredWeight",
+    "FixedPoint",
     "Factors",
     "MatrixSize",
     "Press",
@@ -38,6 +40,8 @@ __all__ = [
     "describe",
     "equalize",
     "factorize",
+    "fixed_point_of",
+    "fixed_table",
     "input_means",
     "learned_ranges",
     "low_rank",
@@ -55,5 +59,6 @@ __all__ = [
     "size_report",
     "spelt_mask",
     "tensor_errors",
+    "use_fixed_point",
     "weight_errors",
 ]

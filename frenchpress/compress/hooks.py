@@ -7,18 +7,16 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from frenchpress.compress.activations import ActQuantizer
-
 INPUT, OUTPUT = "pressed_input", "pressed_output"
 
 
-def hook_input(module: nn.Module, quantizer: ActQuantizer) -> None:
+def hook_input(module: nn.Module, quantizer: nn.Module) -> None:
     """Quantize the first argument of `module`; the quantizer becomes a part of it."""
     module.add_module(INPUT, quantizer)
     module.register_forward_pre_hook(_before, with_kwargs=True)
 
 
-def hook_output(module: nn.Module, quantizer: ActQuantizer) -> None:
+def hook_output(module: nn.Module, quantizer: nn.Module) -> None:
     """Quantize what `module` gives, of an LSTM the outputs alone; the quantizer becomes a part of it."""
     module.add_module(OUTPUT, quantizer)
     module.register_forward_hook(_after)
@@ -39,7 +37,7 @@ def _after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
     return _quantized(quantizer, output)
 
 
-def _quantized(quantizer: ActQuantizer, x: Tensor | PackedSequence) -> Tensor | PackedSequence:
+def _quantized(quantizer: nn.Module, x: Tensor | PackedSequence) -> Tensor | PackedSequence:
     if isinstance(x, PackedSequence):
         return x._replace(data=_quantized(quantizer, x.data))
     return quantizer(x)
