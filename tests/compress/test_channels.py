@@ -86,7 +86,7 @@ def test_thinet_finds_what_the_outputs_need_least():
     torch.testing.assert_close(whole, (layer(x) - layer.bias.view(-1, 1, 1)).flatten(2).transpose(1, 2).flatten(0, 1))
 
     def error(kept, weight):
-        return float((torch.einsum("nck,ock->no", inputs[:, kept], weight) - whole).square().sum())
+        return (torch.einsum("nck,ock->no", inputs[:, kept], weight) - whole).square().sum().item()
 
     kept = thinet(inputs, weight, 4)
     best = min(combinations(range(5), 4), key=lambda c: error(list(c), weight[:, list(c)]))
