@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from frenchpress.compress.activations import ACT_QUANTIZERS, ActQuantizer
+from frenchpress.compress.chain import Chain
 from frenchpress.compress.hooks import INPUT, OUTPUT
 from frenchpress.compress.matrices import matrices_of
 from frenchpress.compress.size import bytes_of, matrix_size, plain_size, size_report
@@ -81,7 +82,7 @@ def _pressed(tensor: PressedTensor) -> TensorDescription:
     size, values = matrix_size(tensor.name, chain), chain.press_matrix(tensor.matrix)
     quantizer = "float" if chain.quantizer.is_float else chain.press.quantizer
     method = quantizer if chain.plan is None else f"{chain.plan.name}, {quantizer}"
-    scales = () if chain.quantizer.is_float else _used_scales(*chain.to_integers(tensor.matrix))
+    scales = () if chain.quantizer.is_float else _used_scales(chain, *chain.to_integers(tensor.matrix))
     span = float(values.min()), float(values.max())
     return TensorDescription(
         tensor.name, method, size.weight_bits, *span, scales, size.density, bytes_of(size.stored_bits)
@@ -108,8 +109,11 @@ def _activations(model: nn.Module) -> Iterator[TensorDescription]:
             yield TensorDescription(f"{owner} {words[part]}".strip(), method, quantizer.bits, *span, scales)
 
 
-def _used_scales(integers: Tensor, scale: Tensor) -> tuple[float, ...]:
-    """Without those of rows of zeros, which have none."""
+def _used_scales(chain: Chain, integers: Tensor, scale: Tensor) -> tuple[float, ...]:
+    """Without those of rows of zeros, which have none; one for each block of columns."""
+    columns = chain.quantizer.granularity.columns
+    if columns is not None:
+        return _floats(scale[:, ::columns])
     per_row = scale.numel() == len(integers)
     return _floats(scale.flatten()[integers.any(1)] if per_row else scale)
 

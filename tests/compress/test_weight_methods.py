@@ -431,6 +431,21 @@ def test_entropy_drops_levels_and_moves_edges_to_the_rare_side():
     assert float(edges) == pytest.approx(0.5 + shift, abs=0.01) and shift > 0.01
 
 
+def test_levels_that_nothing_needs_are_no_infinite_numbers():
+    for x, options in ((matrix(1).sign(), {}), (matrix(1), {"entropy": 0.2})):
+        q = make_quantizer("kmeans", 4, **options)
+        y = q(x)
+        assert len(y.unique()) < 16 and all(value.isfinite().all() for value in q.state_dict().values())
+        assert torch.equal(q.eval()(x), y)
+
+
+def test_levels_go_over_to_a_model_that_finds_them_in_the_same_way():
+    q, same, other = (make_quantizer("kmeans", bits) for bits in (3, 3, 2))
+    q(matrix(1))
+    same.take_over(q), other.take_over(q)
+    assert torch.equal(same(matrix(2)), q(matrix(2))) and not other.calls
+
+
 def test_a_shared_level_has_the_sum_of_its_weights_gradients():
     x = torch.tensor([[1.0, 1.1, -1.0, -1.2, 0.0]], requires_grad=True)
     q = make_quantizer("kmeans", 1, fixed=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from made_cfg import write_cfg
+from stopped import run_stopped
 from train_command import run
 
 from frenchpress.common import UserError
@@ -14,7 +15,6 @@ from frenchpress.config import config_from_dict, config_to_dict, load_config
 from frenchpress.export.pack import pack_model
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 from frenchpress.nnet.optimizer import RANGE_RATE, parameter_groups
-from frenchpress.nnet.train import loop as module
 
 CONFIG = """
 model: {context: [0, 0], lstm: {cells: 8, dropout: 0.1}}
@@ -66,25 +66,9 @@ def test_so_do_levels_that_are_found_and_shares_that_are_fixed(monkeypatch, made
 
 
 def stop_again_and_again(monkeypatch, config, made_task, tmp_path):
+    """Train twice, once whole and once interrupted; the models are the same to the byte."""
     run(monkeypatch, config, made_task, tmp_path / "whole")
-    step, done = module.step, 0
-
-    def stopping(*arguments):
-        nonlocal done
-        step(*arguments)
-        done += 1
-        if done % 2:
-            module.save(arguments[0])
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, "step", stopping)
-    for _ in range(100):
-        try:
-            run(monkeypatch, config, made_task, tmp_path / "broken")
-            break
-        except KeyboardInterrupt:
-            pass
-    assert done > 10
+    run_stopped(monkeypatch, config, made_task, tmp_path / "broken", every=2)
     assert (tmp_path / "broken" / "final.pt").read_bytes() == (tmp_path / "whole" / "final.pt").read_bytes()
 
 

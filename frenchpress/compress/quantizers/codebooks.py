@@ -18,6 +18,10 @@ ENTRY_BITS = 16
 """Bits of a level in a stored table, in steps of one scale."""
 
 
+# Above any weight, and a number all the same, as everything in the state of a model is.
+_NEVER = 1e38
+
+
 def to_entries(levels: Tensor) -> tuple[Tensor, Tensor]:
     """`(integers as floats, scale [1, 1])` of `levels` [n], the largest being the largest integer of `ENTRY_BITS`."""
     top = 2 ** (ENTRY_BITS - 1) - 1
@@ -110,7 +114,7 @@ class KMeansQuantizer(TableQuantizer):
         super().__init__(bits)
         self.options = options
         self.centre = nn.Parameter(torch.zeros(self.levels))
-        # The edges between levels, with `fixed`; else by how much they lie off the middle. Infinite: no level follows.
+        # The edges between levels, with `fixed`; else by how much they lie off the middle. `_NEVER`: no level follows.
         self.register_buffer("edge", torch.zeros(self.levels - 1))
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
@@ -125,9 +129,11 @@ class KMeansQuantizer(TableQuantizer):
             self.register_buffer("curvature", torch.zeros(shape))
 
     def take_over(self, other: BitQuantizer) -> None:
-        """The levels, where they are found in the same way."""
-        if isinstance(other, KMeansQuantizer) and other.options == self.options:
-            super().take_over(other)
+        """The levels, where they are found in the same way; what gradients they were found by is their own matter."""
+        if isinstance(other, KMeansQuantizer) and (other.options, other.bits) == (self.options, self.bits):
+            with torch.no_grad():
+                for key in ("centre", "edge", "calls"):
+                    getattr(self, key).copy_(getattr(other, key))
 
     def find(self, x: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`(centres [2^b], edges as stored [2^b - 1])` of `x`, by k-means."""
@@ -140,7 +146,7 @@ class KMeansQuantizer(TableQuantizer):
         middle = 0 if self.options.fixed else (centres[1:] + centres[:-1]) / 2
         unused = self.levels - len(centres)
         centres = torch.cat([centres, centres[-1:].expand(unused)])
-        edges = torch.cat([edges - middle, edges.new_full((unused,), float("inf"))])
+        edges = torch.cat([edges - middle, edges.new_full((unused,), _NEVER)])
         return centres.to(x.dtype), edges.to(x.dtype)
 
     def levels_now(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

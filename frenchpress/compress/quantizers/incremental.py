@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from frenchpress.common import UserError
+from frenchpress.compress.quantizers.base import BitQuantizer
 from frenchpress.compress.quantizers.grid import round_scale, straight_through
 from frenchpress.compress.quantizers.powers import PowerQuantizer
 
@@ -57,6 +58,9 @@ class IncrementalQuantizer(PowerQuantizer):
         """Which weights are fixed, and the largest weight of each row as training began; 0: it has not."""
         self.register_buffer("frozen", torch.zeros(shape, dtype=torch.bool))
         self.register_buffer("limit", torch.zeros(shape[0], 1))
+
+    def take_over(self, other: BitQuantizer) -> None:
+        """Nothing: what trains on from another model's weights fixes its own shares."""
 
     @property
     def started(self) -> bool:

@@ -41,7 +41,28 @@ class CeilQuantizer(Quantizer):
         return x.abs() <= 1
 
 
-class DorefaQuantizer(Quantizer):
+class OddQuantizer(Quantizer):
+    """Base: 2^b levels at equal distances, symmetric about zero, which is none of them: the odd integers. As such they
+    need b + 1 bits; their rank, which is what is stored, needs b.
+    """
+
+    @property
+    def levels(self) -> int:
+        """2^b."""
+        return 2**self.bits
+
+    @property
+    def top(self) -> int:
+        """2^b - 1."""
+        return self.levels - 1
+
+    def codes_of(self, integers: Tensor, scale: Tensor) -> Codes:
+        """The rank of each; weights that are zero, which a mask has removed, are told by it."""
+        odd = torch.arange(-self.top, self.top + 1, 2, device=integers.device)
+        return codes_in(odd, integers, scale)
+
+
+class DorefaQuantizer(OddQuantizer):
     """Weights of DoReFa (Zhou et al. 2016, arXiv 1606.06160, eq. 9): tanh(w) over its largest magnitude, on 2^b levels
     from -1 to 1 at equal distances, none of them zero.
 
@@ -51,23 +72,9 @@ class DorefaQuantizer(Quantizer):
 
     takes = range(2, 9)
 
-    @property
-    def levels(self) -> int:
-        """2^b."""
-        return 2**self.bits
-
-    @property
-    def top(self) -> int:
-        """2^b - 1, of odd integers."""
-        return self.levels - 1
-
     def scales_stored(self, rows: int, columns: int = 1) -> int:
         """None: it is known."""
         return 0
-
-    def codes_of(self, integers: Tensor, scale: Tensor) -> Codes:
-        """The rank of each."""
-        return codes_in(torch.arange(-self.top, self.top + 1, 2, device=integers.device), integers, scale)
 
     def _bent(self, x: Tensor) -> Tensor:
         bent = x.tanh()
@@ -83,7 +90,7 @@ class DorefaQuantizer(Quantizer):
         return straight_through(self._bent(x), super().quantized(x.detach()))
 
 
-class BalancedQuantizer(Quantizer):
+class BalancedQuantizer(OddQuantizer):
     """Every level equally often: histogram equalisation by percentiles (Zhou et al. 2017, arXiv 1706.07145, sec. 3).
 
     The weights of the matrix that are not zero are cut at their percentiles into 2^b parts of the same size; part i
@@ -94,21 +101,6 @@ class BalancedQuantizer(Quantizer):
     """
 
     takes = range(1, 9)
-
-    @property
-    def levels(self) -> int:
-        """2^b."""
-        return 2**self.bits
-
-    @property
-    def top(self) -> int:
-        """2^b - 1, of odd integers."""
-        return self.levels - 1
-
-    def codes_of(self, integers: Tensor, scale: Tensor) -> Codes:
-        """The rank of each; weights that are zero, which a mask has removed, are told by it."""
-        odd = torch.arange(-self.top, self.top + 1, 2, device=integers.device)
-        return codes_in(odd, integers, scale)
 
     def place(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(odd integers as floats, scale [1, ..., 1])`."""
