@@ -26,11 +26,36 @@ from frenchpress.report.study_known import borrow_record, borrow_run, finished
 
 
 def planned(study: Study, only: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
-    """Experiment and seed of every run, in order; experiments of one configuration run once. No `seeds`: its own."""
+    """Experiment and seed of every run, in order; experiments of one configuration run once. No `seeds`: its own.
+
+    A run comes after those that it starts or learns from, which may have another seed.
+    """
     shared = study.runs()
     wanted = [(shared[name], list(seeds) or list(study.experiments[name].seeds)) for name in study.chosen(only)]
     rounds = range(max(len(mine) for _, mine in wanted))
-    return list(dict.fromkeys((name, mine[i]) for i in rounds for name, mine in wanted if i < len(mine)))
+    plan = dict.fromkeys((name, mine[i]) for i in rounds for name, mine in wanted if i < len(mine))
+    runs = {f"{name}-seed{seed}": (name, seed) for name, seed in plan}
+    given = {name: given_names(config).values() for name, config in study.configs().items()}
+    needs = {run: [other.replace("{seed}", str(seed)) for other in given[name]] for run, (name, seed) in runs.items()}
+    return [runs[run] for run in parents_first(needs)]
+
+
+def parents_first(needs: Mapping[str, Sequence[str]]) -> list[str]:
+    """The runs of which `needs` says what they need, in their order, but each after those of them that it needs."""
+    order: dict[str, None] = {}
+    begun = set[str]()
+
+    def add(run: str) -> None:
+        if run in begun or run not in needs:
+            return
+        begun.add(run)
+        for need in needs[run]:
+            add(need)
+        order[run] = None
+
+    for run in needs:
+        add(run)
+    return list(order)
 
 
 def look_up(
