@@ -23,6 +23,7 @@
 #   --corpus-dir DIR    where the corpus lies (synth makes its own)
 #   --synth-size SIZE   tiny, small, or timit for the full 3696/400/192 utterances (small)
 #   --nj J              processes side by side (the number of cores, 16 at most)
+#   --workers N         processes that train one experiment together, each on its share of every batch (docs/machines.md)
 #   --seeds "S T"       train every experiment with each of these seeds (the seed of the .cfg)
 #   --data DIR          prepared data (data)
 #   --exp DIR           results (exp)
@@ -64,6 +65,7 @@ corpus=synth
 corpus_dir=
 synth_size=small
 nj=
+workers=
 seeds=
 data=data
 exp=exp
@@ -103,7 +105,7 @@ done
 [ -n "$nj" ] || { nj=$(nproc); [ "$nj" -le 16 ] || nj=16; }
 if [ -n "$recipe$explore" ]; then
   [ -z "$recipe" ] || [ -z "$explore" ] || die "--recipe or --explore, one of them"
-  [ "$stage $stop_stage $conf" = "0 6 $fp_default_conf" ] && [ -z "$corpus_dir$kaldi_s5$leaves$gauss$reference$baseline$silence$score_map" ] &&
+  [ "$stage $stop_stage $conf" = "0 6 $fp_default_conf" ] && [ -z "$workers$corpus_dir$kaldi_s5$leaves$gauss$reference$baseline$silence$score_map" ] &&
     [ "$features$speed_perturb" = fmllr ] ||
     die "--recipe and --explore run on what stages 0 to 3 have made, and no stage; leave out options of stages"
 fi
@@ -114,13 +116,14 @@ fi
 [[ $first_silence =~ ^(coin|ends)$ ]] || die "--first-silence is '$first_silence', expected coin or ends"
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number of processes"
 if [ "$demo" = true ]; then
-  others=$speed_perturb$corpus_dir$seeds$kaldi_s5$leaves$gauss$reference$baseline$chip$silence$score_map
+  others=$workers$speed_perturb$corpus_dir$seeds$kaldi_s5$leaves$gauss$reference$baseline$chip$silence$score_map
   others+=$recipe$task$only$epochs$set$jobs$results$explore$storage$heartbeat
   [ "$stage $stop_stage $conf $corpus $synth_size $features $first_silence $allow_pipes $others" = \
     "0 6 $fp_default_conf synth small fmllr coin false " ] ||
     die "--demo has its own corpus, model and stages; leave out options other than --nj, --data and --exp"
   exec steps/demo.sh --nj "$nj" "$data/demo" "$exp/demo"
 fi
+[[ $workers =~ ^([1-9][0-9]*)?$ ]] || die "--workers is '$workers', expected a number of processes"
 [[ $seeds =~ ^[0-9\ ]*$ ]] || die "--seeds is '$seeds', expected numbers, such as \"1 2 3\""
 for c in $conf; do [ -f "$c" ] || die "--conf: $c: no such file; conf/ has $(echo conf/*.cfg)"; done
 case $corpus-$synth_size in
@@ -224,7 +227,7 @@ fi
 while IFS=$'\t' read -r c seed name; do
   if run_stage 4; then
     say 4 "training $out/$name"
-    steps/train_am.sh --seed "$seed" "$c" "$out/task" "$out/$name" < /dev/null
+    steps/train_am.sh --seed "$seed" --workers "$workers" "$c" "$out/task" "$out/$name" < /dev/null
   fi
   if run_stage 5; then
     say 5 "decoding $out/$name"

@@ -9,6 +9,7 @@
 #
 #   --seed N            seed of initialisation, masks and order (default: that of the .cfg)
 #   --set "K=V K=V"     keys of the .cfg to override
+#   --workers N         processes that train together, each on its share of every batch (docs/machines.md; those of the .cfg)
 #   --restart           throw away an earlier run in the directory
 #   --checkpoint-seconds S   time between checkpoints (30)
 set -euo pipefail
@@ -16,6 +17,7 @@ set -euo pipefail
 # Defaults.
 seed=default
 set=
+workers=
 restart=false
 checkpoint_seconds=30
 
@@ -33,6 +35,7 @@ config=$1; task=$2; out=$3
 # Work.
 options=(--checkpoint-seconds "$checkpoint_seconds")
 [ "$seed" = default ] || options+=(--seed "$seed")
+[ -z "$workers" ] || options+=(--workers "$workers")
 [ "$restart" = false ] || options+=(--restart)
 read -ra pairs <<< "$set"
 for pair in "${pairs[@]}"; do options+=(--set "$pair"); done

@@ -120,6 +120,9 @@ class DistillConfig:
             raise UserError(f"teacher: {', '.join(names)}: one of them is named twice; name each once")
 
 
+_OF_TRAINING = ("distill", "keep_epochs", "warmup", "cosine", "augment", "mixup", "weight_decay", "movement", "workers")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How the model is trained. `batch`: pieces per step. `clip`: largest gradient norm, null for none.
@@ -136,6 +139,7 @@ class TrainConfig:
     hidden of the features. `mixup`: utterances are laid over each other, by a share from Beta(mixup, mixup).
     `weight_decay`: at each step the matrices' weights shrink by this times the rate. `movement`: weight of the mean
     movement of the LSTM layers' outputs, in the loss.
+    `workers`: processes that train together, each on a share of every batch; part of the experiment as `threads` is.
     `tensorboard`: the figures of each epoch as events too. `errors`: how far each quantized tensor is from what it was,
     in metrics.jsonl. Nothing that is trained depends on these two.
     """
@@ -164,6 +168,7 @@ class TrainConfig:
     mixup: float | None = rarely(high=100.0, above=0.0)
     weight_decay: float | None = rarely(low=0.0, high=100.0)
     movement: float | None = rarely(low=0.0)
+    workers: int | None = rarely(low=2, high=1024)
     tensorboard: bool | None = rarely()
     errors: bool | None = rarely()
 
@@ -172,14 +177,25 @@ class TrainConfig:
             raise UserError(
                 "epochs: 0 trains nothing; it must be at least 1, unless `init` names a model to start from"
             )
-        for name in ("distill", "keep_epochs", "warmup", "cosine", "augment", "mixup", "weight_decay", "movement"):
+        for name in _OF_TRAINING:
             if not self.epochs and getattr(self, name):
                 raise UserError(f"{name}: would do nothing: epochs: 0 trains nothing")
         if self.epochs and (self.warmup or 0.0) >= self.epochs:
             raise UserError(f"warmup: {self.warmup:g} epochs of {self.epochs} leave none at the full rate")
+        if self.workers:
+            self._check_workers(self.workers)
         for name in ("init", "mask_from"):
             if getattr(self, name) == "":
                 raise UserError(f"{name}: expected the directory of a trained experiment beside this, such as lstm512")
+
+    def _check_workers(self, workers: int) -> None:
+        if self.device == "cuda":
+            raise UserError("workers: they train on CPUs; say device: cpu, or leave workers out")
+        if workers > self.batch:
+            raise UserError(f"workers: {workers}, but batch: {self.batch}; each needs a piece of every batch")
+        for name in ("mixup", "movement"):
+            if getattr(self, name):
+                raise UserError(f"{name}: goes by all pieces of a batch, of which a worker has a share; leave one out")
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from frenchpress.compress.workers import differentiable_total, shared, total
 from frenchpress.kernels.backend import LstmParts
 from frenchpress.kernels.product import project
 from frenchpress.kernels.recurrence import lstm_recurrence
@@ -54,9 +55,24 @@ def shift(parts: LstmParts, projections: Tensor) -> Tensor:
     n = parts.norm
     if n is None:
         return projections + parts.bias
+    if parts.training and shared() is not None:
+        return shared_norm(n, projections)
     if len(projections) == 1 and parts.training:
         return F.batch_norm(projections, n.running_mean, n.running_var, n.weight, n.bias, eps=n.eps)
     return n(projections)
+
+
+def shared_norm(norm: nn.BatchNorm1d, projections: Tensor) -> Tensor:
+    """Batch norm in training, with the mean and variance of the frames of all workers."""
+    count = float(total(projections.new_tensor(len(projections), dtype=torch.float64)))
+    mean = differentiable_total(projections.sum(0)) / count
+    centred = projections - mean
+    var = differentiable_total(centred.square().sum(0)) / count
+    with torch.no_grad():
+        norm.num_batches_tracked += 1
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
+    return centred * (norm.weight * (var + norm.eps).rsqrt()) + norm.bias
 
 
 def packing(x: Tensor, lengths: Tensor) -> tuple[Tensor, list[int]]:

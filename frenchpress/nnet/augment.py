@@ -15,15 +15,16 @@ def hide(batch: Batch, context: tuple[int, int], mean: Tensor, config: AugmentCo
 
     Time and frequency masking of Park et al. 2019 (arXiv 1904.08779, sec. 2), with as many time masks as an utterance
     is long (Park et al. 2020, arXiv 1912.05533, sec. 3.2). A frame or a feature is hidden before splicing: it is
-    missing wherever a frame has it as a neighbour. `at`: seed, epoch and step, which decide what is hidden.
+    missing wherever a frame has it as a neighbour. `at`: seed, epoch and step, which decide what is hidden. A
+    share of a batch has hidden what is hidden of it in the whole one.
     """
     random = np.random.default_rng([*at])
     pieces, steps, inputs = batch.inputs.shape
     width = sum(context) + 1
     spliced = batch.inputs.view(pieces, steps, width, inputs // width)
-    lengths = batch.lengths.cpu().numpy() + width - 1  # neighbours outside of a piece can be hidden too
-    frames = torch.from_numpy(_frames(random, lengths, steps + width - 1, config))
-    features = torch.from_numpy(_features(random, pieces, inputs // width, config))
+    lengths = batch.whole + width - 1  # neighbours outside of a piece can be hidden too
+    frames = torch.from_numpy(_frames(random, lengths, steps + width - 1, config)[batch.mine])
+    features = torch.from_numpy(_features(random, len(lengths), inputs // width, config)[batch.mine])
     hidden = frames.unfold(1, width, 1).unsqueeze(-1) | features.view(pieces, 1, 1, -1)
     spliced.copy_(torch.where(hidden.to(spliced.device), mean.view(width, -1), spliced))
 

@@ -30,8 +30,8 @@ class Batch:
     """Pieces of similar length side by side.
 
     `inputs`: float32 [B, T, context * D]; `lengths`: int64 [B]; `cd`, `mono`: int64 targets of the real
-    frames, piece after piece [sum(lengths)]; `rows`: int64, where these are among all frames; `utts`: the
-    utterance of each piece.
+    frames, piece after piece [sum(lengths)]; `rows`: int64, where these are among all frames. `utts`, the utterance of
+    each piece, and `whole`, its length, int64, are of a whole batch, of which a worker may have a share, `mine`.
     """
 
     inputs: Tensor
@@ -40,11 +40,18 @@ class Batch:
     mono: Tensor
     rows: Tensor
     utts: list[str]
+    whole: np.ndarray
+    mine: slice
 
     @property
     def frames(self) -> int:
         """Real frames, padding left out."""
         return len(self.cd)
+
+    @property
+    def whole_frames(self) -> int:
+        """Real frames of the whole batch."""
+        return int(self.whole.sum())
 
 
 class Frames:
@@ -88,9 +95,12 @@ class Frames:
         end = self.lengths[utt] * (number + 1) // counts[utt]
         return np.stack([utt, begin, end - begin], axis=1)
 
-    def batch(self, pieces: np.ndarray, context: tuple[int, int]) -> Batch:
-        """The batch of these rows of `pieces`; context reaches beyond a piece's ends."""
-        utt, begin, length = (torch.from_numpy(np.ascontiguousarray(c)).to(self.device) for c in pieces.T)
+    def batch(self, pieces: np.ndarray, context: tuple[int, int], mine: slice = slice(None)) -> Batch:
+        """The batch of these rows of `pieces`, or `mine` of them, padded to the longest of all.
+
+        Context reaches beyond a piece's ends.
+        """
+        utt, begin, length = (torch.from_numpy(np.ascontiguousarray(c)).to(self.device) for c in pieces[mine].T)
         first = torch.from_numpy(self.starts).to(self.device)[utt]
         last = first + torch.from_numpy(self.lengths).to(self.device)[utt] - 1
         steps = torch.arange(int(pieces[:, 2].max()), device=self.device)
@@ -98,7 +108,8 @@ class Frames:
         real = frames[steps < length.unsqueeze(1)]
         inputs = splice(self.feats, frames, first.unsqueeze(1), last.unsqueeze(1), context)
         utts = [self.utts[u] for u in pieces[:, 0]]
-        return Batch(inputs, length, self.cd[real].long(), self.mono[real].long(), real, utts)
+        targets = self.cd[real].long(), self.mono[real].long()
+        return Batch(inputs, length, *targets, real, utts, pieces[:, 2], mine)
 
 
 def epoch_order(pieces: np.ndarray, batch: int, seed: int, epoch: int) -> list[np.ndarray]:

@@ -23,6 +23,7 @@ def make_deterministic(config: Config) -> None:
     torch.use_deterministic_algorithms(True)
     # The switch above also fills every fresh tensor with NaN; ours are all written before they are read.
     torch.utils.deterministic.fill_uninitialized_memory = False
-    # More threads than cores would wait for each other at every time step.
-    torch.set_num_threads(min(config.train.threads, len(os.sched_getaffinity(0))))
+    # More threads than cores would wait for each other at every time step; torchrun says how many workers share these.
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(max(1, min(config.train.threads, cores)))
     torch.manual_seed(config.seed)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from frenchpress.compress.workers import Share, shared
+from frenchpress.kernels.native import LANES
+
 
 class SequenceDropout(nn.Module):
     """Zeroes each output with probability `p` while training, and scales up the others by 1 / (1 - p).
@@ -22,10 +25,24 @@ class SequenceDropout(nn.Module):
         """`x` [B, T, features] -> the same shape."""
         if not self.training or not self.p:
             return x
-        if self.over == "frame":
+        share = shared()
+        if self.over == "frame" and share is None:
             return F.dropout(x, self.p)
-        return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), self.p)
+        frames = x.shape[1] if self.over == "frame" else 1
+        if share is None:
+            return x * F.dropout(x.new_ones(len(x), frames, x.shape[2]), self.p)
+        return x * F.dropout(_ones(x, frames, share), self.p)[share.mine]
 
     def extra_repr(self) -> str:
         """Options, for printing a model."""
         return f"{self.p}, over {self.over}"
+
+
+def _ones(x: Tensor, frames: int, share: Share) -> Tensor:
+    """[sequences of all workers, `frames`, features], so that those in `x` are zeroed as one process would zero them.
+
+    Draws come in the order of memory, where the compiled kernels leave up to `LANES` sequences side by side.
+    """
+    if frames == 1 or share.sequences > LANES or (len(x) > 1 and x.is_contiguous()):
+        return x.new_ones(share.sequences, frames, x.shape[2])
+    return x.new_ones(frames, x.shape[2], share.sequences).permute(2, 0, 1)

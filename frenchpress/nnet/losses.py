@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from frenchpress.compress import workers
 from frenchpress.kernels import native
 from frenchpress.nnet.data import Batch, Frames, in_order
 from frenchpress.nnet.distill import Teacher, soft_loss
@@ -53,13 +54,19 @@ def logit_losses(
 
 @torch.no_grad()
 def evaluate(model: AcousticModel, frames: Frames, batch: int = 32) -> tuple[float, float, float]:
-    """Loss per frame (both heads), frame error of tied states and of monophones, over whole utterances."""
+    """Loss per frame (both heads), frame error of tied states and of monophones, over whole utterances.
+
+    Where workers share (compress.workers), each takes some of the batches.
+    """
     model.eval()
+    share = workers.shared() or workers.Share()
     loss = wrong_cd = wrong_mono = 0.0
-    for rows in in_order(frames.pieces(int(frames.lengths.max())), batch):
+    for rows in list(in_order(frames.pieces(int(frames.lengths.max())), batch))[share.mine]:
         part = frames.batch(rows, model.context)
         logits = model(part.inputs, part.lengths)
         loss += losses(logits, part, 0.0)[0].item() * part.frames
         wrong_cd += (logits["cd"].argmax(-1) != part.cd).sum().item()
         wrong_mono += (logits["mono"].argmax(-1) != part.mono).sum().item()
-    return loss / len(frames), wrong_cd / len(frames), wrong_mono / len(frames)
+    sums = workers.total(torch.tensor([loss, wrong_cd, wrong_mono], dtype=torch.float64, device=frames.device))
+    loss, wrong_cd, wrong_mono = (sums / len(frames)).tolist()
+    return loss, wrong_cd, wrong_mono

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from frenchpress.common import UserError
+from frenchpress.compress import workers
 from frenchpress.compress.activations.base import ActQuantizer, largest
 from frenchpress.compress.quantizers import largest_integer, round_scale, to_grid
 from frenchpress.compress.quantizers.grid import at_least_float32, first_step, step_gradient
@@ -114,7 +115,7 @@ class PactQuantizer(LearnedActQuantizer):
 
     def first_value(self, x: Tensor) -> Tensor:
         """Largest magnitude."""
-        return largest(x)
+        return workers.largest(largest(x))
 
     @torch.no_grad()
     def grid(self, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
@@ -139,7 +140,7 @@ class LsqActQuantizer(LearnedActQuantizer):
 
     def first_value(self, x: Tensor) -> Tensor:
         """2 mean|x| / sqrt(Q); where everything is zero, one step up to 1."""
-        step = first_step(x, self.bits)
+        step = workers.mean(first_step(x, self.bits), x.count_nonzero())
         return torch.where(step > 0, step, torch.full_like(step, 1 / largest_integer(self.bits)))
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from frenchpress.common import UserError
+from frenchpress.compress import workers
 from frenchpress.compress.activations.base import ActQuantizer, largest
 from frenchpress.compress.quantizers import BitQuantizer
 from frenchpress.compress.quantizers.ranges import RANGES, Histogram, RangeOptions
@@ -71,13 +72,16 @@ class FixedActQuantizer(ActQuantizer):
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Let the range take in `x`, and count the call."""
-        peak = largest(x)
+        peak = workers.largest(largest(x))
         self.refuse_unless_finite(peak, "NaN or infinite, while its range is calibrated")
         if self.histogram is None:
             self.limit.copy_(torch.maximum(self.limit, peak.to(self.limit.dtype)))
         else:
-            self.histogram.add(x)
             counts, width = self.histogram.counts, self.histogram.width
+            self.histogram.widen(peak)
+            before = counts.clone()
+            self.histogram.add(x)
+            counts.copy_(before + workers.total(counts - before))
             if width:
                 self.limit.copy_(self.options.found(counts, width, self.bits))
         self.seen += 1

@@ -44,11 +44,12 @@ class Histogram(nn.Module):
         size = size[(size > 0) & size.isfinite()]
         if not len(size):
             return
-        self._widen(size.amax())
+        self.widen(size.amax())
         places = (size / self.width.to(size.dtype) * BINS).long().clamp_(max=BINS - 1)
         self.counts += torch.bincount(places, minlength=BINS)
 
-    def _widen(self, peak: Tensor) -> None:
+    def widen(self, peak: Tensor) -> None:
+        """Let the bins reach `peak` [], finite."""
         needed = torch.exp2(torch.ceil(torch.log2(peak))).to(self.width.dtype)
         if not self.width:
             self.width.copy_(needed)

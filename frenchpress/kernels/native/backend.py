@@ -7,6 +7,7 @@ from torch import Tensor
 
 from frenchpress.compress.activations import ActQuantizer
 from frenchpress.compress.quantizers import largest_integer
+from frenchpress.compress.workers import moments, shared
 from frenchpress.kernels.backend import LstmParts
 from frenchpress.kernels.native.functions import KeptProduct, Recurrence, Rounding, norm_stats
 from frenchpress.kernels.native.library import LANES, library
@@ -54,10 +55,10 @@ def _normalisation(
     if n is None:
         return torch.ones_like(parts.bias), parts.bias, None
     count = float(mask.sum())
-    if not parts.training or count < 2:  # one frame alone has no variance to go by
+    if not parts.training or (count < 2 and shared() is None):  # one frame alone has no variance to go by
         gain = n.weight * (n.running_var + n.eps).rsqrt()
         return gain, n.bias - gain * n.running_mean, None
-    mean, var = norm_stats(pre.detach().flatten(0, 1), mask, count)
+    mean, var, count = moments(*norm_stats(pre.detach().flatten(0, 1), mask, count), count)
     with torch.no_grad():
         n.num_batches_tracked += 1
         n.running_mean.lerp_(mean, n.momentum)

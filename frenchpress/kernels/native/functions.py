@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from frenchpress.compress.workers import shared, total
 from frenchpress.kernels.native.layout import Layout
 from frenchpress.kernels.native.library import LANES, call
 
@@ -113,7 +114,24 @@ class Recurrence(Function):
             plain = d.sum(dim=(0, 1, 3))
             along = (d * pre).sum(dim=(0, 1, 3))
             return d * gain[:, None], along, plain, dvalues, None, None, None
-        mean, rstd, mask, count = ctx.norm
-        dgain, dbias = torch.empty_like(gain), torch.empty_like(gain)
-        call("fp_norm_backward", steps * groups, 4 * cells, pre, mask, count, mean, rstd, gain, d, dgain, dbias)
+        dgain, dbias = _norm_backward(pre, d, gain, ctx.norm)
         return d, dgain, dbias, dvalues, None, None, None
+
+
+def _norm_backward(
+    pre: Tensor, d: Tensor, gain: Tensor, norm: tuple[Tensor, Tensor, Tensor, float]
+) -> tuple[Tensor, Tensor]:
+    """Gradients [features] of gain and bias; `d` [steps, groups, features, 8] becomes that of `pre`, in place.
+
+    That of `pre` takes sums over the frames of all workers, the other two are added up with all gradients.
+    """
+    mean, rstd, mask, count = norm
+    steps, groups, features, _ = pre.shape
+    sums = gain.new_empty(2, features)
+    frames = (steps * groups, features, pre, mask, count, mean, rstd, gain, d)
+    if shared() is None:
+        call("fp_norm_backward", *frames, *sums, 3)
+    else:
+        call("fp_norm_backward", *frames, *sums, 1)
+        call("fp_norm_backward", *frames, *total(sums), 2)
+    return sums[0], sums[1]

@@ -12,7 +12,8 @@ typedef struct {
     const float *rstd, *gain;
     float *dgain, *dbias;
     float *d;           /* [frames][features][8] in: gradient of the normalised values, out: of x */
-    float count;        /* frames of speech */
+    float count;        /* frames of speech; where workers share a batch, of all of them */
+    int passes;         /* of the gradient: 1 the sums dbias and dgain, 2 d from the sums given, 3 both */
 } norm_job;
 
 enum { SLICE = 64 };    /* features whose running sums stay in the first-level cache */
@@ -52,7 +53,7 @@ MULTIVERSION static void norm_backward_work(const void *arg, int thread, int thr
     for (int f0 = begin; f0 < end; f0 += SLICE) {
         const int n = f0 + SLICE < end ? SLICE : end - f0;
         for (int f = 0; f < n; f++) plain[f] = along[f] = splat(0.0f);
-        for (int64_t t = 0; t < a->frames; t++) {
+        for (int64_t t = 0; a->passes & 1 && t < a->frames; t++) {
             const int64_t at = (t * a->features + f0) * LANES;
             for (int f = 0; f < n; f++) {
                 const vec d = load(a->d + at + LANES * f);
@@ -61,11 +62,11 @@ MULTIVERSION static void norm_backward_work(const void *arg, int thread, int thr
                 along[f] += d * xhat;
             }
         }
-        for (int f = 0; f < n; f++) {
+        for (int f = 0; a->passes & 1 && f < n; f++) {
             a->dbias[f0 + f] = sum(plain[f]);
             a->dgain[f0 + f] = sum(along[f]);
         }
-        for (int64_t t = 0; t < a->frames; t++) {
+        for (int64_t t = 0; a->passes & 2 && t < a->frames; t++) {
             const int64_t at = (t * a->features + f0) * LANES;
             const vec mask = load(a->mask + t * LANES);
             for (int f = 0; f < n; f++) {
@@ -109,9 +110,9 @@ int fp_norm_stats(int64_t frames, int features, const float *x, const float *mas
 }
 
 int fp_norm_backward(int64_t frames, int features, const float *x, const float *mask, float count, float *mean,
-                     const float *rstd, const float *gain, float *d, float *dgain, float *dbias, int threads) {
+                     const float *rstd, const float *gain, float *d, float *dgain, float *dbias, int passes, int threads) {
     norm_job job = {.frames = frames, .features = features, .x = x, .mask = mask, .mean = mean, .rstd = rstd,
-                    .gain = gain, .d = d, .dgain = dgain, .dbias = dbias, .count = count};
+                    .gain = gain, .d = d, .dgain = dgain, .dbias = dbias, .count = count, .passes = passes};
     return threads < 1 || threads > MAX_THREADS ? -1 : run_parallel(norm_backward_work, &job, threads);
 }
 

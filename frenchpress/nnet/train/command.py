@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from frenchpress.common import UserError, digest, locked_dir, mark_done, run_main
 from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.size import size_report
-from frenchpress.config import load_config
+from frenchpress.config import Config, load_config
 from frenchpress.nnet import checkpoint
 from frenchpress.nnet.average import AveragedModel
 from frenchpress.nnet.check import build_model
@@ -20,10 +22,13 @@ from frenchpress.nnet.given import given_digests, kept_for_others, make_teacher,
 from frenchpress.nnet.model import Sizes, load_model
 from frenchpress.nnet.optimizer import make_optimizer
 from frenchpress.nnet.task import Task
+from frenchpress.nnet.train import agreement
 from frenchpress.nnet.train.events import open_events
+from frenchpress.nnet.train.launch import launch
 from frenchpress.nnet.train.logs import write_summary
 from frenchpress.nnet.train.loop import train
 from frenchpress.nnet.train.run import Run
+from frenchpress.nnet.train.workers import PATIENCE, Workers, joined, started
 
 
 def read_frames(task: Task, split: str, device: torch.device) -> Frames:
@@ -43,49 +48,84 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="short for --set seed=N")
     parser.add_argument("--restart", action="store_true", help="throw away an earlier run in the directory")
     parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between checkpoints")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that train together (as the .cfg says)")
+    parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds that workers wait for each other")
     parser.add_argument("out", type=Path, help="exp/x")
     return parser.parse_args()
+
+
+def read_config(arguments: argparse.Namespace) -> Config:
+    """What is to be trained, and by how many workers; UserError unless so many have been started, or this one alone."""
+    seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
+    overrides = [*arguments.set, *seed]
+    config = load_config(arguments.config, overrides)
+    here = started()
+    asked = (arguments.workers or config.train.workers or here) if config.train.epochs else 1
+    if here not in (1, asked):
+        why = "" if config.train.epochs else ": train.epochs: 0 trains nothing"
+        raise UserError(f"{here} workers were started, and {asked} can be used{why}")
+    if asked == (config.train.workers or 1):
+        return config
+    return load_config(arguments.config, [*overrides, f"train.workers={'null' if asked == 1 else asked}"])
 
 
 def main() -> None:
     """Command line."""
     arguments = parse_arguments()
-    seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
-    config = load_config(arguments.config, [*arguments.set, *seed])
+    config = read_config(arguments)
+    if config.train.workers and started() == 1:
+        launch(config.train.workers, arguments.out)
+        return
+    with joined(arguments.patience) as workers:
+        train_experiment(arguments, config, workers)
+
+
+def train_experiment(arguments: argparse.Namespace, config: Config, workers: Workers) -> None:
+    """Train, or go on, or say that it is done; files are written, and the directory is held, by the first worker."""
     make_deterministic(config)
-    device = choose_device(config.train.device)
+    device = choose_device("cpu" if config.train.workers else config.train.device)
     task = Task.load(arguments.task)
     model = build_model(arguments.config, config, Sizes(task.feat_dim, task.num_pdfs, task.num_phones)).to(device)
     # Before another model's weights take the place of the first.
     masks = MaskSchedule(model, config.seed, model.units, given=config.train.mask_from is not None)
     identity, given = digest(arguments.task), given_digests(config, arguments.out)
+    settings = checkpoint.training_config(config)
+    workers.agree(lambda: {**settings, "task": identity, **given, **agreement.programs()})
+    workers.check_model(model)
     teachers = use_given(config, arguments.out, model, identity)
-    with locked_dir(arguments.out) as out:
-        if arguments.restart:
+    with locked_dir(arguments.out) if workers.first else nullcontext(arguments.out) as out:
+        if arguments.restart and workers.first:
             checkpoint.forget(out)
-        if checkpoint.begin(out, config, identity, given):
-            print(f"{out} is up to date")
+        if workers.same(lambda: checkpoint.begin(out, config, identity, given)):
+            workers.say(f"{out} is up to date")
             return
         splits = [read_frames(task, name, device) for name in ("train", "dev")]
         if config.train.init is None:
             model.normalise_inputs(splits[0])
+        workers.agree(lambda: agreement.data(*splits, model))
         optimizer = make_optimizer(model, config.train)
-        run = Run(config, out, model, optimizer, *splits, masks, arguments.checkpoint_seconds)
+        run = Run(config, out, model, optimizer, *splits, masks, arguments.checkpoint_seconds, workers=workers)
         if teachers:
             run.teacher = make_teacher(config, teachers, run.train, identity)
         if config.train.average and config.train.epochs:
             run.average = AveragedModel(model, config.train.average)
-        if config.train.tensorboard:
+        if config.train.tensorboard and workers.first:
             run.events = open_events(out)
         train(run)
-        trained = load_model(out)
-        checkpoint.write_yaml(out / "size.yaml", size_report(trained, trained.constants, huffman=True))
-        write_summary(run, arguments, device)
-        mark_done(out, checkpoint.stamp(config, identity, given))
-        for name in (checkpoint.BEST, checkpoint.CHECKPOINT):
-            (out / name).unlink(missing_ok=True)
-        for teacher in teachers:
-            print(kept_for_others(teacher, out))
+        if workers.first:
+            finish(run, arguments, checkpoint.stamp(config, identity, given))
+            for teacher in teachers:
+                print(kept_for_others(teacher, out))
+
+
+def finish(run: Run, arguments: argparse.Namespace, stamp: dict[str, Any]) -> None:
+    """Write what is said of a run that is over, and that it is; remove what only a run under way needs."""
+    out, trained = run.out, load_model(run.out)
+    checkpoint.write_yaml(out / "size.yaml", size_report(trained, trained.constants, huffman=True))
+    write_summary(run, arguments, run.train.device)
+    mark_done(out, stamp)
+    for name in (checkpoint.BEST, checkpoint.CHECKPOINT):
+        (out / name).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from frenchpress.nnet.train.run import Run
 
 def write_logs(run: Run) -> None:
     """Write `metrics.jsonl` and `train.log` anew, so that an interruption leaves no line double or half; and events."""
+    if not run.workers.first:
+        return
     history = run.progress.history
     records = "".join(json.dumps(entry) + "\n" for entry in history)
     checkpoint.write_bytes(run.out / "metrics.jsonl", records.encode())

@@ -30,14 +30,17 @@ _ERROR_UTTERANCES = 8
 def train(run: Run) -> None:
     """Train from wherever the run stands to its last epoch, and write the final model."""
     restore(run)
+    run.workers.wrap(run.model)
     write_logs(run)
     if not run.config.train.epochs:
         press_untrained(run)
     while run.progress.epoch < run.config.train.epochs:
         train_epoch(run)
-        loss, error_cd, error_mono = evaluate(run.result, run.dev)
+        with run.workers.sharing():
+            loss, error_cd, error_mono = evaluate(run.result, run.dev)
         end_epoch(run, loss, error_cd, error_mono)
-    write_model(run, run.out / FINAL, read_weights(run.out / checkpoint.BEST)["model"])
+    if run.workers.first:
+        write_model(run, run.out / FINAL, read_weights(run.out / checkpoint.BEST)["model"])
 
 
 def press_untrained(run: Run) -> None:
@@ -68,13 +71,15 @@ def train_epoch(run: Run) -> None:
     config, progress, model = run.config.train, run.progress, run.model
     pieces = run.train.pieces(config.sequence_length.at(progress.epoch))
     batches = epoch_order(pieces, config.batch, run.config.seed, progress.epoch)
+    run.workers.check(batches)
     first = [group["lr"] for group in parameter_groups(model, config)]
     model.train()
     number, last = progress.epoch + 1, config.epochs
+    mine = run.workers.mine
     bar = Meter(f"epoch {number} of {last}", len(batches), progress.step, then=last - number)
     saved = started = time.monotonic()
     for rows in batches[progress.step :]:
-        batch = run.train.batch(rows, model.context)
+        batch = run.train.batch(rows, model.context, mine)
         if config.augment is not None:
             at = (run.config.seed, progress.epoch, progress.step)
             hide(batch, model.context, model.input_mean, config.augment, at)
@@ -82,7 +87,8 @@ def train_epoch(run: Run) -> None:
         for group, lr in zip(run.optimizer.param_groups, first):
             group["lr"] = lr * rate
         run.masks.before_step(progress.epoch, progress.step, len(batches))
-        step(run, batch)
+        with run.workers.sharing(len(rows)):
+            step(run, batch)
         now = time.monotonic()
         progress.seconds, started = progress.seconds + now - started, now
         bar.update()
@@ -99,19 +105,21 @@ def step(run: Run, batch: Batch) -> None:
     at = (run.config.seed, progress.epoch, progress.step)
     mixed = (batch, 1.0) if config.mixup is None else mix(batch, config.mixup, at)
     with blaming(f"{run.out}: {where}"):
-        logits = model(batch.inputs, batch.lengths)
-    loss, loss_cd, loss_mono = mixed_losses(logits, batch, *mixed, config.l2_cd_output, run.teacher)
-    if not math.isfinite(loss.item()):
+        logits = (run.workers.model or model)(batch.inputs, batch.lengths)
+    parts = mixed_losses(logits, batch, *mixed, config.l2_cd_output, run.teacher)
+    loss, loss_cd, loss_mono = run.workers.means(parts, batch)
+    if not math.isfinite(loss):
         bad = not_finite(model)
         raise UserError(
-            f"{run.out}: the loss is {loss.item()} at {where}; {f'{bad}; ' if bad else ''}"
+            f"{run.out}: the loss is {loss} at {where}; {f'{bad}; ' if bad else ''}"
             "look at these utterances, or lower train.lr, or set train.clip"
         )
     penalty, moved = run.masks.penalty(), model.movement()
-    loss = loss if penalty is None else loss + penalty
-    loss = loss if moved is None else loss + config.movement * moved
+    own = run.workers.weighted(parts[0], batch)
+    own = own if penalty is None else own + penalty
+    own = own if moved is None else own + config.movement * moved
     run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    own.backward()
     run.masks.after_backward()
     if config.clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)
@@ -121,9 +129,9 @@ def step(run: Run, batch: Batch) -> None:
     if run.average is not None:
         run.average.update(model)
     progress.step += 1
-    progress.frames += batch.frames
-    progress.loss_cd += loss_cd.item() * batch.frames
-    progress.loss_mono += loss_mono.item() * batch.frames
+    progress.frames += batch.whole_frames
+    progress.loss_cd += loss_cd * batch.whole_frames
+    progress.loss_mono += loss_mono * batch.whole_frames
 
 
 @torch.no_grad()
@@ -159,7 +167,7 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
     )
     # A model that is denser than asked for is no result, and its error no measure for the next one's.
     settled, thinned = run.masks.settled(progress.epoch), run.masks.thinned(progress.epoch)
-    if settled and error_cd < progress.best:
+    if settled and error_cd < progress.best and run.workers.first:
         checkpoint.write_tensors(run.out / checkpoint.BEST, {"model": run.result.state_dict()})
     if settled and config.keep_epochs:
         write_model(run, run.out / checkpoint.EPOCHS / f"{progress.epoch + 1}" / FINAL, run.result.state_dict())

@@ -17,6 +17,7 @@ from frenchpress.nnet.data import Frames
 from frenchpress.nnet.distill import Teacher
 from frenchpress.nnet.model import AcousticModel, read_weights
 from frenchpress.nnet.train.events import Events
+from frenchpress.nnet.train.workers import Workers
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Run:
     average: AveragedModel | None = None
     teacher: Teacher | None = None
     events: Events | None = None
+    workers: Workers = field(default_factory=Workers)
 
     @property
     def result(self) -> AcousticModel:
@@ -59,7 +61,9 @@ class Run:
 
 
 def save(run: Run) -> None:
-    """Write the checkpoint: everything that the next step depends on."""
+    """Write the checkpoint: everything that the next step depends on, which is the same for all workers."""
+    if not run.workers.first:
+        return
     content = {
         "config": checkpoint.training_config(run.config),
         "model": run.model.state_dict(),
@@ -76,9 +80,9 @@ def save(run: Run) -> None:
 def restore(run: Run) -> None:
     """Go on from the checkpoint, if there is one."""
     path = run.out / checkpoint.CHECKPOINT
-    if not path.exists():
+    saved = run.workers.same(lambda: read_weights(path) if path.exists() else None)
+    if saved is None:
         return
-    saved = read_weights(path)
     run.model.load_state_dict(saved["model"])
     run.optimizer.load_state_dict(saved["optimizer"])
     if run.average is not None:
@@ -88,10 +92,12 @@ def restore(run: Run) -> None:
     torch.set_rng_state(saved["random"])
     if saved["random_cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(saved["random_cuda"])
-    print(f"{run.out}: going on from epoch {run.progress.epoch + 1}, step {run.progress.step + 1}")
+    run.workers.say(f"{run.out}: going on from epoch {run.progress.epoch + 1}, step {run.progress.step + 1}")
 
 
 def write_model(run: Run, path: Path, weights: dict[str, Tensor]) -> None:
     """Write a model that can be loaded."""
+    if not run.workers.first:
+        return
     model = {"config": config_to_dict(run.config), "sizes": run.model.description(), "model": weights}
     checkpoint.write_tensors(path, model)

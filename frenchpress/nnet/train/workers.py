@@ -1,0 +1,165 @@
+"""The processes that train one model together (data parallel): each computes the gradients of its share of every batch.
+
+Gradients are averaged by torch's DistributedDataParallel; what else depends on the whole batch goes through
+`frenchpress.compress.workers`. So every worker has the same weights, masks, ranges and averages after every step, and
+the first one alone writes files. Started by `--workers N`, by torchrun, or by anything that sets what torchrun sets.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from frenchpress.common import UserError
+from frenchpress.compress import ActQuantizer
+from frenchpress.compress.workers import Share, sharing, total
+from frenchpress.config import config_differences
+from frenchpress.nnet.data import Batch
+
+Value = TypeVar("Value")
+PATIENCE = 600.0
+"""Seconds that workers wait for each other."""
+_GRACE = 5.0  # seconds that whoever started the workers has to say which of them is gone, and to stop the rest
+
+
+def started() -> int:
+    """How many workers were started with this process, itself among them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@dataclass
+class Workers:
+    """This worker, `rank` of `size`. `model`: what exchanges gradients, once `wrap` has made it."""
+
+    rank: int = 0
+    size: int = 1
+    model: nn.Module | None = None
+    _parent: int = field(default_factory=os.getppid)
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the one that writes."""
+        return self.rank == 0
+
+    @property
+    def mine(self) -> slice:
+        """Its share of the pieces of a batch."""
+        return Share(self.rank, self.size).mine
+
+    def sharing(self, sequences: int = 0) -> AbstractContextManager[None]:
+        """Let statistics inside be those of all workers, of a batch of so many pieces."""
+        return sharing(Share(self.rank, self.size, sequences))
+
+    def wrap(self, model: nn.Module) -> None:
+        """Let gradients of `model`, which all workers have in the same state, be averaged over them."""
+        if self.size == 1:
+            return
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*forward_sync_buffers")  # which not all versions have
+            # Without find_unused_parameters buckets are sorted anew after a first step, and a run that goes on would
+            # add in another order.
+            self.model = DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
+
+    def check(self, batches: Sequence[np.ndarray]) -> None:
+        """UserError where a batch has fewer pieces than there are workers."""
+        least = min(map(len, batches))
+        if least < self.size:
+            raise UserError(f"{self.size} workers, but a batch of only {least} pieces; take fewer workers")
+
+    def check_model(self, model: nn.Module) -> None:
+        """UserError for what workers cannot share: a range that every time step of a batch has anew."""
+        for name, module in model.named_modules() if self.size > 1 else ():
+            if isinstance(module, ActQuantizer) and not module.is_float and module.per_call:
+                raise UserError(
+                    f"{name}: act_quantizer: dynamic takes its range from a whole batch, and a worker has a share of "
+                    "it; use fixed, or train without --workers"
+                )
+
+    def say(self, line: str) -> None:
+        """Print `line` once."""
+        if self.first:
+            print(line, flush=True)
+
+    def means(self, parts: Sequence[Tensor], batch: Batch) -> list[float]:
+        """Means per frame of the whole batch from those [] of the frames here."""
+        if self.size == 1:
+            return [part.item() for part in parts]
+        if "TORCHELASTIC_RUN_ID" in os.environ and os.getppid() != self._parent:
+            raise UserError("what has started the workers is gone; the same command goes on from the last checkpoint")
+        sums = total(torch.stack(list(parts)).detach().double() * batch.frames)
+        return (sums / batch.whole_frames).tolist()
+
+    def weighted(self, loss: Tensor, batch: Batch) -> Tensor:
+        """`loss` [] per frame here, so that the average over workers is the loss per frame of the whole batch."""
+        return loss if self.size == 1 else loss * (batch.frames * self.size / batch.whole_frames)
+
+    def same(self, make: Callable[[], Value]) -> Value:
+        """What `make` gives the first worker, for all of them."""
+        if self.size == 1:
+            return make()
+        values = [make() if self.first else None]
+        dist.broadcast_object_list(values)
+        return values[0]
+
+    def agree(self, facts: Callable[[], Mapping[str, Any]]) -> None:
+        """UserError, naming what differs and where, unless `facts` gives the same for all workers."""
+        if self.size == 1:
+            return
+        everywhere: list[Any] = [None] * self.size
+        dist.all_gather_object(everywhere, dict(facts()))
+        for rank, other in enumerate(everywhere):
+            for key, here, there in config_differences(everywhere[0], other):
+                raise UserError(f"worker {rank} has {key} = {_short(there)}, worker 0 has {_short(here)}")
+
+
+def _short(value: Any) -> str:
+    return str(value) if len(str(value)) <= 40 else f"{str(value)[:37]}..."
+
+
+@contextmanager
+def joined(patience: float = PATIENCE) -> Iterator[Workers]:
+    """Meet the other workers, if there are any; UserError when one is missing, or goes while they train."""
+    if started() == 1:
+        yield Workers()
+        return
+    _meet(patience)
+    try:
+        yield Workers(dist.get_rank(), dist.get_world_size())
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        time.sleep(_GRACE)
+        raise UserError(
+            "another worker has stopped, or has not answered for too long; the same command goes on from the last "
+            "checkpoint"
+        ) from None
+    finally:
+        dist.destroy_process_group()
+
+
+def _meet(patience: float) -> None:
+    """Find the other workers where MASTER_ADDR and MASTER_PORT say."""
+    place = f"MASTER_ADDR={os.environ.get('MASTER_ADDR')}, MASTER_PORT={os.environ.get('MASTER_PORT')}"
+    try:
+        dist.init_process_group("gloo", timeout=timedelta(seconds=patience))
+    except ValueError as error:
+        raise UserError(f"WORLD_SIZE={started()} is set, but not all that torchrun sets ({error})") from None
+    except RuntimeError as error:
+        if "EADDRINUSE" in str(error):
+            raise UserError(f"{place}: the port is in use; choose another one") from None
+        raise UserError(
+            f"{place}: not all of {started()} workers came within {patience:g} s; start those of every machine, with "
+            "the same address, port and number"
+        ) from None

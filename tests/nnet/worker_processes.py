@@ -1,0 +1,80 @@
+"""The training command as workers, in forks of the test's own process, which start in no time."""
+
+import multiprocessing
+import os
+import socket
+import sys
+import traceback
+from contextlib import contextmanager
+
+import torch
+import torch._dynamo  # noqa: F401 (two seconds of every fork whose first optimizer would load it)
+
+from frenchpress.common import UserError
+from frenchpress.nnet.train import command
+from frenchpress.nnet.train.workers import Workers
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@contextmanager
+def forked(function, *arguments):
+    """Call it in a fork; yields what receives its answer."""
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe(duplex=False)
+    process = fork.Process(target=lambda: theirs.send(function(*arguments)))
+    process.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        process.join(60)
+        process.kill()
+
+
+def as_worker(arguments, environment, stop=None):
+    """Run the command, up to step `stop`; its losses, [cd] per step, and its UserError as text, None without one."""
+    os.environ.update({key: str(value) for key, value in environment.items()})
+    sys.argv = ["train", *map(str, arguments)]
+    torch.set_num_threads(1)
+    steps, means = [], Workers.means
+
+    def noted(self, parts, batch):
+        if len(steps) == stop:
+            raise UserError("stopped here")
+        found = means(self, parts, batch)
+        steps.append(found[1])
+        return found
+
+    Workers.means = noted
+    try:
+        command.main()
+    except UserError as error:
+        return steps, str(error)
+    except BaseException:  # noqa: BLE001
+        return steps, traceback.format_exc()
+    return steps, None
+
+
+def train_as(*commands, port=None, size=None, stop=None):
+    """One worker per command line; `(losses, error)` of each."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port or free_port(), "WORLD_SIZE": size or len(commands)}
+    answers = []
+    with _all(*(forked(as_worker, line, {**place, "RANK": k}, stop) for k, line in enumerate(commands))) as pipes:
+        for pipe in pipes:
+            answers.append(pipe.recv())
+    return answers
+
+
+@contextmanager
+def _all(*contexts):
+    entered = [context.__enter__() for context in contexts]
+    try:
+        yield entered
+    finally:
+        for context in contexts:
+            context.__exit__(None, None, None)
