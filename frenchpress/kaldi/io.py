@@ -126,6 +126,57 @@ def read_int_vectors(path: Path | str) -> dict[str, np.ndarray]:
     return found
 
 
+class IntVectorReader(Mapping[str, np.ndarray]):
+    """The int32 vectors [T] of an archive, read from disk when asked for.
+
+    Where each one lies is found by one pass over the file, which looks at its head alone. UserError as in
+    `read_int_vectors`, which reads archives that are text or gzipped, here too.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        with _open(self.path) as handle:
+            self._at = None if self.path.suffix == ".gz" else _int_places(handle, self.path)
+        self._read = read_int_vectors(self.path) if self._at is None else None
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if self._at is None:
+            return self._read[key]
+        begin, count = self._at[key]
+        with open(self.path, "rb") as handle:
+            handle.seek(begin)
+            data = handle.read(7 + 5 * count)
+        if len(data) < 7 + 5 * count:
+            raise UserError(f"{self.path}: {key}: archive is cut short")
+        return _int_value(data, 0, f"{self.path}: {key}")[0]
+
+    def length(self, key: str) -> int:
+        """T of one vector, without reading it."""
+        return len(self._read[key]) if self._at is None else self._at[key][1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read if self._at is None else self._at)
+
+    def __len__(self) -> int:
+        return len(self._read if self._at is None else self._at)
+
+
+def _int_places(handle: BinaryIO, path: Path) -> dict[str, tuple[int, int]] | None:
+    """Where the value of each entry begins, and how many integers it has; None for text."""
+    size, places = os.fstat(handle.fileno()).st_size, {}
+    while key := _read_key(handle, path):
+        begin, head = handle.tell(), handle.read(7)
+        if head[:2] != HEADER:
+            return None
+        count = int.from_bytes(head[3:7], "little", signed=True)
+        if len(head) < 7 or head[2] != 4 or count < 0 or handle.seek(5 * count, os.SEEK_CUR) > size:
+            raise UserError(f"{path}: {key}: archive is cut short or holds no int32 vector")
+        if key in places:
+            raise UserError(f"{path}: {key} is there twice; every id may come once")
+        places[key] = begin, count
+    return places
+
+
 def write_int_vectors(
     path: Path | str,
     items: Iterable[tuple[str, np.ndarray]] | Mapping[str, np.ndarray],

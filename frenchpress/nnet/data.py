@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,10 @@ class Batch:
 
 
 class Frames:
-    """All frames of one split on one device: features [N, D], targets [N], where each utterance starts."""
+    """All frames of one split on one device: features [N, D], targets [N], where each utterance starts.
+
+    `places`: where it does among all frames, of which `nnet.shards` has only some in memory.
+    """
 
     def __init__(
         self,
@@ -74,14 +77,53 @@ class Frames:
         if not self.utts:
             raise UserError("no utterance has frame targets")
         self.lengths = np.array([len(f) for f in feats])
-        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.starts = self.places = np.cumsum(self.lengths) - self.lengths
         self.device = torch.device(device)
         self.feats, self.cd, self.mono = (
             torch.from_numpy(np.concatenate(part)).to(self.device) for part in (feats, cd, mono)
         )
 
     def __len__(self) -> int:
-        return len(self.feats)
+        return int(self.lengths.sum())
+
+    def shards(self, key: Sequence[int] | None) -> list[np.ndarray]:
+        """The utterances that are in memory together; `key` decides which, where they are not all."""
+        return [np.arange(len(self.utts))]
+
+    def hold(self, utts: np.ndarray) -> None:
+        """Have utterances of these numbers in memory."""
+
+    def parts(self) -> Iterator[Frames]:
+        """Itself, once with each shard in memory, in order."""
+        for utts in self.shards(None):
+            self.hold(utts)
+            yield self
+
+    def epoch_order(self, longest: int, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
+        """Batches of all pieces, shard after shard, in an order that (seed, epoch) alone decides."""
+        pieces, shards = self.pieces(longest), self.shards([seed, epoch])
+        if len(shards) == 1:
+            return epoch_order(pieces, batch, seed, epoch)
+        return [
+            rows
+            for number, utts in enumerate(shards)
+            for rows in epoch_order(_of(pieces, utts), batch, seed, epoch, number)
+        ]
+
+    def in_order(self, batch: int) -> list[np.ndarray]:
+        """Batches of whole utterances, shard after shard."""
+        pieces = self.pieces(int(self.lengths.max()))
+        return [rows for utts in self.shards(None) for rows in in_order(_of(pieces, utts), batch)]
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation [D] of each feature over all frames, float64."""
+        sums = [(len(p.feats), *_moments(p.feats)) for p in self.parts()]
+        if len(sums) == 1:
+            return sums[0][1], sums[0][2]
+        counts, means, deviations = (torch.stack([torch.as_tensor(x) for x in column]) for column in zip(*sums))
+        share = (counts / counts.sum()).unsqueeze(1)
+        mean = (share * means).sum(0)
+        return mean, (share * (deviations.square() + (means - mean).square())).sum(0).sqrt()
 
     def pieces(self, longest: int) -> np.ndarray:
         """Every utterance in the fewest pieces of at most `longest` frames, about equal: int64 [P, 3].
@@ -100,21 +142,33 @@ class Frames:
 
         Context reaches beyond a piece's ends.
         """
+        self.hold(pieces[:, 0])
         utt, begin, length = (torch.from_numpy(np.ascontiguousarray(c)).to(self.device) for c in pieces[mine].T)
-        first = torch.from_numpy(self.starts).to(self.device)[utt]
+        first, place = (torch.from_numpy(x).to(self.device)[utt] for x in (self.starts, self.places))
         last = first + torch.from_numpy(self.lengths).to(self.device)[utt] - 1
         steps = torch.arange(int(pieces[:, 2].max()), device=self.device)
         frames = (first + begin).unsqueeze(1) + steps.minimum(length.unsqueeze(1) - 1)
-        real = frames[steps < length.unsqueeze(1)]
+        mask = steps < length.unsqueeze(1)
+        real, rows = frames[mask], (frames + (place - first).unsqueeze(1))[mask]
         inputs = splice(self.feats, frames, first.unsqueeze(1), last.unsqueeze(1), context)
         utts = [self.utts[u] for u in pieces[:, 0]]
         targets = self.cd[real].long(), self.mono[real].long()
-        return Batch(inputs, length, *targets, real, utts, pieces[:, 2], mine)
+        return Batch(inputs, length, *targets, rows, utts, pieces[:, 2], mine)
 
 
-def epoch_order(pieces: np.ndarray, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Rows of `pieces` in batches of similar length, in an order that (seed, epoch) alone decides."""
-    random = np.random.default_rng([seed, epoch])
+def _moments(feats: Tensor) -> tuple[Tensor, Tensor]:
+    wide = feats.double()
+    return wide.mean(0), wide.std(0)
+
+
+def _of(pieces: np.ndarray, utts: np.ndarray) -> np.ndarray:
+    """The rows of `pieces` that are of `utts`."""
+    return pieces[np.isin(pieces[:, 0], utts)]
+
+
+def epoch_order(pieces: np.ndarray, batch: int, *key: int) -> list[np.ndarray]:
+    """Rows of `pieces` in batches of similar length, in an order that `key`, seed and epoch, alone decides."""
+    random = np.random.default_rng(key)
     # A little noise on the lengths, so that the same pieces do not meet in every epoch.
     noisy = pieces[:, 2] * random.uniform(0.95, 1.05, len(pieces))
     groups = np.array_split(np.argsort(noisy, kind="stable"), -(-len(pieces) // batch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch.nn.functional import kl_div, log_softmax
 
 from frenchpress.common import atomic_dir, is_done, locked_dir, mark_done
 from frenchpress.common.progress import progress
-from frenchpress.nnet.data import Batch, Frames, in_order
+from frenchpress.nnet.data import Batch, Frames
 from frenchpress.nnet.model import AcousticModel
 
 _TOGETHER = 32  # utterances
@@ -39,7 +40,7 @@ class Teacher:
         Of several models it is the logarithm of the mean of their posteriors (Hinton et al. 2015, sec. 1).
         """
         rows = batch.rows.cpu().numpy()
-        each = [torch.from_numpy(said[head][rows]).to(like.device, like.dtype) for said in self.said]
+        each = [torch.from_numpy(_read(said[head], rows)).to(like.device, like.dtype) for said in self.said]
         return each[0] if len(each) == 1 else torch.stack(each).logsumexp(0) - math.log(len(each))
 
     def mix(self, hard: Tensor, soft: Tensor) -> Tensor:
@@ -48,6 +49,14 @@ class Teacher:
         (1 - weight) * hard + weight * soft, a sum of `soft_loss` (Hinton et al. 2015, arXiv 1503.02531, sec. 2).
         """
         return (1.0 - self.weight) * hard + self.weight * soft
+
+
+def _read(said: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """These rows of an array, which is let go of again where it is a map of a file: the system keeps its pages."""
+    found = said[rows]
+    if isinstance(said.base, mmap.mmap):
+        said.base.madvise(mmap.MADV_DONTNEED)
+    return found
 
 
 def ask(model: AcousticModel, frames: Frames, place: Path, key: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -70,8 +79,7 @@ def ask(model: AcousticModel, frames: Frames, place: Path, key: dict[str, Any]) 
 def _ask(model: AcousticModel, frames: Frames, place: Path) -> None:
     model.eval()
     said: dict[str, np.ndarray] = {}
-    pieces = frames.pieces(int(frames.lengths.max()))
-    for rows in progress(in_order(pieces, _TOGETHER), "posteriors of the teacher"):
+    for rows in progress(frames.in_order(_TOGETHER), "posteriors of the teacher"):
         batch = frames.batch(rows, model.context)
         for head, logits in model(batch.inputs, batch.lengths).items():
             if head not in said:

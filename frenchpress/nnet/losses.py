@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from frenchpress.compress import workers
 from frenchpress.kernels import native
-from frenchpress.nnet.data import Batch, Frames, in_order
+from frenchpress.nnet.data import Batch, Frames
 from frenchpress.nnet.distill import Teacher, soft_loss
 from frenchpress.nnet.model import AcousticModel
 
@@ -61,7 +61,7 @@ def evaluate(model: AcousticModel, frames: Frames, batch: int = 32) -> tuple[flo
     model.eval()
     share = workers.shared() or workers.Share()
     loss = wrong_cd = wrong_mono = 0.0
-    for rows in list(in_order(frames.pieces(int(frames.lengths.max())), batch))[share.mine]:
+    for rows in frames.in_order(batch)[share.mine]:
         part = frames.batch(rows, model.context)
         logits = model(part.inputs, part.lengths)
         loss += losses(logits, part, 0.0)[0].item() * part.frames

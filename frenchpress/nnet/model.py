@@ -95,10 +95,10 @@ class AcousticModel(nn.Module):
 
     def normalise_inputs(self, frames: Frames) -> None:
         """Bring every input to mean 0, deviation 1 over `frames`; kept with the model."""
-        wide = frames.feats.double()
+        mean, deviation = frames.moments()
         repeat = sum(self.context) + 1
-        self.input_mean.copy_(wide.mean(0).float().repeat(repeat))
-        self.input_scale.copy_(wide.std(0).clamp(min=1e-5).reciprocal().float().repeat(repeat))
+        self.input_mean.copy_(mean.float().repeat(repeat))
+        self.input_scale.copy_(deviation.clamp(min=1e-5).reciprocal().float().repeat(repeat))
 
     def hidden(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Spliced features [B, T, I] -> the last LSTM layer's output at the real frames [sum(lengths), H]."""

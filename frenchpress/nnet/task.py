@@ -24,7 +24,7 @@ import numpy as np
 
 from frenchpress.common import UserError, read_yaml, run_main
 from frenchpress.feats.unadapted import ADAPTED, MADE_OF
-from frenchpress.kaldi.io import MatrixReader, read_int_vectors
+from frenchpress.kaldi.io import IntVectorReader, MatrixReader
 from frenchpress.kaldi.scp import read_table
 from frenchpress.nnet.task_build import build
 from frenchpress.nnet.task_sources import SPLITS, kaldi_sources, own_sources
@@ -54,14 +54,14 @@ class TaskSplit:
         return [utt for utt in self.reader if utt in self.pdfs]
 
     @cached_property
-    def pdfs(self) -> dict[str, np.ndarray]:
+    def pdfs(self) -> IntVectorReader:
         """Utterance -> tied state per frame, int32 [T]."""
-        return read_int_vectors(self.path / "pdf.ark")
+        return IntVectorReader(self.path / "pdf.ark")
 
     @cached_property
-    def phones(self) -> dict[str, np.ndarray]:
+    def phones(self) -> IntVectorReader:
         """Utterance -> phone index (0..P-1) per frame, int32 [T]."""
-        return read_int_vectors(self.path / "phone.ark")
+        return IntVectorReader(self.path / "phone.ark")
 
     @cached_property
     def text(self) -> dict[str, list[str]]:
@@ -79,11 +79,14 @@ class TaskSplit:
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
         """(utterance, features float32 [T, D], tied states int32 [T], phones int32 [T]) of the aligned ones."""
-        for utt in self.aligned:
-            feats, pdfs, phones = self.feats(utt), self.pdfs[utt], self.phones.get(utt)
-            if phones is None or not len(feats) == len(pdfs) == len(phones):
-                raise UserError(f"{self.path}: {utt}: features, pdf.ark and phone.ark differ in length")
-            yield utt, feats, pdfs, phones
+        return ((utt, *self.frames(utt)) for utt in self.aligned)
+
+    def frames(self, utt: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Features float32 [T, D], tied states int32 [T], phones int32 [T] of an aligned utterance."""
+        feats, pdfs, phones = self.feats(utt), self.pdfs[utt], self.phones.get(utt)
+        if phones is None or not len(feats) == len(pdfs) == len(phones):
+            raise UserError(f"{self.path}: {utt}: features, pdf.ark and phone.ark differ in length")
+        return feats, pdfs, phones
 
     def __len__(self) -> int:
         return len(self.reader)

@@ -8,6 +8,7 @@ import pytest
 from frenchpress.common import UserError
 from frenchpress.kaldi import values
 from frenchpress.kaldi.io import (
+    IntVectorReader,
     MatrixReader,
     read_int_vectors,
     read_matrix,
@@ -232,14 +233,16 @@ def vectors():
 def test_int_vectors_round_trip(tmp_path, name):
     scp = tmp_path / "v.scp" if name == "v.scp" else None
     write_int_vectors(tmp_path / ("v.ark" if scp else name), vectors(), scp)
-    found = read_int_vectors(tmp_path / name)
-    assert {utt: v.tolist() for utt, v in found.items()} == {"a": [1, -2, 300000], "b": [], "c": [7]}
-    assert all(v.dtype == np.int32 for v in found.values())
+    every = read_int_vectors(tmp_path / name)
+    for found in [every] if scp else [every, IntVectorReader(tmp_path / name)]:
+        assert {utt: v.tolist() for utt, v in found.items()} == {"a": [1, -2, 300000], "b": [], "c": [7]}
+        assert all(v.dtype == np.int32 for v in found.values())
 
 
 def test_int_vectors_in_text(tmp_path):
     (tmp_path / "v.ark").write_text("a 1 2 3\nb 4\n")
-    assert {u: v.tolist() for u, v in read_int_vectors(tmp_path / "v.ark").items()} == {"a": [1, 2, 3], "b": [4]}
+    for read in (read_int_vectors, IntVectorReader):
+        assert {u: v.tolist() for u, v in read(tmp_path / "v.ark").items()} == {"a": [1, 2, 3], "b": [4]}
 
 
 @pytest.mark.parametrize("name", ["v.ark", "v.gz"])
@@ -247,13 +250,26 @@ def test_int_vectors_cut_short(tmp_path, name):
     write_int_vectors(tmp_path / name, vectors())
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: len(whole) - 4])
-    with pytest.raises(UserError, match=f"{name}.*cut short"):
-        read_int_vectors(tmp_path / name)
+    for read in (read_int_vectors, IntVectorReader):
+        with pytest.raises(UserError, match=f"{name}.*cut short"):
+            read(tmp_path / name)
+
+
+def test_int_vectors_are_read_when_asked_for(tmp_path):
+    write_int_vectors(tmp_path / "v.ark", vectors())
+    reader = IntVectorReader(tmp_path / "v.ark")
+    assert [reader.length(utt) for utt in reader] == [3, 0, 1]
+    whole = (tmp_path / "v.ark").read_bytes()
+    (tmp_path / "v.ark").write_bytes(whole[:10])
+    with pytest.raises(UserError, match="v.ark: c: archive is cut short"):
+        reader["c"]
 
 
 def test_matrices_are_no_int_vectors(ark):
     with pytest.raises(UserError, match="a.ark: u0: .*no int32 vector"):
         read_int_vectors(ark)
+    with pytest.raises(UserError, match="a.ark: u0: .*no int32 vector"):
+        IntVectorReader(ark)
 
 
 @pytest.mark.parametrize(

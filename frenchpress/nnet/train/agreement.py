@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from importlib.metadata import version
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,8 @@ def data(train: Frames, dev: Frames, model: nn.Module) -> dict[str, str]:
 
 def _frames_digest(frames: Frames) -> str:
     named = torch.frombuffer(bytearray("\n".join(frames.utts).encode()), dtype=torch.uint8)
-    return _digest([named, torch.from_numpy(frames.lengths), frames.cd, frames.mono])
+    targets = (part for parts in frames.parts() for part in (parts.cd, parts.mono))
+    return _digest(chain([named, torch.from_numpy(frames.lengths)], targets))
 
 
 def _digest(tensors: Iterable[Tensor]) -> str:

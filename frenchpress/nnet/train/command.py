@@ -21,6 +21,7 @@ from frenchpress.nnet.device import choose_device, make_deterministic
 from frenchpress.nnet.given import given_digests, kept_for_others, make_teacher, use_given
 from frenchpress.nnet.model import Sizes, load_model
 from frenchpress.nnet.optimizer import make_optimizer
+from frenchpress.nnet.shards import SHARD, ShardedFrames
 from frenchpress.nnet.task import Task
 from frenchpress.nnet.train import agreement
 from frenchpress.nnet.train.events import open_events
@@ -31,10 +32,15 @@ from frenchpress.nnet.train.run import Run
 from frenchpress.nnet.train.workers import PATIENCE, Workers, joined, started
 
 
-def read_frames(task: Task, split: str, device: torch.device) -> Frames:
-    """All frames of a split; UserError, naming it, where they do not fit together."""
+def read_frames(task: Task, split: str, device: torch.device, most: int = SHARD) -> Frames:
+    """All frames of a split, in shards where they are more than `most`.
+
+    UserError, naming it, where they do not fit together.
+    """
     try:
-        return Frames(task.split(split), device)
+        found = task.split(split)
+        small = sum(map(found.pdfs.length, found.aligned)) <= most
+        return Frames(found, device) if small else ShardedFrames(found, most, device)
     except UserError as error:
         raise UserError(f"{task.path}, {split}: {error}") from None
 
@@ -99,7 +105,7 @@ def train_experiment(arguments: argparse.Namespace, config: Config, workers: Wor
         if workers.same(lambda: checkpoint.begin(out, config, identity, given)):
             workers.say(f"{out} is up to date")
             return
-        splits = [read_frames(task, name, device) for name in ("train", "dev")]
+        splits = [read_frames(task, name, device, config.train.shard or SHARD) for name in ("train", "dev")]
         if config.train.init is None:
             model.normalise_inputs(splits[0])
         workers.agree(lambda: agreement.data(*splits, model))

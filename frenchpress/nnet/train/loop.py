@@ -15,7 +15,7 @@ from frenchpress.compress import ActQuantizer
 from frenchpress.compress.errors import activation_errors, weight_errors
 from frenchpress.nnet import checkpoint
 from frenchpress.nnet.augment import hide
-from frenchpress.nnet.data import Batch, epoch_order
+from frenchpress.nnet.data import Batch
 from frenchpress.nnet.losses import evaluate, mixed_losses
 from frenchpress.nnet.mixup import mix
 from frenchpress.nnet.model import FINAL, not_finite, read_weights
@@ -54,10 +54,10 @@ def press_untrained(run: Run) -> None:
 def calibrate(run: Run) -> None:
     """Show the model whole utterances of train, as it will be used, until every range is found; nothing else moves."""
     quantizers = [m for m in run.model.modules() if isinstance(m, ActQuantizer) and not m.is_float]
-    pieces = run.train.pieces(int(run.train.lengths.max()))
+    longest = int(run.train.lengths.max())
     run.model.eval()
     for round_ in itertools.count():
-        for rows in epoch_order(pieces, run.config.train.batch, run.config.seed, round_):
+        for rows in run.train.epoch_order(longest, run.config.train.batch, run.config.seed, round_):
             for quantizer in quantizers:
                 quantizer.train()
             if not any(quantizer.observing for quantizer in quantizers):
@@ -69,8 +69,8 @@ def calibrate(run: Run) -> None:
 def train_epoch(run: Run) -> None:
     """Take the steps of this epoch that are not done yet."""
     config, progress, model = run.config.train, run.progress, run.model
-    pieces = run.train.pieces(config.sequence_length.at(progress.epoch))
-    batches = epoch_order(pieces, config.batch, run.config.seed, progress.epoch)
+    longest = config.sequence_length.at(progress.epoch)
+    batches = run.train.epoch_order(longest, config.batch, run.config.seed, progress.epoch)
     run.workers.check(batches)
     first = [group["lr"] for group in parameter_groups(model, config)]
     model.train()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from frenchpress.compress import ActQuantizer, PressedWeight
 from frenchpress.config import Config
-from frenchpress.nnet.data import Frames, in_order
+from frenchpress.nnet.data import Frames
 from frenchpress.nnet.model import AcousticModel
 from frenchpress.report.diagnose.findings import Finding, what_is_off
 
@@ -72,7 +72,7 @@ def measure(model: AcousticModel, frames: Frames) -> Activity:
     hooks = [m.register_forward_hook(_watch(seen)) for seen, m in zip(layers, model.lstm.values())]
     total = torch.zeros(model.sizes.num_pdfs, dtype=torch.float64)
     try:
-        for rows in in_order(frames.pieces(int(frames.lengths.max())), _BATCH):
+        for rows in frames.in_order(_BATCH):
             batch = frames.batch(rows, model.context)
             total += model(batch.inputs, batch.lengths)["cd"].double().softmax(-1).sum(0).cpu()
     finally:
