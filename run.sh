@@ -23,7 +23,8 @@
 #   --corpus-dir DIR    where the corpus lies (synth makes its own)
 #   --synth-size SIZE   tiny, small, or timit for the full 3696/400/192 utterances (small)
 #   --nj J              processes side by side (the number of cores, 16 at most)
-#   --workers N         processes that train one experiment together, each on its share of every batch (docs/machines.md)
+#   --workers N         processes that train one experiment together, docs/machines.md (as the .cfg says, or one)
+#   --gpu N             GPUs of each training, where cmd.sh sends it to a cluster (0)
 #   --seeds "S T"       train every experiment with each of these seeds (the seed of the .cfg)
 #   --data DIR          prepared data (data)
 #   --exp DIR           results (exp)
@@ -66,6 +67,7 @@ corpus_dir=
 synth_size=small
 nj=
 workers=
+gpu=0
 seeds=
 data=data
 exp=exp
@@ -124,6 +126,7 @@ if [ "$demo" = true ]; then
   exec steps/demo.sh --nj "$nj" "$data/demo" "$exp/demo"
 fi
 [[ $workers =~ ^([1-9][0-9]*)?$ ]] || die "--workers is '$workers', expected a number of processes"
+[[ $gpu =~ ^[0-9]+$ ]] || die "--gpu is '$gpu', expected a number of GPUs"
 [[ $seeds =~ ^[0-9\ ]*$ ]] || die "--seeds is '$seeds', expected numbers, such as \"1 2 3\""
 for c in $conf; do [ -f "$c" ] || die "--conf: $c: no such file; conf/ has $(echo conf/*.cfg)"; done
 case $corpus-$synth_size in
@@ -169,7 +172,16 @@ fi
 [ -z "$kaldi_s5" ] || [ -d "$kaldi_s5" ] || die "--kaldi-s5: $kaldi_s5: no such directory"
 
 . ./path.sh
+. ./cmd.sh
 . steps/lock.sh
+if [ "$gpu" != 0 ]; then
+  [ "${#train_cmd[@]}" -gt 0 ] || die "--gpu is what a cluster is asked for; cmd.sh names none"
+  train_cmd+=(--gpu "$gpu")
+fi
+[ "${#others_cmd[@]}" = 0 ] || others_cmd+=(--threads "$nj")
+# <log> <command ...>: as cmd.sh says.
+others() { if [ "${#others_cmd[@]}" = 0 ]; then "${@:2}"; else "${others_cmd[@]}" "$@"; fi; }
+train() { if [ "${#train_cmd[@]}" = 0 ]; then "${@:2}"; else "${train_cmd[@]}" "$@"; fi; }
 # Stages 4 and 5 lock what they write, an experiment's directory; 6 writes its files whole.
 if [ "$stage" -le 3 ]; then fp_lock "$exp"; elif [ "$stage" -le 5 ]; then fp_lock "$exp" 10 -s; fi
 
@@ -202,19 +214,22 @@ if [ -z "$kaldi_s5" ]; then
   fi
   if run_stage 1; then
     say 1 "MFCC and CMVN"
-    for set in train dev test; do steps/make_mfcc.sh --nj "$nj" --allow-pipes "$allow_pipes" "$data/$set"; done
-    [ -z "$speed_perturb" ] || steps/perturb_speed.sh --nj "$nj" --allow-pipes "$allow_pipes" \
-      --speeds "$speed_perturb" "$data/train" "$data/train_sp"
+    for set in train dev test; do
+      others "$exp/log/make_mfcc_$set.log" steps/make_mfcc.sh --nj "$nj" --allow-pipes "$allow_pipes" "$data/$set"
+    done
+    [ -z "$speed_perturb" ] || others "$exp/log/perturb_speed.log" \
+      steps/perturb_speed.sh --nj "$nj" --allow-pipes "$allow_pipes" --speeds "$speed_perturb" "$data/train" "$data/train_sp"
   fi
   if run_stage 2; then
     say 2 "GMM-HMM: mono, tri1, tri2 (LDA+MLLT), tri3 (SAT)"
-    steps/train_gmm.sh --nj "$nj" --leaves "$leaves" --gauss "$gauss" \
+    others "$exp/log/train_gmm.log" steps/train_gmm.sh --nj "$nj" --leaves "$leaves" --gauss "$gauss" \
       --first-silence "$first_silence" "$data" "$exp"
   fi
   if run_stage 3; then
     say 3 "features ($features), alignments and graph"
-    steps/align_fmllr.sh --nj "$nj" --train "$train" "$data" "$exp"
-    [ "$features" = fmllr ] || steps/unadapted_feats.sh --nj "$nj" --train "$train" --allow-pipes "$allow_pipes" \
+    others "$exp/log/align_fmllr.log" steps/align_fmllr.sh --nj "$nj" --train "$train" "$data" "$exp"
+    [ "$features" = fmllr ] || others "$exp/log/unadapted_feats.log" \
+      steps/unadapted_feats.sh --nj "$nj" --train "$train" --allow-pipes "$allow_pipes" \
       "$features" "$data" "$exp"
     steps/make_task.sh --features "$features" --train "$train" "$data" "$exp" "$out"
   fi
@@ -227,11 +242,12 @@ fi
 while IFS=$'\t' read -r c seed name; do
   if run_stage 4; then
     say 4 "training $out/$name"
-    steps/train_am.sh --seed "$seed" --workers "$workers" "$c" "$out/task" "$out/$name" < /dev/null
+    train "$out/$name/log/train.log" \
+      steps/train_am.sh --seed "$seed" --workers "$workers" "$c" "$out/task" "$out/$name" < /dev/null
   fi
   if run_stage 5; then
     say 5 "decoding $out/$name"
-    steps/decode.sh --nj "$nj" --config "$c" "$out/task" "$out/$name" < /dev/null
+    others "$out/$name/log/decode.log" steps/decode.sh --nj "$nj" --config "$c" "$out/task" "$out/$name" < /dev/null
   fi
 done < <([ -z "$plan" ] || printf '%s\n' "$plan")
 

@@ -42,6 +42,7 @@ done
 
 . "$(dirname "$0")/../path.sh"
 steps=$(dirname "$0")
+. "$steps/../cmd.sh"
 . "$steps/lock.sh"
 fp_lock "$exp"
 mkdir -p "$exp/log"
@@ -75,7 +76,9 @@ attend() {
   return "$status"
 }
 attempt() {
-  attend "$1" python -m frenchpress.nnet.train --config "$exp/conf/$1.cfg" --task "$task" "$exp/$1" &&
+  local by=()
+  [ "${#train_cmd[@]}" = 0 ] || by=("${train_cmd[@]}" "$exp/log/$1.train.log")
+  attend "$1" "${by[@]}" python -m frenchpress.nnet.train --config "$exp/conf/$1.cfg" --task "$task" "$exp/$1" &&
     attend "$1" "$steps/decode.sh" --nj "$nj" "$task" "$exp/$1" || return
   # What cannot be packed, such as a model of floats, says why in its log; the table goes on without it.
   [ -z "$chip" ] || attend "$1" python -m frenchpress.export.pack --task "$task" "$exp/$1" || true

@@ -87,3 +87,19 @@ def test_no_more_jobs_than_asked_for_run_side_by_side(job, tmp_path):
 def test_bad_calls_are_one_line(job, words, said):
     done = job(*words)
     assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_stages_go_where_cmd_sh_says(tmp_path):
+    text = (ROOT / "run.sh").read_text()
+    begin, end = text.index("# <log> <command ...>: as cmd.sh says."), text.index("# Stages 4 and 5 lock")
+    script = "train_cmd=(echo by --mem 8G) others_cmd=()\n" + text[begin:end]
+    script += "train a.log steps/train_am.sh 'x y'\nothers b.log echo here\n"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "by --mem 8G a.log steps/train_am.sh x y\nhere\n"
+
+
+def test_gpus_are_asked_of_a_cluster_alone(tmp_path):
+    command = [ROOT / "run.sh", "--stage", "6", "--exp", tmp_path, "--gpu", "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "error: run.sh: --gpu is what a cluster is asked for; cmd.sh names none\n"
