@@ -51,7 +51,7 @@ script=$(dirname "$log")/q/$name.sh
   echo 'job=${SLURM_ARRAY_TASK_ID:-${SGE_TASK_ID:-$1}}'
   [ "$array" = false ] || echo 'log=${log//JOB/$job} words=("${words[@]//JOB/$job}")'
   cat << 'END'
-{ printf '%q ' '#' "${words[@]}"; printf '\n# Started at %s on %s\n' "$(date)" "$(hostname)"; } > "$log"
+{ printf '# '; printf '%q ' "${words[@]}"; printf '\n# Started at %s on %s\n' "$(date)" "$(hostname)"; } > "$log"
 status=0
 "${words[@]}" >> "$log" 2>&1 < /dev/null || status=$?
 echo "# Ended (code $status) at $(date)" >> "$log"

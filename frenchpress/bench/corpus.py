@@ -72,9 +72,7 @@ def _write_targets(path: Path, utts: list[str]) -> None:
 
 
 def measure(task: Path, shards: int, steps: int) -> tuple[float, float]:
-    """Take `steps` steps in each of so many shards; the largest resident memory in MB, and frames that a processor reads
-    per second.
-    """
+    """Take `steps` steps in each of so many shards: largest resident memory in MB, frames read per second."""
     torch.set_num_threads(1)
     small = {"model": {"lstm": {"layers": 1, "cells": 32}}, "train": {"device": "cpu", "threads": 1}}
     config = config_from_dict(small, "the benchmark")

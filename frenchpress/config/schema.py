@@ -140,6 +140,7 @@ class TrainConfig:
     `weight_decay`: at each step the matrices' weights shrink by this times the rate. `movement`: weight of the mean
     movement of the LSTM layers' outputs, in the loss.
     `workers`: processes that train together, each on a share of every batch; part of the experiment as `threads` is.
+    `traffic`: how they send gradients, as halves or, where nothing is said, as they are.
     `shard`: frames that are in memory at once, 2^21 (5.8 hours); a corpus of more is gone through shard by shard.
     `tensorboard`: the figures of each epoch as events too. `errors`: how far each quantized tensor is from what it was,
     in metrics.jsonl. Nothing that is trained depends on these two.
@@ -170,6 +171,7 @@ class TrainConfig:
     weight_decay: float | None = rarely(low=0.0, high=100.0)
     movement: float | None = rarely(low=0.0)
     workers: int | None = rarely(low=2, high=1024)
+    traffic: Literal["fp16"] | None = rarely()
     shard: int | None = rarely(low=1)
     tensorboard: bool | None = rarely()
     errors: bool | None = rarely()

@@ -10,9 +10,10 @@ from train_command import run, run_once
 from frenchpress.common import UserError, mark_done
 from frenchpress.config import load_config
 from frenchpress.nnet import distill
-from frenchpress.nnet.data import Batch, in_order
+from frenchpress.nnet.data import Batch, Frames
 from frenchpress.nnet.distill import Teacher, ask, soft_loss
 from frenchpress.nnet.given import make_teacher
+from frenchpress.nnet.losses import losses
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 from frenchpress.nnet.train import command as command
 from frenchpress.nnet.train import loop as module
@@ -77,12 +78,12 @@ def test_it_is_mixed_with_the_hard_targets(tmp_path):
     inputs = torch.randn(2, 9, 120, generator=generator)
     lengths, cd, mono = torch.tensor([9, 6]), torch.arange(15) % 12, torch.arange(15) % 4
     rows = torch.arange(15) * 2 + 1
-    batch = Batch(inputs, lengths, cd, mono, rows, ["a", "b"])
+    batch = Batch(inputs, lengths, cd, mono, rows, ["a", "b"], lengths.numpy(), slice(None))
     random = np.random.default_rng(0)
     said = {head: random.normal(size=(40, classes)).astype(np.float16) for head, classes in (("cd", 12), ("mono", 4))}
     student.eval()
     logits = student(inputs, lengths)
-    total, loss_cd, loss_mono = module.losses(logits, batch, 0.1, Teacher([said], 0.7, 2.0))
+    total, loss_cd, loss_mono = losses(logits, batch, 0.1, Teacher([said], 0.7, 2.0))
     soft = sum(plain_loss(logits[h].detach().numpy(), said[h][1:31:2].astype(float), 2.0) for h in ("cd", "mono"))
     hard = torch.nn.functional.cross_entropy(logits["cd"], cd) + torch.nn.functional.cross_entropy(logits["mono"], mono)
     wanted = 0.3 * hard.item() + 0.7 * soft + 0.1 * logits["cd"].square().mean().item()
@@ -117,13 +118,13 @@ def test_asking_that_is_interrupted_is_done_anew(taught, made_task, tmp_path, mo
     frames = command.read_frames(command.Task.load(made_task), "train", torch.device("cpu"))
     whole = ask(model, frames, tmp_path / "whole", {})
 
-    def stop_in_the_middle(*arguments):
-        yield from list(in_order(*arguments))[:1]
+    def stop_in_the_middle(batch):
+        yield from Frames.in_order(frames, batch)[:1]
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(distill, "_TOGETHER", 2)
-        patch.setattr(distill, "in_order", stop_in_the_middle)
+        patch.setattr(frames, "in_order", stop_in_the_middle)
         ask(model, frames, tmp_path / "posteriors", {})
     assert not (tmp_path / "posteriors/train").exists()
     said = ask(model, frames, tmp_path / "posteriors", {})

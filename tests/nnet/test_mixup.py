@@ -21,7 +21,8 @@ LENGTHS = torch.tensor([3, 5, 2])
 def made():
     frames = int(LENGTHS.sum())
     inputs = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(1))
-    return Batch(inputs, LENGTHS, torch.arange(frames), torch.arange(frames) + 100, torch.arange(frames) + 200, ["a"])
+    targets = torch.arange(frames), torch.arange(frames) + 100, torch.arange(frames) + 200
+    return Batch(inputs, LENGTHS, *targets, ["a"], LENGTHS.numpy(), slice(None))
 
 
 def test_pieces_are_laid_over_each_other_frame_by_frame():

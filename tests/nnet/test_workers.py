@@ -1,5 +1,6 @@
 """Several workers train what one process trains, to rounding; what goes wrong among them is said in one line."""
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from small_task import make_task
 from worker_processes import train_as
 
 from frenchpress.common import mark_done
+from frenchpress.nnet.model import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "sequence_length: {start: 20}, average: 0.9, warmup: 0.5, threads: 1, device: cpu"
@@ -117,6 +119,23 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(made_task, tmp_path):
     (rest, error), *_ = train_as(stopped, stopped, stopped)
     assert error is None and rest
     assert (tmp_path / "x" / "final.pt").read_bytes() == (tmp_path / "whole" / "final.pt").read_bytes()
+
+
+def test_halves_are_sent_in_half_the_bytes(trained, made_task, tmp_path):
+    place, (one, _) = trained
+    mine = line(write_cfg(tmp_path, KERNELS), made_task, tmp_path / "x", "--set", "train.traffic=fp16")
+    (halves, error), *_ = train_as(mine, mine)
+    assert error is None
+    # The first step is by weights that no gradient has reached.
+    assert halves[0] == pytest.approx(one[0], rel=1e-6) and halves != one
+    np.testing.assert_allclose(halves, one, rtol=0.02)
+    numbers = sum(p.numel() for p in load_model(place / "two").parameters())
+    for out, size in ((place / "two", 4), (tmp_path / "x", 2)):
+        epochs = [json.loads(text) for text in (out / "metrics.jsonl").read_text().splitlines()]
+        assert [e["sent_bytes_per_step"] for e in epochs] == [numbers * size] * 3  # two workers: 2 (2 - 1) / 2 = 1
+        assert f"sent {numbers * size / 1e6:.3f} MB a step" in (out / "train.log").read_text()
+    [(_, error)] = train_as(mine)
+    assert error == "train.traffic: fp16 would do nothing with one worker; give --workers N"
 
 
 def test_another_number_of_workers_is_refused(trained, made_task, tmp_path):

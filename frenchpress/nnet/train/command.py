@@ -70,9 +70,11 @@ def read_config(arguments: argparse.Namespace) -> Config:
     if here not in (1, asked):
         why = "" if config.train.epochs else ": train.epochs: 0 trains nothing"
         raise UserError(f"{here} workers were started, and {asked} can be used{why}")
-    if asked == (config.train.workers or 1):
-        return config
-    return load_config(arguments.config, [*overrides, f"train.workers={'null' if asked == 1 else asked}"])
+    if asked != (config.train.workers or 1):
+        config = load_config(arguments.config, [*overrides, f"train.workers={'null' if asked == 1 else asked}"])
+    if config.train.traffic and asked == 1:
+        raise UserError(f"train.traffic: {config.train.traffic} would do nothing with one worker; give --workers N")
+    return config
 
 
 def main() -> None:

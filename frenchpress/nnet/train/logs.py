@@ -36,10 +36,11 @@ def epoch_line(entry: dict[str, float]) -> str:
     """One epoch of `metrics.jsonl` for the eye."""
     error_cd, error_mono = 100 * entry["dev_frame_error_cd"], 100 * entry["dev_frame_error_mono"]
     density = f", density {100 * entry['density']:.2f} %" if "density" in entry else ""
+    sent = f", sent {entry['sent_bytes_per_step'] / 1e6:.3f} MB a step" if "sent_bytes_per_step" in entry else ""
     return (
         f"epoch {entry['epoch']:2}: loss cd {entry['loss_cd']:.4f} mono {entry['loss_mono']:.4f}, "
         f"dev loss {entry['dev_loss']:.4f} frame error cd {error_cd:.2f} % mono {error_mono:.2f} %, "
-        f"lr {entry['lr_lstm']:.2e}, {entry['seconds']:.0f} s, {entry['frames_per_second']:.0f} frames/s{density}"
+        f"lr {entry['lr_lstm']:.2e}, {entry['seconds']:.0f} s, {entry['frames_per_second']:.0f} frames/s{density}{sent}"
     )
 
 

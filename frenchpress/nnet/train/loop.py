@@ -30,7 +30,7 @@ _ERROR_UTTERANCES = 8
 def train(run: Run) -> None:
     """Train from wherever the run stands to its last epoch, and write the final model."""
     restore(run)
-    run.workers.wrap(run.model)
+    run.workers.wrap(run.model, run.config.train.traffic)
     write_logs(run)
     if not run.config.train.epochs:
         press_untrained(run)
@@ -121,6 +121,7 @@ def step(run: Run, batch: Batch) -> None:
     run.optimizer.zero_grad(set_to_none=True)
     own.backward()
     run.masks.after_backward()
+    progress.sent += 0.0 if run.workers.traffic is None else run.workers.traffic.take()
     if config.clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     if config.weight_decay:
@@ -162,6 +163,7 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
             "seconds": round(progress.seconds, 2),
             "frames_per_second": round(progress.frames / max(progress.seconds, 1e-9), 1),
             **({} if density is None else {"density": density}),
+            **({"sent_bytes_per_step": round(progress.sent / progress.step)} if progress.sent else {}),
             **({"errors": quantization_errors(run)} if config.errors else {}),
         }
     )

@@ -30,6 +30,7 @@ class Progress:
     loss_cd: float = 0.0
     loss_mono: float = 0.0
     seconds: float = 0.0  # of training in this epoch
+    sent: float = 0.0  # bytes of gradients in this epoch, by each worker
     rate: float = 1.0  # what the learning rates are multiplied by
     error: float = math.inf  # dev frame error of the epoch before
     best: float = math.inf

@@ -27,6 +27,7 @@ from frenchpress.compress import ActQuantizer
 from frenchpress.compress.workers import Share, sharing, total
 from frenchpress.config import config_differences
 from frenchpress.nnet.data import Batch
+from frenchpress.nnet.train.traffic import Traffic
 
 Value = TypeVar("Value")
 PATIENCE = 600.0
@@ -41,11 +42,12 @@ def started() -> int:
 
 @dataclass
 class Workers:
-    """This worker, `rank` of `size`. `model`: what exchanges gradients, once `wrap` has made it."""
+    """This worker, `rank` of `size`. `model` exchanges gradients, and `traffic` counts them, once `wrap` made them."""
 
     rank: int = 0
     size: int = 1
     model: nn.Module | None = None
+    traffic: Traffic | None = None
     _parent: int = field(default_factory=os.getppid)
 
     @property
@@ -62,8 +64,8 @@ class Workers:
         """Let statistics inside be those of all workers, of a batch of so many pieces."""
         return sharing(Share(self.rank, self.size, sequences))
 
-    def wrap(self, model: nn.Module) -> None:
-        """Let gradients of `model`, which all workers have in the same state, be averaged over them."""
+    def wrap(self, model: nn.Module, method: str | None) -> None:
+        """Let gradients of `model`, in the same state everywhere, be averaged, sent by `method` (None: fp32)."""
         if self.size == 1:
             return
         with warnings.catch_warnings():
@@ -71,6 +73,8 @@ class Workers:
             # Without find_unused_parameters buckets are sorted anew after a first step, and a run that goes on would
             # add in another order.
             self.model = DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
+        self.traffic = Traffic(method or "fp32", self.size)
+        self.model.register_comm_hook(None, self.traffic.hook)
 
     def check(self, batches: Sequence[np.ndarray]) -> None:
         """UserError where a batch has fewer pieces than there are workers."""
