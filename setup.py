@@ -54,6 +54,8 @@ setup(
         # Builds of torch for CUDA bring it. Without a GPU its interpreter runs the kernels in the tests (285 MB).
         "gpu": ["triton>=3.5,<4"],
         "export": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2"],
+        # Compiles models (frenchpress to-tvm). Each version renames what its modules are built of.
+        "tvm": ["apache-tvm>=0.27,<0.28"],
         "native-io": ["kaldi-native-io>=1.22,<2"],
         # Figures of studies, `frenchpress diagnose` and the demo; and of report/index.html, whose script is in plotly.
         # Without them reports are text and the page has tables.

@@ -35,6 +35,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Use a model elsewhere, measure speed": {
         "to-onnx": ("frenchpress.export.to_onnx", "a trained model as an ONNX file"),
+        "to-tvm": ("frenchpress.export.to_tvm", "a model compiled by TVM, each matrix in the format that fits"),
         "hardware": ("frenchpress.hardware.__main__", "cycles and energy of a packed model on a described chip"),
         "published-chips": ("frenchpress.hardware.published", "the formulas of `hardware` beside published figures"),
         "images": ("frenchpress.export.images", "memory images of a packed model, for hardware"),

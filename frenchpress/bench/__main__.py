@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from frenchpress.bench.compiler import run_compiler, run_density
 from frenchpress.bench.growth import run_growth
 from frenchpress.bench.inference import CLOCKS, run_inference
 from frenchpress.bench.timing import machine
@@ -15,14 +16,16 @@ from frenchpress.common import UserError, run_main
 
 SPEED = {"training": run_training, "inference": run_inference}
 PARTS = {**SPEED, "growth": run_growth}
+COMPILED = {"compiler": run_compiler, "density": run_density}
+"""Only with TVM, and so not among all."""
 GROUPS = {"speed": SPEED.values(), "all": PARTS.values()}
 _WHAT = "what is timed (default: speed, which is training and inference)"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--what", choices=(*PARTS, *GROUPS), default="speed", help=_WHAT)
-    parser.add_argument("--plot-dir", type=Path, help="growth: directory for its plots")
+    parser.add_argument("--what", choices=(*PARTS, *COMPILED, *GROUPS), default="speed", help=_WHAT)
+    parser.add_argument("--plot-dir", type=Path, help="growth, density: directory for plots")
     sizes = (
         ("batch", 8, "training: sequences"),
         ("steps", 300, "training: frames per sequence"),
@@ -56,7 +59,7 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     print("  ".join(f"{key}: {value}" for key, value in machine().items()))
     print(f"{args.inputs} inputs, {args.layers} x {args.cells} cells")
-    for run in GROUPS.get(args.what) or (PARTS[args.what],):
+    for run in GROUPS.get(args.what) or ({**PARTS, **COMPILED}[args.what],):
         run(args)
 
 

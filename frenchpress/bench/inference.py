@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -243,9 +243,10 @@ def collect(case: Case) -> tuple[list[Subject], list[str]]:
     return subjects, notes
 
 
-def _print(title: str, subjects: list[Subject]) -> None:
+def print_times(title: str, subjects: list[Subject], against: Sequence[str] = (ORT_INT8, ORT_FLOAT)) -> None:
+    """A table: microseconds per frame, and speed as a ratio to the subjects named in `against`."""
     by_name = {s.name: s for s in subjects}
-    references = [by_name[name] for name in (ORT_INT8, ORT_FLOAT) if name in by_name]
+    references = [by_name[name] for name in against if name in by_name]
     heads = "".join(f"{f'to {r.name}':>24s}" for r in references)
     print(f"\n{f'inference, {title}':46s} {'us/frame':>9s}{heads}")
     for s in subjects:
@@ -268,6 +269,6 @@ def run_inference(args: argparse.Namespace) -> None:
     finally:
         torch.set_num_threads(before)
     for title, subjects in found.items():
-        _print(title, subjects)
+        print_times(title, subjects)
     for note in notes:
         print(f"left out: {note}")

@@ -15,6 +15,7 @@ from frenchpress.config.schema import LstmConfig, ModelConfig
 from frenchpress.export.pack import pack_model
 from frenchpress.nnet.lstm import QuantLSTMLayer
 from frenchpress.nnet.model import AcousticModel, Sizes
+from frenchpress.packed.model import PackedModel
 from frenchpress.packed.runtime import Runtime
 from frenchpress.packed.write import model_bytes
 
@@ -69,7 +70,7 @@ def pressed_layers(
     return model
 
 
-def packed_layers(inputs: int, cells: int, layers: int, press: dict[str, LayerPress], seed: int) -> Runtime:
+def packed_model(inputs: int, cells: int, layers: int, press: dict[str, LayerPress], seed: int) -> PackedModel:
     """The same as a packed model: features [T, inputs], no context, and a head of one output."""
     model = ModelConfig(context=(0, 0), lstm=LstmConfig(layers=layers, cells=cells))
     # A mask cannot be finer than the head is high, and its time is not what is asked for. Of 4 bits, so that the sum
@@ -80,4 +81,9 @@ def packed_layers(inputs: int, cells: int, layers: int, press: dict[str, LayerPr
     MaskSchedule(network, seed).finish()
     with torch.no_grad():
         network(torch.randn(1, 32, inputs), torch.tensor([32]))  # sets the range of the inputs
-    return Runtime(model_bytes(pack_model(network.eval(), np.ones(1, np.int64), {})))
+    return pack_model(network.eval(), np.ones(1, np.int64), {})
+
+
+def packed_layers(inputs: int, cells: int, layers: int, press: dict[str, LayerPress], seed: int) -> Runtime:
+    """That model in the runtime."""
+    return Runtime(model_bytes(packed_model(inputs, cells, layers, press, seed)))

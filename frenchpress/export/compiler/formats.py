@@ -1,0 +1,196 @@
+"""How a matrix that is mostly zeros lies in memory, and which way takes the least time. numpy alone.
+
+A matrix of `gates` x `rows` is cut into tiles of some rows; a tile is computed as a row of steps, each of one weight
+for each of its rows (lanes). Rows of each gate are filled up with zeros to a multiple of ROWS.
+
+    dense    every column is a step
+    blocks   a step is a column that some row of the tile keeps: block-sparse rows (BSR), and hierarchies of blocks down
+             to their finest. A tile has the same rows of all gates where these keep the same places
+    banks    a step has a weight of any of WINDOW columns for each row: banks, and single weights that are well spread
+    csr      a tile is one row, a step one weight (compressed sparse rows)
+    columns  the other way round: a column is a row of steps, each of one weight for each row of one tile that keeps it;
+             for inputs that come with a list of the columns that moved
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frenchpress.common import UserError
+
+Array = NDArray[np.generic]
+ROWS = 64
+WINDOW = 256
+"""Columns that one byte tells apart."""
+_MOST_COLUMNS = 65536
+
+
+@dataclass(frozen=True)
+class Form:
+    """A format: its `kind`, and tiles of `height` rows of each of `groups` gates (1: of one gate after the other)."""
+
+    kind: str
+    height: int
+    groups: int = 1
+
+    @property
+    def lanes(self) -> int:
+        """Rows of a tile."""
+        return self.height * self.groups
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.groups}x{self.height}" if self.kind == "blocks" else self.kind
+
+
+CYCLES = {"dense": (0.2, 0.11), "blocks": (0.7, 0.105), "banks": (1.5, 1.1), "csr": (1.4, 0.0)}
+"""What a step takes, about: so much, and so much for each lane. From `frenchpress bench --what density`, AVX-512."""
+_TILE_CYCLES = 10.0
+KINDS = tuple(CYCLES)
+TAKES = {"product": KINDS, "recurrence": KINDS, "moved_product": ("columns",)}
+"""Operator -> the kinds that it is written for."""
+
+
+def forms(gates: int) -> list[Form]:
+    """All that a matrix of so many gates may take."""
+    blocks = [Form("blocks", height) for height in (4, 8, 16)]
+    if gates > 1:
+        blocks += [Form("blocks", height, gates) for height in (1, 2, 4, 8, 16)]
+    return [Form("dense", ROWS), *blocks, Form("banks", 16), Form("csr", 1)]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A matrix in its form. `values` [steps, lanes]; `index`, constant tensors that say what the steps are:
+
+    dense: none. blocks, csr: start int32 [tiles + 1], the steps of each tile; column uint16 [steps]. banks: the same,
+    column being the first of the window, and place uint8 [steps, lanes], counted from there. columns: start int32
+    [columns + 1], the steps of each column; tile int32 [steps].
+    """
+
+    form: Form
+    shape: tuple[int, int, int]
+    values: Array
+    index: tuple[Array, ...]
+
+    @property
+    def tiles(self) -> int:
+        """Tiles, empty ones included."""
+        return self.shape[0] * padded(self.shape[1]) // self.form.lanes
+
+    @property
+    def bytes(self) -> int:
+        """Of values and index."""
+        return self.values.nbytes + sum(array.nbytes for array in self.index)
+
+
+def padded(rows: int) -> int:
+    """Rows of one gate, filled up."""
+    return -(-rows // ROWS) * ROWS
+
+
+class Matrix:
+    """Weights [gates, rows, columns], with what the forms need to know of it."""
+
+    def __init__(self, weights: Array, name: str = "matrix") -> None:
+        """UserError where no format takes it."""
+        if weights.shape[2] > _MOST_COLUMNS:
+            raise UserError(f"{name}: {weights.shape[2]} columns; no format takes more than {_MOST_COLUMNS}")
+        if not np.isfinite(weights).all():
+            raise UserError(f"{name}: weights that are not finite; no format takes them, train the model again")
+        self.name, self.shape = name, weights.shape
+        self._weights = np.pad(weights, ((0, 0), (0, padded(weights.shape[1]) - weights.shape[1]), (0, 0)))
+
+    @cached_property
+    def density(self) -> float:
+        """Share of weights that are not zero."""
+        return np.count_nonzero(self._weights) / np.prod(self.shape)
+
+    def tiles(self, form: Form) -> Array:
+        """[tiles, lanes, columns]; the lanes of one gate follow each other."""
+        gates, rows, columns = self._weights.shape
+        if form.groups == 1:
+            return self._weights.reshape(-1, form.height, columns)
+        apart = self._weights.reshape(gates, rows // form.height, form.height, columns)
+        return apart.transpose(1, 0, 2, 3).reshape(-1, form.lanes, columns)
+
+    def stored(self, form: Form) -> Stored:
+        """In a form."""
+        tiles = self.tiles(form)
+        if form.kind == "dense":
+            return Stored(form, self.shape, tiles.transpose(0, 2, 1).reshape(-1, form.lanes).copy(), ())
+        if form.kind == "banks":
+            return Stored(form, self.shape, *_windows(tiles))
+        present = (tiles != 0).any(axis=1)
+        if form.kind == "columns":
+            column, tile = np.nonzero(present.T)
+            index = _starts(column, tiles.shape[2]), tile.astype(np.int32)
+            return Stored(form, self.shape, tiles[tile, :, column], index)
+        tile, column = np.nonzero(present)
+        return Stored(form, self.shape, tiles[tile, :, column], (_starts(tile, len(tiles)), column.astype(np.uint16)))
+
+    def cost(self, form: Form) -> float:
+        """Cycles that a product with one vector takes, about."""
+        tiles = self.tiles(form)
+        if form.kind == "dense":
+            steps = tiles.shape[0] * tiles.shape[2]
+        elif form.kind == "banks":
+            # Windows can take more where weights are not spread; rows that keep most decide.
+            steps = int((tiles != 0).sum(axis=2).max(axis=1).sum())
+        else:
+            steps = int((tiles != 0).any(axis=1).sum())
+        step, lane = CYCLES[form.kind]
+        return steps * (step + lane * form.lanes) + len(tiles) * _TILE_CYCLES
+
+
+def _starts(owner: NDArray[np.int64], owners: int) -> NDArray[np.int32]:
+    """First step of each tile (or column), and the end of the last."""
+    return np.concatenate([[0], np.bincount(owner, minlength=owners).cumsum()]).astype(np.int32)
+
+
+def _windows(tiles: Array) -> tuple[Array, tuple[Array, ...]]:
+    """Values and index. A step takes the next weight of each row, if it is within WINDOW of the leftmost."""
+    found: list[tuple[int, Array, int, Array]] = []
+    none, lanes = tiles.shape[2], np.arange(tiles.shape[1])
+    for number, tile in enumerate(tiles):
+        kept = tile != 0
+        # Columns of each row in ascending order, then `none`.
+        columns = np.sort(np.where(kept, np.arange(none), none), axis=1)[:, : kept.sum(axis=1).max()]
+        columns = np.pad(columns, ((0, 0), (0, 1)), constant_values=none)
+        at = np.zeros(len(lanes), np.int64)
+        while (base := int((following := columns[lanes, at]).min())) < none:
+            taken = following < min(base + WINDOW, none)
+            place = np.where(taken, following, base)
+            found.append((number, np.where(taken, tile[lanes, place], 0), base, place - base))
+            at += taken
+    number, values, base, place = zip(*found) if found else ((), (), (), ())
+    shape = (-1, len(lanes))
+    index = np.array(base, np.uint16), np.array(place, np.uint8).reshape(shape)
+    return np.array(values, tiles.dtype).reshape(shape), (_starts(np.array(number, np.int64), len(tiles)), *index)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for a matrix, and what each kind would take at best, in cycles."""
+
+    name: str
+    density: float
+    stored: Stored
+    costs: dict[str, float]
+
+    def __str__(self) -> str:
+        costs = ", ".join(f"{kind} {cost:.0f}" for kind, cost in self.costs.items())
+        return f"{self.name}: density {self.density:.4f} -> {self.stored.form}, {self.stored.bytes} bytes ({costs})"
+
+
+def choose(weights: Array, name: str = "matrix", kinds: Iterable[str] = KINDS) -> Choice:
+    """The form of least cost among `kinds`, for weights [gates, rows, columns]; UserError where none takes them."""
+    matrix, kinds = Matrix(weights, name), tuple(kinds)
+    costs = {form: matrix.cost(form) for form in forms(weights.shape[0]) if form.kind in kinds}
+    best = min(costs, key=lambda form: costs[form])
+    least = {kind: min(cost for form, cost in costs.items() if form.kind == kind) for kind in kinds}
+    return Choice(name, matrix.density, matrix.stored(best), least)

@@ -1,0 +1,135 @@
+"""What is compiled: layers and heads of a packed model (integers) or of a trained one (floats), without TIR."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from frenchpress.common import UserError, blaming
+from frenchpress.compress import ActQuantizer
+from frenchpress.export.compiler.arithmetic import (
+    FloatCell,
+    FloatHead,
+    FloatInput,
+    FloatRounding,
+    IntegerCell,
+    IntegerHead,
+    IntegerInput,
+    IntegerRounding,
+)
+from frenchpress.export.compiler.formats import Array
+from frenchpress.export.to_onnx import OUTPUTS, lstm_arrays, static_grid
+from frenchpress.nnet.linear import PressedLinear
+from frenchpress.nnet.lstm import QuantLSTMLayer
+from frenchpress.nnet.model import AcousticModel
+from frenchpress.packed.model import GATES, PackedMatrix, PackedModel, Requantizer
+
+Rounding = IntegerRounding | FloatRounding | None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One LSTM layer: `input` [4, cells, inputs] and `recurrent` [4, cells, cells], int8 or float32.
+
+    `hold`: inputs that moved by no more than that are seen as they were last sent.
+    """
+
+    name: str
+    rounding: Rounding
+    input: Array
+    recurrent: Array
+    cell: IntegerCell | FloatCell
+    hold: int = 0
+
+    @property
+    def states(self) -> dict[str, int]:
+        """What goes on from frame to frame, and how many numbers each is."""
+        cells, columns = self.recurrent.shape[1], self.input.shape[2]
+        return {"h": cells, "c": cells} | ({"sent": columns} if self.hold else {})
+
+
+@dataclass(frozen=True)
+class Head:
+    """One head: `weights` [1, outputs, inputs], int8 or float32."""
+
+    name: str
+    rounding: Rounding
+    weights: Array
+    finish: IntegerHead | FloatHead
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network whose frames have `dim` features and `context` frames (left, right) beside them."""
+
+    dim: int
+    context: tuple[int, int]
+    input: IntegerInput | FloatInput
+    layers: tuple[Layer, ...]
+    heads: tuple[Head, ...]
+
+    @property
+    def dtype(self) -> str:
+        """Of everything but features and weights: int32 or float32."""
+        return self.input.dtype
+
+
+def _integers(matrix: PackedMatrix) -> Array:
+    return matrix.values.astype("int8").reshape(matrix.gates, matrix.rows, matrix.columns)
+
+
+def _requantizing(requantizer: Requantizer, bits: int) -> Rounding:
+    return IntegerRounding(requantizer, bits) if requantizer.multiplier else None
+
+
+def of_packed(model: PackedModel) -> Network:
+    """A packed model, integers inside."""
+    layers = (
+        Layer(
+            f"lstm{i}", _requantizing(layer.requantizer, layer.input_bits), _integers(layer.input_matrix),
+            _integers(layer.recurrent_matrix), IntegerCell(layer), layer.hold_input,
+        )
+        for i, layer in enumerate(model.layers)
+    )  # fmt: skip
+    head, given = model.head, model.input
+    rounding = _requantizing(head.requantizer, head.input_bits)
+    heads = (Head("head_cd", rounding, _integers(head.matrix), IntegerHead(head)),)
+    return Network(given.dim, (given.left, given.right), IntegerInput(given), tuple(layers), heads)
+
+
+def _rounding(act: ActQuantizer) -> FloatRounding | None:
+    grid = static_grid(act)
+    if grid is None and not act.is_float:
+        raise UserError(f"{act.called}: act_quantizer without a static range; compile with act_quantizer: fixed")
+    return None if grid is None else FloatRounding(grid)
+
+
+def _trained_layer(name: str, layer: QuantLSTMLayer) -> Layer:
+    if layer.act_cell is not None:
+        raise UserError("cell_bits: compiled layers keep their cell state in 32 bits")
+    if layer.delta is not None:
+        raise UserError("delta: inputs and outputs are held back in integers only; pack the model first")
+    arrays, rounded = lstm_arrays(layer), _rounding(layer.act_out)
+    gates = (matrix.reshape(GATES, layer.cells, -1) for matrix in (arrays.inputs, arrays.recurrent))
+    return Layer(name, _rounding(layer.act_in), *gates, FloatCell(arrays, rounded and rounded.grid))
+
+
+@torch.no_grad()
+def _trained_heads(model: AcousticModel) -> Iterator[Head]:
+    for kind in OUTPUTS:
+        head: PressedLinear = getattr(model, f"head_{kind}")
+        weights = head.matrix().float().numpy()[None]
+        yield Head(f"head_{kind}", _rounding(head.act), weights, FloatHead(head.bias.detach().float().numpy()))
+
+
+def of_trained(model: AcousticModel) -> Network:
+    """A trained model as it is in evaluation, in float32; UserError, which names the layer, where it is not static."""
+    layers = []
+    for name, layer in model.lstm.items():
+        with blaming(name):
+            layers.append(_trained_layer(name, layer))
+    dim = model.sizes.feat_dim
+    given = FloatInput(model.input_mean.numpy(), model.input_scale.numpy(), dim)
+    return Network(dim, tuple(model.context), given, tuple(layers), tuple(_trained_heads(model)))

@@ -1,0 +1,284 @@
+"""Operators as TIR functions: products in every form, the loop of an LSTM over frames, and what is done to each number.
+
+A function takes its inputs, then the tensors of a stored matrix (values, then its index), then its outputs. How loops
+run is said once, in Loops (one thread of a CPU, lanes as vectors) and GpuLoops (CUDA).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx import Expr, PrimFunc
+from tvm.tirx.script import builder as T
+
+from frenchpress.export.compiler.arithmetic import (
+    Buffer,
+    FloatCell,
+    FloatHead,
+    FloatInput,
+    FloatRounding,
+    IntegerCell,
+    IntegerHead,
+    IntegerInput,
+    IntegerRounding,
+    held,
+)
+from frenchpress.export.compiler.formats import Array, Stored, padded
+from frenchpress.packed.model import GATES
+
+Shape = tuple[int | Expr, ...]
+Inputs = Callable[[int, Expr], Expr]
+"""Of a frame and a column."""
+Outputs = Callable[[int, Expr, Expr], None]
+"""Stores, for a frame and a row, a sum."""
+_FRAMES = 4
+"""Frames that a product takes side by side, so that a weight is read once for all of them."""
+
+
+class Loops:
+    """One thread; the lanes of a tile are a vector."""
+
+    side_by_side = _FRAMES
+
+    @contextmanager
+    def function(self) -> Iterator[None]:
+        """Around all that a function does."""
+        with T.sblock("root"):
+            yield
+
+    def frames(self, count: Expr) -> T.frame.ForFrame:
+        """Frames that do not depend on each other."""
+        return T.serial(count)
+
+    @contextmanager
+    def items(self, count: int, lanes: int = 1) -> Iterator[Expr]:
+        """Things that do not depend on each other, of so many lanes each."""
+        with T.serial(count) as item:
+            yield item
+
+    def sums(self, lanes: int) -> int:
+        """Sums of a tile that a thread holds."""
+        return lanes
+
+    @contextmanager
+    def lanes(self, height: int, groups: int = 1) -> Iterator[tuple[Expr, Expr, Expr]]:
+        """Group of each lane, its place in the group, and its place among the sums."""
+        with T.unroll(groups) as group, T.vectorized(height) as place:
+            yield group, place, group * height + place
+
+    def sync(self) -> None:
+        """What was written can be read by all."""
+
+
+class GpuLoops(Loops):
+    """Blocks of THREADS threads of CUDA, one for a frame, or one for all; a thread is a lane."""
+
+    THREADS = 256
+    side_by_side = 1
+
+    @contextmanager
+    def function(self) -> Iterator[None]:
+        """See Loops."""
+        with T.sblock("root"), T.thread_binding(self.THREADS, "threadIdx.x") as self._thread:
+            yield
+
+    def frames(self, count: Expr) -> T.frame.ForFrame:
+        """See Loops."""
+        return T.thread_binding(count, "blockIdx.x")
+
+    @contextmanager
+    def items(self, count: int, lanes: int = 1) -> Iterator[Expr]:
+        """See Loops."""
+        at_once = self.THREADS // lanes
+        with T.serial(-(-count // at_once)) as turn:
+            item = T.bind(turn * at_once + self._thread // lanes)
+            with T.If(item < count), T.Then():
+                yield item
+
+    def sums(self, lanes: int) -> int:
+        """See Loops."""
+        return 1
+
+    @contextmanager
+    def lanes(self, height: int, groups: int = 1) -> Iterator[tuple[Expr, Expr, Expr]]:
+        """See Loops."""
+        lane = self._thread % (height * groups)
+        yield lane // height, lane % height, T.int32(0)
+
+    def sync(self) -> None:
+        """See Loops."""
+        T.evaluate(T.tvm_storage_sync("shared"))
+
+
+def tensor(shape: Shape, dtype: str) -> Buffer:
+    """The next argument of a function."""
+    return T.arg("tensor", T.buffer(shape, dtype))
+
+
+def tensors(arrays: Sequence[Array]) -> list[Buffer]:
+    """Arguments that constants are given for."""
+    return [tensor(array.shape, str(array.dtype)) for array in arrays]
+
+
+def function(emit: Callable[[], None]) -> PrimFunc:
+    """What `emit` says, whose tensors do not overlap."""
+    with IRBuilder() as builder, T.prim_func(is_private=True, s_tir=True):
+        T.func_name("function")
+        T.func_attr({"tirx.noalias": True})
+        emit()
+    return builder.get()
+
+
+def _steps(stored: Stored, index: Sequence[Buffer], tile: Expr) -> T.frame.ForFrame:
+    if stored.form.kind == "dense":
+        columns = stored.shape[2]
+        return T.serial(tile * columns, tile * columns + columns)
+    return T.serial(index[0][tile], index[0][tile + 1])
+
+
+def _column(stored: Stored, index: Sequence[Buffer], tile: Expr, step: Expr, lane: Expr) -> Expr:
+    """Which column a lane multiplies with in a step."""
+    if stored.form.kind == "dense":
+        return step - tile * stored.shape[2]
+    first = index[1][step].astype("int32")
+    return first + index[2][step, lane].astype("int32") if stored.form.kind == "banks" else first
+
+
+def emit_product(
+    loops: Loops, stored: Stored, weights: Sequence[Buffer], x: Inputs, out: Outputs, dtype: str, frames: int = 1
+) -> None:  # fmt: skip
+    """Sums of weight * x(frame, column) over columns; out(frame, row, sum) for each padded row of each gate."""
+    (values, *index), form = weights, stored.form
+    width = loops.sums(form.lanes)
+    with loops.items(stored.tiles, form.lanes) as tile:
+        sums = T.alloc_buffer((frames * width,), dtype, scope="local")
+        for frame in range(frames):
+            with loops.lanes(form.lanes) as (_, _, place):
+                T.buffer_store(sums, getattr(T, dtype)(0), [frame * width + place])
+        with _steps(stored, index, tile) as step:
+            for frame in range(frames):
+                with loops.lanes(form.lanes) as (_, lane, place):
+                    at = frame * width + place
+                    factor = x(frame, _column(stored, index, tile, step, lane))
+                    T.buffer_store(sums, sums[at] + values[step, lane].astype(dtype) * factor, [at])
+        for frame in range(frames):
+            with loops.lanes(form.height, form.groups) as (group, lane, place):
+                row = group * padded(stored.shape[1]) + tile * form.height + lane
+                out(frame, row, sums[frame * width + place])
+
+
+def product(loops: Loops, stored: Stored, dtype: str) -> PrimFunc:
+    """(x [n, columns], weights) -> sums [n, gates * padded rows]."""
+
+    def emit() -> None:
+        n, (gates, rows, columns) = T.int64(), stored.shape
+        x, weights = tensor((n, columns), dtype), tensors((stored.values, *stored.index))
+        out = tensor((n, gates * padded(rows)), dtype)
+
+        def part(first: Expr, frames: int) -> None:
+            emit_product(
+                loops, stored, weights, lambda frame, column: x[first + frame, column],
+                lambda frame, row, total: T.buffer_store(out, total, [first + frame, row]), dtype, frames,
+            )  # fmt: skip
+
+        many = loops.side_by_side
+        with loops.function():
+            with loops.frames(n // many) as group:
+                part(group * many, many)
+            if many > 1:
+                with T.serial(n % many) as rest:
+                    part(n // many * many + rest, 1)
+
+    return function(emit)
+
+
+def recurrence(loops: Loops, stored: Stored, cell: IntegerCell | FloatCell) -> PrimFunc:
+    """The loop of a layer over frames.
+
+    (sums over inputs [n, 4 * padded cells], h, c [cells], constants of the cell, recurrent weights) -> (outputs
+    [n, cells], h, c after the last frame, the last sums over outputs [4 * padded cells]).
+    """
+
+    def emit() -> None:
+        n, cells, rows = T.int64(), stored.shape[1], padded(stored.shape[1])
+        along, h0, c0 = (tensor(shape, cell.dtype) for shape in ((n, GATES * rows), (cells,), (cells,)))
+        constants, weights = tensors(cell.constants), tensors((stored.values, *stored.index))
+        shapes = (n, cells), (cells,), (cells,), (GATES * rows,)
+        out, h, c, back = (tensor(shape, cell.dtype) for shape in shapes)
+        with loops.function():
+            with loops.items(cells) as j:
+                T.buffer_store(h, h0[j], [j])
+                T.buffer_store(c, c0[j], [j])
+            loops.sync()
+            with T.serial(n) as t:
+                emit_product(
+                    loops, stored, weights, lambda _, column: h[column],
+                    lambda _, row, total: T.buffer_store(back, total, [row]), cell.dtype,
+                )  # fmt: skip
+                loops.sync()
+                with loops.items(cells) as j:
+                    places = [gate * rows + j for gate in range(GATES)]
+                    states = T.bind(h[j]), T.bind(c[j])
+                    new = cell.step(lambda row: along[t, row], lambda row: back[row], states, places, constants)
+                    for value, buffer, at in zip((*new, new[0]), (h, c, out), ([j], [j], [t, j])):
+                        T.buffer_store(buffer, value, at)
+                loops.sync()
+
+    return function(emit)
+
+
+def splice(loops: Loops, given: IntegerInput | FloatInput, dim: int, context: int) -> PrimFunc:
+    """(features float32 [n + context, dim], constants) -> inputs of the first layer [n, (context + 1) * dim]."""
+
+    def emit() -> None:
+        m, width = T.int64(), (context + 1) * dim
+        features, constants = tensor((m, dim), "float32"), tensors(given.constants)
+        out = tensor((m - context, width), given.dtype)
+        with loops.function(), loops.frames(m - context) as t, loops.items(width) as i:
+            value = given.value(features[t + i // dim, i % dim], i % dim, i // dim, constants)
+            T.buffer_store(out, value, [t, i])
+
+    return function(emit)
+
+
+def rounding(loops: Loops, to: IntegerRounding | FloatRounding, columns: int, dtype: str) -> PrimFunc:
+    """(x [n, columns]) -> the same on another grid."""
+
+    def emit() -> None:
+        n = T.int64()
+        x, out = tensor((n, columns), dtype), tensor((n, columns), dtype)
+        with loops.function(), loops.frames(n) as t, loops.items(columns) as i:
+            T.buffer_store(out, to.value(x[t, i]), [t, i])
+
+    return function(emit)
+
+
+def holding(loops: Loops, hold: int, columns: int) -> PrimFunc:
+    """(x int32 [n, columns], what was last sent [columns]) -> (x as it is seen, what was sent after the last frame)."""
+
+    def emit() -> None:
+        n = T.int64()
+        x, before, out, sent = (tensor(shape, "int32") for shape in ((n, columns), (columns,)) * 2)
+        with loops.function(), loops.items(columns) as i:
+            T.buffer_store(sent, before[i], [i])
+            with T.serial(n) as t:
+                seen = T.bind(held(x[t, i], sent[i], hold))
+                T.buffer_store(out, seen, [t, i])
+                T.buffer_store(sent, seen, [i])
+
+    return function(emit)
+
+
+def logits(loops: Loops, head: IntegerHead | FloatHead, outputs: int) -> PrimFunc:
+    """(sums [n, padded outputs], constants) -> logits [n, outputs]."""
+
+    def emit() -> None:
+        n = T.int64()
+        sums, constants = tensor((n, padded(outputs)), head.dtype), tensors(head.constants)
+        out = tensor((n, outputs), head.dtype)
+        with loops.function(), loops.frames(n) as t, loops.items(outputs) as i:
+            T.buffer_store(out, head.value(sums[t, i], i, constants), [t, i])
+
+    return function(emit)
