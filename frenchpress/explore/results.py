@@ -36,8 +36,8 @@ How to read this
 
 - **experiment**: its directory in the exploration's exp directory, and its .cfg in `front/`. `./run.sh --stage 4` with
   `--conf` trains it, and the models that it starts from.
-- **PER dev** chose the front; **PER test** was decoded once, at the end, with the front alone. The best of many on dev
-  was a little lucky there: compare by test.
+- What is minimised was measured on dev and chose the front; **PER test** was decoded once, at the end, with the front
+  alone. The best of many on dev was a little lucky there: compare by test.
 - **front**: no other design of the highest rung is as good in everything that is minimised, and better in something.
 - **hypervolume**: of the designs on the lowest rung, the share of the box between the best and the worst value of
   everything that is minimised that they dominate. The box is that of both searches; its far corner is moved away by a
