@@ -41,6 +41,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "images": ("frenchpress.export.images", "memory images of a packed model, for hardware"),
         "bench": ("frenchpress.bench.__main__", "speed of training and inference, beside other programs"),
         "memory": ("frenchpress.bench.memory", "memory that a packed model takes at run time"),
+        "corpus": ("frenchpress.bench.corpus", "memory and time of training against the size of the corpus"),
     },
 }
 """Group -> name -> module with a `main()` that reads sys.argv, and what it gives, in one line."""

@@ -1,4 +1,4 @@
-"""The training command as workers, in forks of the test's own process, which start in no time."""
+"""The training command as workers, in processes that start in no time."""
 
 import multiprocessing
 import os
@@ -23,10 +23,15 @@ def free_port():
 
 @contextmanager
 def forked(function, *arguments):
-    """Call it in a fork; yields what receives its answer."""
-    fork = multiprocessing.get_context("fork")
-    ours, theirs = fork.Pipe(duplex=False)
-    process = fork.Process(target=lambda: theirs.send(function(*arguments)))
+    """Call it in a new process; yields what receives its answer.
+
+    It is forked from a server that has nothing but the modules: a fork of the test's own process would have the locks
+    of threads that other tests started, and not the threads.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(theirs, function, arguments))
     process.start()
     theirs.close()
     try:
@@ -34,6 +39,10 @@ def forked(function, *arguments):
     finally:
         process.join(60)
         process.kill()
+
+
+def _answer(pipe, function, arguments):
+    pipe.send(function(*arguments))
 
 
 def as_worker(arguments, environment, stop=None):
@@ -66,6 +75,7 @@ def train_as(*commands, port=None, size=None, stop=None):
     answers = []
     with _all(*(forked(as_worker, line, {**place, "RANK": k}, stop) for k, line in enumerate(commands))) as pipes:
         for pipe in pipes:
+            assert pipe.poll(120), "a worker does not answer"
             answers.append(pipe.recv())
     return answers
 

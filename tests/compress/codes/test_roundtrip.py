@@ -81,7 +81,7 @@ def test_integers_of_every_quantizer_in_the_bits_that_it_is_charged(name, kind):
         quantizer = make_quantizer(name, bits)
         x = torch.randn(48, 40, generator=torch.Generator().manual_seed(bits))
         full = np.tile(mask, (2, 1))
-        integers = quantizer.integers(x * torch.from_numpy(full))[0].numpy() * full
+        integers = quantizer.encode(x * torch.from_numpy(full)).written.numpy() * full
         for values in (plain_value_code(integers[full], quantizer.stored_bits), "codebook", "huffman"):
             data = encode(integers, mask, make_index_code("bitmap"), values, quantizer.stored_bits)
             back, back_mask = decode(data)
