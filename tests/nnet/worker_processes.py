@@ -14,6 +14,9 @@ from frenchpress.common import UserError
 from frenchpress.nnet.train import command
 from frenchpress.nnet.train.workers import Workers
 
+_KEPT: list[BaseException] = []
+"""With the model in their frames: its end would wait for answers of workers that have gone before."""
+
 
 def free_port():
     with socket.socket() as taken:
@@ -43,6 +46,7 @@ def forked(function, *arguments):
 
 def _answer(pipe, function, arguments):
     pipe.send(function(*arguments))
+    os._exit(0)
 
 
 def as_worker(arguments, environment, stop=None):
@@ -63,8 +67,10 @@ def as_worker(arguments, environment, stop=None):
     try:
         command.main()
     except UserError as error:
+        _KEPT.append(error)
         return steps, str(error)
-    except BaseException:  # noqa: BLE001
+    except BaseException as error:  # noqa: BLE001
+        _KEPT.append(error)
         return steps, traceback.format_exc()
     return steps, None
 
