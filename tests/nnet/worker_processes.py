@@ -14,8 +14,8 @@ from frenchpress.common import UserError
 from frenchpress.nnet.train import command
 from frenchpress.nnet.train.workers import Workers
 
-_KEPT: list[BaseException] = []
-"""With the model in their frames: its end would wait for answers of workers that have gone before."""
+_KEPT: list[object] = []
+"""What holds the model: its end may wait for answers of workers that have gone before."""
 
 
 def free_port():
@@ -64,6 +64,13 @@ def as_worker(arguments, environment, stop=None):
         return found
 
     Workers.means = noted
+    wrap = Workers.wrap
+
+    def kept(self, *arguments):
+        _KEPT.append(self)
+        wrap(self, *arguments)
+
+    Workers.wrap = kept
     try:
         command.main()
     except UserError as error:

@@ -141,6 +141,7 @@ def joined(patience: float = PATIENCE) -> Iterator[Workers]:
     _meet(patience)
     try:
         yield Workers(dist.get_rank(), dist.get_world_size())
+        dist.barrier()  # what is under way between them comes to its end before one of them is gone
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
