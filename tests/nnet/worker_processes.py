@@ -14,10 +14,6 @@ from frenchpress.common import UserError
 from frenchpress.nnet.train import command
 from frenchpress.nnet.train.workers import Workers
 
-_KEPT: list[object] = []
-"""What holds the model: its end may wait for answers of workers that have gone before."""
-
-
 def free_port():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -46,7 +42,6 @@ def forked(function, *arguments):
 
 def _answer(pipe, function, arguments):
     pipe.send(function(*arguments))
-    os._exit(0)
 
 
 def as_worker(arguments, environment, stop=None):
@@ -64,20 +59,11 @@ def as_worker(arguments, environment, stop=None):
         return found
 
     Workers.means = noted
-    wrap = Workers.wrap
-
-    def kept(self, *arguments):
-        _KEPT.append(self)
-        wrap(self, *arguments)
-
-    Workers.wrap = kept
     try:
         command.main()
     except UserError as error:
-        _KEPT.append(error)
         return steps, str(error)
-    except BaseException as error:  # noqa: BLE001
-        _KEPT.append(error)
+    except BaseException:  # noqa: BLE001
         return steps, traceback.format_exc()
     return steps, None
 

@@ -32,6 +32,9 @@ from frenchpress.nnet.train.traffic import Traffic
 Value = TypeVar("Value")
 PATIENCE = 600.0
 """Seconds that workers wait for each other."""
+_groups: list[dist.ProcessGroup | None] = []
+"""Keeps them to the end of the process. Where the wrapper of a model goes last, it ends the group while it holds
+Python's lock, and waits for a thread of gloo, which may wait for that lock."""
 _GRACE = 5.0  # seconds that whoever started the workers has to say which of them is gone, and to stop the rest
 
 
@@ -139,9 +142,9 @@ def joined(patience: float = PATIENCE) -> Iterator[Workers]:
         yield Workers()
         return
     _meet(patience)
+    _groups.append(dist.group.WORLD)
     try:
         yield Workers(dist.get_rank(), dist.get_world_size())
-        dist.barrier()  # what is under way between them comes to its end before one of them is gone
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
