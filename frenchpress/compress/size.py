@@ -151,9 +151,8 @@ def size_report(model: nn.Module, constants: int = 0, huffman: bool = False) -> 
     which `stored_bytes` and `parameters` count as float32; a batch norm counts as the gain and bias per row into which
     it folds. `constants`: numbers that the model stores and does not train, counted in `other_bytes` as float32. A
     learned step size is the scale of its matrix and counts as that; ranges of activations are counted nowhere.
-    `huffman`: also `huffman_bytes`, which `stored_bytes` would be with a Huffman code of values where it is shorter.
-    learned step size is the scale of its matrix and counts as that; ranges of activations are counted nowhere. Two
-    factors are two matrices, and dense they are the one that they stand for.
+    Two factors are two matrices, and dense they are the one that they stand for. `huffman`: also `huffman_bytes`, which
+    `stored_bytes` would be with a Huffman code of values where it is shorter.
     """
     pressed = pressed_tensors(model)
     sizes = [matrix_size(p.name, p.chain) for p in pressed]

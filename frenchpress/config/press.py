@@ -78,10 +78,9 @@ class LayerPress(WeightPress):
     """How one layer is compressed: everything that an LSTM layer or a head needs to know.
 
     `hcgs`: short for `mask: {method: hcgs}` with the same options. `factors`: two matrices of low rank in place of each
-    one, and how small they are. For an LSTM layer alone: `cell_bits` of the cell
-    state, which is quantized as `act_quantizer` says; `delta`: what moves little is not sent on; `input` and
-    `recurrent` say what differs for the matrix that multiplies the layer's inputs, and these, and for the one that
-    multiplies its outputs, and these.
+    one, and how small they are. For an LSTM layer alone: `cell_bits` of the cell state, which is quantized as
+    `act_quantizer` says; `delta`: what moves little is not sent on; `input` and `recurrent` say what differs for the
+    matrix that multiplies the layer's inputs, and these, and for the one that multiplies its outputs, and these.
     """
 
     masks: ClassVar[Mapping[str, type[MaskMethod]]] = {"cell": CellMask}

@@ -34,15 +34,20 @@ class LstmParts:
     training: bool
     delta: tuple[float, float] | None = None
 
+    @property
+    def holds_inputs(self) -> bool:
+        """Whether an input that has moved may be seen as it was."""
+        return self.delta is not None and self.delta[0] > 0
+
     def held_inputs(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
         """What the input matrix sees of rounded inputs `x` [N, inputs], packed by time step."""
-        if self.delta is None:
+        if not self.holds_inputs:
             return x
         return held(x, sizes, margin_of(self.delta[0], _scale(self.act_in, x)))
 
     def seen_inputs(self, x: Tensor) -> Tensor:
         """The same of rounded inputs [B, T, inputs]."""
-        if self.delta is None:
+        if not self.holds_inputs:
             return x
         batch, steps, inputs = x.shape
         by_step = x.transpose(0, 1).reshape(-1, inputs)
@@ -50,7 +55,8 @@ class LstmParts:
 
     def output_margin(self, like: Tensor) -> float:
         """What an output's move must exceed to be sent on; negative: all are."""
-        return -1.0 if self.delta is None else margin_of(self.delta[1], _scale(self.act_out, like))
+        holds = self.delta is not None and self.delta[1] > 0
+        return margin_of(self.delta[1], _scale(self.act_out, like)) if holds else -1.0
 
     @property
     def cells(self) -> int:

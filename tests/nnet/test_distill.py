@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from stopped import run_stopped
 from train_command import run, run_once
 
 from frenchpress.common import UserError, mark_done
@@ -16,7 +17,6 @@ from frenchpress.nnet.given import make_teacher
 from frenchpress.nnet.losses import losses
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 from frenchpress.nnet.train import command as command
-from frenchpress.nnet.train import loop as module
 from frenchpress.report.lineage import lineage
 
 TEACHER = """
@@ -143,24 +143,8 @@ def test_what_a_teacher_says_decides_what_is_learnt(taught, made_task, monkeypat
 def test_interrupted_it_ends_with_the_same_bytes(monkeypatch, copy, made_task, every):
     whole = (copy / "student/final.pt").read_bytes()
     shutil.rmtree(copy / "student")
-    step, done = module.step, 0
-
-    def stopping(*arguments):
-        nonlocal done
-        step(*arguments)
-        done += 1
-        if done % (every + 1):
-            module.save(arguments[0])
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, "step", stopping)
-    for _ in range(200):
-        try:
-            run(monkeypatch, copy / "student.cfg", made_task, copy / "student")
-            break
-        except KeyboardInterrupt:
-            pass
-    assert done > 10 and (copy / "student/final.pt").read_bytes() == whole
+    run_stopped(monkeypatch, copy / "student.cfg", made_task, copy / "student", every)
+    assert (copy / "student/final.pt").read_bytes() == whole
 
 
 def test_a_teacher_that_was_trained_again_is_noticed(monkeypatch, copy, made_task, capsys):

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from made_cfg import write_cfg
+from stopped import run_stopped
 from train_command import run, run_once
 
 from frenchpress.common import UserError, locked_dir, mark_done
@@ -85,24 +86,8 @@ def test_the_seed_decides_every_byte(monkeypatch, config, made_task, tmp_path, u
 def test_stopped_after_every_few_steps_ends_with_the_same_bytes(
     monkeypatch, config, made_task, tmp_path, undisturbed, every
 ):
-    step, out, done = module.step, tmp_path / "x", 0
-
-    def stopping(*arguments):
-        nonlocal done
-        step(*arguments)
-        done += 1
-        if done % every == 0 and done % (every + 1) != 0:
-            module.save(arguments[0])
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, "step", stopping)
-    for _ in range(1000):
-        try:
-            run(monkeypatch, config, made_task, out)
-            break
-        except KeyboardInterrupt:
-            pass
-    assert done > 10
+    out = tmp_path / "x"
+    run_stopped(monkeypatch, config, made_task, out, every)
     assert (out / "final.pt").read_bytes() == undisturbed
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 3
 

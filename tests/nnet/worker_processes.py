@@ -14,6 +14,7 @@ from frenchpress.common import UserError
 from frenchpress.nnet.train import command
 from frenchpress.nnet.train.workers import Workers
 
+
 def free_port():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
