@@ -97,10 +97,11 @@ def _convert(hint: Any, value: Any, document: Document, path: KeyPath) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         kinds = [a for a in arguments if a is not type(None)]
-        lists = [a for a in kinds if typing.get_origin(a) is tuple]
         if value is None and len(kinds) < len(arguments):
             return None
-        return _convert(lists[0] if lists and isinstance(value, list) else kinds[0], value, document, path)
+        form = {list: tuple, dict: dict}.get(type(value))
+        fitting = [a for a in kinds if form and typing.get_origin(a) is form]
+        return _convert((fitting or kinds)[0], value, document, path)
     if dataclasses.is_dataclass(hint):
         return fill(hint, value, document, path)
     if origin is dict:

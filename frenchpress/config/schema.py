@@ -8,6 +8,7 @@ from typing import Any, Literal
 from frenchpress.common import UserError
 from frenchpress.common.document import Document
 from frenchpress.common.typed import ranged
+from frenchpress.compress.traffic import read_traffic
 from frenchpress.config.press import LayerPress
 
 LARGEST_SEED = 2**63 - 1
@@ -120,7 +121,8 @@ class DistillConfig:
             raise UserError(f"teacher: {', '.join(names)}: one of them is named twice; name each once")
 
 
-_OF_TRAINING = ("distill", "keep_epochs", "warmup", "cosine", "augment", "mixup", "weight_decay", "movement", "workers")
+_OF_TRAINING = ("distill", "keep_epochs", "warmup", "cosine", "augment", "mixup", "weight_decay", "movement")
+_OF_TRAINING += ("workers", "traffic")
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class TrainConfig:
     `weight_decay`: at each step the matrices' weights shrink by this times the rate. `movement`: weight of the mean
     movement of the LSTM layers' outputs, in the loss.
     `workers`: processes that train together, each on a share of every batch; part of the experiment as `threads` is.
-    `traffic`: how they send gradients, as halves or, where nothing is said, as they are.
+    `traffic`: how they send gradients, a method or its name alone; where nothing is said, as they are.
     `shard`: frames that are in memory at once, 2^21 (5.8 hours); a corpus of more is gone through shard by shard.
     `tensorboard`: the figures of each epoch as events too. `errors`: how far each quantized tensor is from what it was,
     in metrics.jsonl. Nothing that is trained depends on these two.
@@ -171,7 +173,7 @@ class TrainConfig:
     weight_decay: float | None = rarely(low=0.0, high=100.0)
     movement: float | None = rarely(low=0.0)
     workers: int | None = rarely(low=2, high=1024)
-    traffic: Literal["fp16"] | None = rarely()
+    traffic: str | dict[str, Any] | None = rarely()
     shard: int | None = rarely(low=1)
     tensorboard: bool | None = rarely()
     errors: bool | None = rarely()
@@ -186,6 +188,8 @@ class TrainConfig:
                 raise UserError(f"{name}: would do nothing: epochs: 0 trains nothing")
         if self.epochs and (self.warmup or 0.0) >= self.epochs:
             raise UserError(f"warmup: {self.warmup:g} epochs of {self.epochs} leave none at the full rate")
+        if self.traffic is not None:
+            read_traffic(self.traffic)
         if self.workers:
             self._check_workers(self.workers)
         for name in ("init", "mask_from"):

@@ -24,7 +24,7 @@ _SIZES = (
     "macs_dense",
     "macs_kept",
 )
-
+_TRAINING = ("seconds", "epochs", "frames_per_second", "sent_bytes_per_step")
 
 References = dict[str, tuple[float | None, float | None]]
 """Reference rates on dev and test by system; None where one is not known."""
@@ -145,7 +145,7 @@ def read_experiment(place: Path) -> System:
         settings(config),
         _made_from(place),
         {key: sizes[key] for key in _SIZES if key in sizes} | _parts(matrices),
-        {key: training[key] for key in ("seconds", "epochs", "frames_per_second") if key in training} | made.totals,
+        {key: training[key] for key in _TRAINING if key in training} | made.totals,
         tuple(sorted({m.get("index_code") or "hcgs" for m in matrices if m.get("index_bits")})),
         _by_epoch(place),
         made.starts_from,

@@ -45,6 +45,7 @@ How to read a row
 - **compression**: bits of the weight matrices as dense float32 / bits stored for them, with index and scales.
   **stored**: bytes of the whole model.
 - **epochs**: of this training, of those in all with the models that it starts from (?: not known).
+- **sent**: bytes of gradients that each of the workers of a training sends per step (docs/machines.md).
 - **index code**: the codes with the fewest bits for the masks; `frenchpress codes` compares all codes. **index free**:
   what the compression would be if a reader knew the masks.
 - In the figures bars are one standard deviation over seeds to either side; one seed has none."""

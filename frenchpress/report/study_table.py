@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from frenchpress.report.markdown import markdown
 from frenchpress.report.rank import kendall, spearman
 from frenchpress.report.study_rows import Loss, Row, by_group, loss, published_loss
-from frenchpress.report.table import epochs_cell
+from frenchpress.report.table import epochs_cell, sent_cell
 
 Named = dict[str, Row]
 
@@ -25,14 +25,15 @@ def point_table(rows: Sequence[Row], named: Named) -> list[str]:
     published = any(row.published is not None for row in rows)
     head = ["point", *(["published", "to its float"] if published else []), "PER dev", "PER test", "to baseline"]
     head += ["test, no silence"] * (silent := any(_silent(row) for row in rows))
-    head += ["density", "fewer weights", "compression", "stored", "epochs", "seeds"]
+    head += ["density", "fewer weights", "compression", "stored"]
+    head += ["sent"] * (sent := any(_sent(row) for row in rows)) + ["epochs", "seeds"]
     cells = []
     for row in rows:
         theirs = _published_cells(row) if published else []
         ours = [_rate(row, "dev"), _rate(row, "test"), _cell(to_baseline(row, named))]
         ours += [_silent(row)] * silent
         sizes = ["-" if row.size(key) is None else show(row.size(key)) for key, show in _SIZES.items()]
-        cells.append([row.experiment.name, *theirs, *ours, *sizes, _epochs(row), _seeds(row)])
+        cells.append([row.experiment.name, *theirs, *ours, *sizes, *[_sent(row)] * sent, _epochs(row), _seeds(row)])
     return markdown(head, cells)
 
 
@@ -61,6 +62,11 @@ def _silent(row: Row) -> str:
     """Mean test PER without silence; empty where it was not measured for all runs."""
     found = [run.system.test.without_silence for run in row.runs]
     return "" if None in found else f"{statistics.mean(m.per for m in found):.2f}"
+
+
+def _sent(row: Row) -> str:
+    """As it is of the first run; seeds hardly change it."""
+    return sent_cell(row.runs[0].system) if row.runs[0].system else ""
 
 
 def _epochs(row: Row) -> str:

@@ -53,6 +53,7 @@ How to read a row
   biases and batch norm.
 - **fewer weights**: all weights / kept weights, which papers call "16x". It counts neither bits nor index.
 - **MACs**: multiply-accumulate operations per frame with the kept weights, of those of the dense model.
+- **sent**: bytes of gradients that each of the workers of a training sends per step (docs/machines.md).
 - **time**: training, hours:minutes:seconds on the machine named in train.yaml. **in all**: with every run that it
   starts or learns from, each once.
 - **mean ± s.d.** over seeds, sample standard deviation: compare rows by these, not by single runs.
@@ -78,11 +79,13 @@ def gmm_table(gmms: Sequence[System], reference: References) -> list[str]:
 def experiment_table(experiments: Sequence[System], baseline: Baseline) -> list[str]:
     """Markdown lines, what most want to know: a row per run, and one of mean and deviation of several seeds."""
     head = ["experiment", "seed", "PER dev", "PER test"] + [f"to {baseline.name}"] * bool(baseline.name)
-    head += ["epochs", "density", "stored", "compression", "fewer weights", "time"]
+    head += ["epochs", "density", "stored", "compression", "fewer weights"]
+    head += ["sent"] * (sent := any(map(sent_cell, experiments))) + ["time"]
     rows = []
     for runs in _rows(experiments):
         rates = [_rates(runs, "dev"), _rates(runs, "test"), *_to_baseline(runs, baseline)]
-        rows.append([*_named(runs), *rates, epochs_cell(runs[0]), *_size_cells(runs[0]), _time(runs, "seconds")])
+        what = [epochs_cell(runs[0]), *_size_cells(runs[0]), *[sent_cell(runs[0])] * sent]
+        rows.append([*_named(runs), *rates, *what, _time(runs, "seconds")])
     return markdown(head, rows)
 
 
@@ -160,6 +163,12 @@ def epochs_cell(run: System) -> str:
     if own is None:
         return "-"
     return f"{own:.0f}" + (f" of {'?' if whole is None else format(whole, '.0f')}" if run.starts_from else "")
+
+
+def sent_cell(run: System) -> str:
+    """Bytes of gradients per step of a run by several workers, else empty."""
+    sent = run.training.get("sent_bytes_per_step")
+    return "" if sent is None else f"{sent / 1e6:.3f} MB"
 
 
 def _mean(rates: Sequence[float]) -> str:

@@ -95,6 +95,13 @@ def test_fractions_both_ways(tmp_path, keep):
     assert config.compress["lstm0"].hcgs.keep == (Fraction(1, 4), Fraction(1, 4))
 
 
+@pytest.mark.parametrize("said", ["fp16", "{method: top_k, ratio: 1/16}", "{method: power_sgd, rank: 2}"])
+def test_traffic_is_a_word_or_a_section(tmp_path, said):
+    config = load_config(write_cfg(tmp_path, f"train: {{workers: 2, traffic: {said}}}"))
+    assert config.train.traffic == yaml.safe_load(said)
+    assert config_from_dict(config_to_dict(config), "x") == config
+
+
 def test_numbers_without_a_dot_are_numbers(tmp_path):
     assert load_config(write_cfg(tmp_path, "train: {eps: 1e-8, alpha: 0, clip: 5}")).train.eps == 1e-8
 
@@ -225,6 +232,16 @@ BAD = {
         "compress:\n  lstm1:\n    quantizer: ternary\n    weight_bits: 3",
         [":4: compress.lstm1.weight_bits: 3: quantizer ternary takes 2 bits"],
     ),
+    "misspelt traffic": ("train: {traffic: fp61}", [":1: train.traffic: unknown 'fp61', did you mean 'fp16'?"]),
+    "misspelt traffic in a section": (
+        "train:\n  traffic:\n    method: top_l\n    ratio: 1/2",
+        [":3: train.traffic.method: unknown 'top_l', did you mean 'top_k'?"],
+    ),
+    "traffic that sends too much": (
+        "train:\n  traffic:\n    method: top_k\n    ratio: 2",
+        [":4: train.traffic.ratio: 2 is out of range"],
+    ),
+    "traffic that is a number": ("train: {traffic: 16}", [":1: train.traffic: expected a word, got 16"]),
     "base not there": ("base: nowhere.cfg", [":1: base: no file", "nowhere.cfg"]),
     "base misspelt": ("base: xx.cfg", [":1: base: no file", "xx.cfg, did you mean 'x.cfg'?"]),
     "base not a name": ("base: [1]", [":1: base: expected the name of a .cfg file"]),

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from made_cfg import write_cfg
 from small_task import make_task
 from worker_processes import train_as
 
 from frenchpress.common import mark_done
-from frenchpress.nnet.model import load_model
+from frenchpress.nnet.model import load_model, read_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "sequence_length: {start: 20}, average: 0.9, warmup: 0.5, threads: 1, device: cpu"
@@ -121,6 +122,30 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(made_task, tmp_path):
     assert (tmp_path / "x" / "final.pt").read_bytes() == (tmp_path / "whole" / "final.pt").read_bytes()
 
 
+SENT = {
+    "top_k": {"method": "top_k", "ratio": "1/16"},
+    "power_sgd": {"method": "power_sgd", "rank": 2, "start": 2},
+    "qsgd": "qsgd",
+}
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_so_it_does_where_each_worker_keeps_something_of_its_own(name, made_task, tmp_path):
+    config = write_cfg(tmp_path, KERNELS.replace("epochs: 3", "epochs: 1"))
+    said = ("--set", f"train.traffic={json.dumps(SENT[name])}")
+    whole = line(config, made_task, tmp_path / "whole", *said)
+    stopped = line(config, made_task, tmp_path / "x", "--checkpoint-seconds", "0", *said)
+    [(losses, error), (_, other)] = train_as(whole, whole)
+    assert error is other is None
+    assert [error for _, error in train_as(stopped, stopped, stop=4)] == ["stopped here"] * 2
+    kept = read_weights(tmp_path / "x/checkpoint.pt")["traffic"]
+    assert len(kept) == 2 and str(kept[0]) != str(kept[1])
+    (rest, error), *_ = train_as(stopped, stopped)
+    assert error is None and rest == losses[4:]
+    assert (tmp_path / "x/final.pt").read_bytes() == (tmp_path / "whole/final.pt").read_bytes()
+    assert yaml.safe_load((tmp_path / "x/train.yaml").read_text())["sent_bytes_per_step"] > 0
+
+
 def test_halves_are_sent_in_half_the_bytes(trained, made_task, tmp_path):
     place, (one, _) = trained
     mine = line(write_cfg(tmp_path, KERNELS), made_task, tmp_path / "x", "--set", "train.traffic=fp16")
@@ -135,7 +160,7 @@ def test_halves_are_sent_in_half_the_bytes(trained, made_task, tmp_path):
         assert [e["sent_bytes_per_step"] for e in epochs] == [numbers * size] * 3  # two workers: 2 (2 - 1) / 2 = 1
         assert f"sent {numbers * size / 1e6:.3f} MB a step" in (out / "train.log").read_text()
     [(_, error)] = train_as(mine)
-    assert error == "train.traffic: fp16 would do nothing with one worker; give --workers N"
+    assert error == "train.traffic: would do nothing with one worker; give --workers N"
 
 
 def test_another_number_of_workers_is_refused(trained, made_task, tmp_path):

@@ -139,6 +139,18 @@ def test_silence_left_out_has_a_column_where_it_was_measured(recipe, exp, monkey
     assert row(results(recipe, exp, monkeypatch), "w8")[6] == "26.50"
 
 
+def test_bytes_that_workers_sent_have_a_column_where_there_were_any(recipe, exp, monkeypatch):
+    assert "sent" not in row(results(recipe, exp, monkeypatch), "point")
+    for seed in (1, 2):
+        with (exp / f"w8-seed{seed}/train.yaml").open("a") as summary:
+            summary.write("sent_bytes_per_step: 1234567\n")
+    text = results(recipe, exp, monkeypatch)
+    assert [row(text, name)[-3] for name in ("point", "float", "w8")] == ["sent", "", "1.235 MB"]
+    shutil.rmtree(exp)
+    exp.mkdir()
+    assert row(results(recipe, exp, monkeypatch), "w8")[-3] == "1.235 MB"
+
+
 def test_rank_correlation_says_of_how_many(recipe, exp, monkeypatch):
     text = results(recipe, exp, monkeypatch)
     assert row(text, "all, variants left out")[1:] == ["PER", "3", "1.000", "1.000"]

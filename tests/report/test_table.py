@@ -201,6 +201,18 @@ def test_silence_left_out_and_speakers_where_they_were_noted(tmp_path, monkeypat
     assert found["a_seed1"]["without_silence"]["per"] == 26.0 and found["old_seed3"]["without_silence"] is None
 
 
+def test_bytes_that_workers_sent_have_a_column_where_there_were_any(tmp_path, monkeypatch, capsys):
+    for name, seed in (("a_seed1", 1), ("a_seed2", 2), ("b", 1)):
+        experiment(tmp_path, name, 20.0 + seed, seed, of=name[0])
+    assert "sent" not in row(run(tmp_path, monkeypatch, capsys), "experiment")
+    for seed in (1, 2):
+        with (tmp_path / f"a_seed{seed}/train.yaml").open("a") as summary:
+            summary.write("sent_bytes_per_step: 1234567\n")
+    text = run(tmp_path, monkeypatch, capsys)
+    names = ("experiment", "a_seed1", "**a, mean ± s.d.**", "b")
+    assert [row(text, name)[-2] for name in names] == ["sent", "1.235 MB", "1.235 MB", ""]
+
+
 def test_seeds_are_taken_together(tmp_path, monkeypatch, capsys):
     for name, seed, per in (("w8a16", 2234, 24.0), ("w8a16_seed1", 1, 24.4), ("w8a16_seed2", 2, 23.6)):
         experiment(tmp_path, name, per, seed)

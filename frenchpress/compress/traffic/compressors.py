@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from frenchpress.common import UserError
+from frenchpress.common.bits import width_of
 from frenchpress.compress.masks import kept_of
 from frenchpress.compress.quantizers.grid import at_least_float32
 from frenchpress.compress.sparsity.base import keep_largest
@@ -48,10 +49,16 @@ def send_kept(x: Tensor, kept: Tensor, partitions: int, bits: int, among: int | 
     """
     total, count = x.numel() if among is None else among, int(kept.sum())
     parts = min(partitions, count)
-    bitmap = total if count < total else 0
-    places = min(bitmap + count * _bits_of(parts), count * _bits_of(total))
+    places = min(*places_and_parts(total, count, parts))
     decoded = torch.zeros_like(x).masked_scatter(kept, round_sorted(x[kept], partitions, bits))
     return Sent(_bytes(places + count * bits + 2 * parts * _FLOAT), decoded)
+
+
+def places_and_parts(total: int, count: int, parts: int) -> tuple[int, int]:
+    """Bits that say which `count` of `total` numbers are sent, and in which of `parts` each is: by a bitmap (where it
+    says anything) and the part of each, or by their places in the order of the parts.
+    """
+    return (total if count < total else 0) + count * width_of(parts), count * width_of(total)
 
 
 def check_multi_step(ratio: float, partitions: int, bits: int) -> None:
@@ -63,22 +70,53 @@ def check_multi_step(ratio: float, partitions: int, bits: int) -> None:
         raise UserError(f"bits: {bits} is out of range; it must be 1 to 16")
 
 
-@torch.no_grad()
-def round_sorted(values: Tensor, partitions: int, bits: int) -> Tensor:
-    """`values` [n], sorted from large to small, cut into `partitions` parts of equal length (to one; no more parts than
-    values), each rounded to 2^bits levels from its least to its largest value, and put back in place.
+class Sorted(NamedTuple):
+    """Numbers [n] from the largest to the smallest: which one each is, its part (both int64), its level in it (float);
+    the least and the largest value of each part [parts].
+    """
 
-    Values are sorted with their signs, so that no part has a wide range that it does not use.
+    order: Tensor
+    part: Tensor
+    level: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def sort_and_round(values: Tensor, partitions: int, bits: int) -> Sorted:
+    """`values` [n], sorted with their signs, so that no part has a wide range that it does not use, cut into
+    `partitions` parts of equal length (to one; no more parts than values), each rounded to 2^bits levels from its least
+    to its largest value.
     """
     ordered, order = torch.sort(at_least_float32(values), descending=True, stable=True)
-    count = len(values)
+    lengths = part_lengths(len(values), partitions).to(values.device)
+    ends, part = lengths.cumsum(0), part_of_each(lengths)
+    high, low = ordered[ends - lengths], ordered[ends - 1]
+    level = ((ordered - low[part]) / (high - low)[part] * (2**bits - 1)).nan_to_num().round()
+    return Sorted(order, part, level, low, high)
+
+
+def part_lengths(count: int, partitions: int) -> Tensor:
+    """How many of `count` sorted numbers are in each part, int64 [parts]: the same to one, and no part is empty."""
     parts = min(partitions, count)
-    edges = torch.arange(parts + 1, device=values.device) * count // max(1, parts)
-    lengths = edges.diff()
-    high, low = (ordered[ends].repeat_interleave(lengths) for ends in (edges[:-1], edges[1:] - 1))
-    level = ((ordered - low) / (high - low) * (2**bits - 1)).nan_to_num().round()
-    rounded = torch.lerp(low, high, level / (2**bits - 1))
-    return torch.empty_like(ordered).scatter_(0, order, rounded).to(values.dtype)
+    return (torch.arange(parts + 1) * count // max(1, parts)).diff()
+
+
+def part_of_each(lengths: Tensor) -> Tensor:
+    """The part of each sorted number, int64 [n], from the lengths of all."""
+    return torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
+
+
+def value_of(low: Tensor, high: Tensor, level: Tensor, bits: int) -> Tensor:
+    """What `level` stands for in a part from `low` to `high`, all of one shape."""
+    return torch.lerp(low, high, level / (2**bits - 1))
+
+
+@torch.no_grad()
+def round_sorted(values: Tensor, partitions: int, bits: int) -> Tensor:
+    """`values` [n] rounded by `sort_and_round` and put back in place."""
+    found = sort_and_round(values, partitions, bits)
+    rounded = value_of(found.low[found.part], found.high[found.part], found.level, bits)
+    return torch.empty_like(rounded).scatter_(0, found.order, rounded).to(values.dtype)
 
 
 @torch.no_grad()
@@ -90,22 +128,37 @@ def qsgd(x: Tensor, levels: int, bucket: int = 512, generator: torch.Generator |
     either every number (Elias code of its level + 1, a sign unless it is zero) or those that are not zero (Elias codes
     of the distance to the last one and of the level, a sign), with how many these are.
     """
-    if levels < 1:
-        raise UserError(f"levels: {levels} is out of range; it must be at least 1")
-    if bucket < 1:
-        raise UserError(f"bucket: {bucket} is out of range; it must be at least 1")
+    check_qsgd(levels, bucket)
+    norm, level = draw_levels(x, levels, bucket, generator)
+    decoded = from_levels(norm, level, levels, bucket).view(x.shape).to(x.dtype)
+    return Sent(_bytes(len(norm) * _FLOAT + _qsgd_bits(level.abs(), bucket)), decoded)
+
+
+def check_qsgd(levels: int, bucket: int) -> None:
+    """UserError where an option of `qsgd` is out of range."""
+    for what, value in (("levels", levels), ("bucket", bucket)):
+        if value < 1:
+            raise UserError(f"{what}: {value} is out of range; it must be at least 1")
+
+
+def draw_levels(x: Tensor, levels: int, bucket: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Norm of each bucket [buckets], and of each number of `x` [n] its level with its sign, -levels to levels."""
     flat = at_least_float32(x).flatten()
     padded = torch.nn.functional.pad(flat, (0, -len(flat) % bucket)).view(-1, bucket)
-    norm = torch.linalg.vector_norm(padded, dim=1, keepdim=True)
-    share = (padded.abs() / norm * levels).nan_to_num()  # a bucket of zeros stays zero
+    norm = torch.linalg.vector_norm(padded, dim=1)
+    share = (padded.abs() / norm.unsqueeze(1) * levels).nan_to_num()  # a bucket of zeros stays zero
     chance = torch.rand(share.shape, generator=generator).to(x.device)
     level = share.floor() + (chance < share - share.floor())
-    decoded = (norm * padded.sign() * level / levels).flatten()[: len(flat)].view(x.shape).to(x.dtype)
-    return Sent(_bytes(len(norm) * _FLOAT + _qsgd_bits(level.flatten()[: len(flat)], bucket)), decoded)
+    return norm, (padded.sign() * level).flatten()[: len(flat)]
+
+
+def from_levels(norm: Tensor, level: Tensor, levels: int, bucket: int) -> Tensor:
+    """What the other side makes of `draw_levels`, [n]."""
+    return norm.repeat_interleave(bucket)[: len(level)] * level / levels
 
 
 def _qsgd_bits(level: Tensor, bucket: int) -> int:
-    """Bits of levels [n] and their signs."""
+    """Bits of levels [n], without their signs, and of the signs."""
     places = level.nonzero().squeeze(1)
     dense = int(elias_length(level + 1).sum()) + len(places)
     first = torch.diff(places // bucket, prepend=places.new_full((1,), -1)) > 0
@@ -133,11 +186,7 @@ def largest_of(x: Tensor, ratio: float) -> Tensor:
 
 def index_bits(total: int, kept: int) -> int:
     """Bits that say which `kept` of `total` numbers are sent: a bitmap, or their places."""
-    return min(total, kept * _bits_of(total)) if kept < total else 0
-
-
-def _bits_of(choices: int) -> int:
-    return max(0, choices - 1).bit_length()
+    return min(total, kept * width_of(total)) if kept < total else 0
 
 
 def _check_share(share: float, what: str) -> None:

@@ -73,7 +73,7 @@ def read_config(arguments: argparse.Namespace) -> Config:
     if asked != (config.train.workers or 1):
         config = load_config(arguments.config, [*overrides, f"train.workers={'null' if asked == 1 else asked}"])
     if config.train.traffic and asked == 1:
-        raise UserError(f"train.traffic: {config.train.traffic} would do nothing with one worker; give --workers N")
+        raise UserError("train.traffic: would do nothing with one worker; give --workers N")
     return config
 
 

@@ -53,6 +53,7 @@ def write_summary(run: Run, arguments: argparse.Namespace, device: torch.device)
     else:
         _, error_cd, error_mono = evaluate(run.result, run.dev)
         best = {"epoch": 0, "dev_frame_error_cd": error_cd, "dev_frame_error_mono": error_mono}
+    sent = sum(e.get("sent_bytes_per_step", 0) * e["steps"] for e in history)
     summary: dict[str, Any] = {
         "command": " ".join(sys.argv),
         "config": str(arguments.config),
@@ -64,6 +65,7 @@ def write_summary(run: Run, arguments: argparse.Namespace, device: torch.device)
         "dev_frame_error_mono": best["dev_frame_error_mono"],
         "seconds": round(seconds, 1),
         "frames_per_second": round(len(history) * len(run.train) / max(seconds, 1e-9), 1),
+        **({"sent_bytes_per_step": round(sent / sum(e["steps"] for e in history))} if sent else {}),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
         "versions": {

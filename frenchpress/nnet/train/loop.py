@@ -13,6 +13,7 @@ from frenchpress.common import UserError, blaming
 from frenchpress.common.progress import Meter
 from frenchpress.compress import ActQuantizer
 from frenchpress.compress.errors import activation_errors, weight_errors
+from frenchpress.compress.traffic import Count
 from frenchpress.nnet import checkpoint
 from frenchpress.nnet.augment import hide
 from frenchpress.nnet.data import Batch
@@ -29,8 +30,8 @@ _ERROR_UTTERANCES = 8
 
 def train(run: Run) -> None:
     """Train from wherever the run stands to its last epoch, and write the final model."""
+    run.workers.wrap(run.model, run.config.train.traffic, run.config.seed)
     restore(run)
-    run.workers.wrap(run.model, run.config.train.traffic)
     write_logs(run)
     if not run.config.train.epochs:
         press_untrained(run)
@@ -92,7 +93,7 @@ def train_epoch(run: Run) -> None:
         now = time.monotonic()
         progress.seconds, started = progress.seconds + now - started, now
         bar.update()
-        if now - saved >= run.checkpoint_seconds:
+        if run.workers.as_first(now - saved >= run.checkpoint_seconds):
             save(run)
             saved = started = time.monotonic()
     bar.close()
@@ -121,7 +122,7 @@ def step(run: Run, batch: Batch) -> None:
     run.optimizer.zero_grad(set_to_none=True)
     own.backward()
     run.masks.after_backward()
-    progress.sent += 0.0 if run.workers.traffic is None else run.workers.traffic.take()
+    progress.count(Count() if run.workers.traffic is None else run.workers.traffic.take())
     if config.clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     if config.weight_decay:
@@ -164,6 +165,7 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
             "frames_per_second": round(progress.frames / max(progress.seconds, 1e-9), 1),
             **({} if density is None else {"density": density}),
             **({"sent_bytes_per_step": round(progress.sent / progress.step)} if progress.sent else {}),
+            **({"sent_error": math.sqrt(progress.missed / progress.to_send)} if progress.to_send else {}),
             **({"errors": quantization_errors(run)} if config.errors else {}),
         }
     )

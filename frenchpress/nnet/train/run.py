@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from frenchpress.compress.mask_schedule import MaskSchedule
+from frenchpress.compress.traffic import Count
 from frenchpress.config import Config, config_to_dict
 from frenchpress.nnet import checkpoint
 from frenchpress.nnet.average import AveragedModel
@@ -31,10 +32,18 @@ class Progress:
     loss_mono: float = 0.0
     seconds: float = 0.0  # of training in this epoch
     sent: float = 0.0  # bytes of gradients in this epoch, by each worker
+    missed: float = 0.0  # sum of squares of what the first one did not send of its gradients in this epoch
+    to_send: float = 0.0  # and of what it was to send
     rate: float = 1.0  # what the learning rates are multiplied by
     error: float = math.inf  # dev frame error of the epoch before
     best: float = math.inf
     history: list[dict[str, float]] = field(default_factory=list)
+
+    def count(self, sent: Count) -> None:
+        """Add what was sent in a step."""
+        self.sent += sent.bytes
+        self.missed += sent.missed
+        self.to_send += sent.whole
 
 
 @dataclass
@@ -62,7 +71,10 @@ class Run:
 
 
 def save(run: Run) -> None:
-    """Write the checkpoint: everything that the next step depends on, which is the same for all workers."""
+    """Write the checkpoint: everything that the next step depends on. Most is the same for all workers; what each keeps
+    of the gradients that it sends is gathered, so all come here at the same step.
+    """
+    traffic = None if run.workers.traffic is None else run.workers.gathered(run.workers.traffic.state_dict())
     if not run.workers.first:
         return
     content = {
@@ -74,6 +86,7 @@ def save(run: Run) -> None:
         "progress": asdict(run.progress),
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "traffic": traffic,
     }
     checkpoint.write_tensors(run.out / checkpoint.CHECKPOINT, content)
 
@@ -93,6 +106,8 @@ def restore(run: Run) -> None:
     torch.set_rng_state(saved["random"])
     if saved["random_cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(saved["random_cuda"])
+    if run.workers.traffic is not None and saved.get("traffic"):  # here too
+        run.workers.traffic.load_state_dict(saved["traffic"][run.workers.rank])
     run.workers.say(f"{run.out}: going on from epoch {run.progress.epoch + 1}, step {run.progress.step + 1}")
 
 

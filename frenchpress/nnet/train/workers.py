@@ -24,10 +24,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from frenchpress.common import UserError
 from frenchpress.compress import ActQuantizer
+from frenchpress.compress.traffic import GradientTraffic, make_traffic
 from frenchpress.compress.workers import Share, sharing, total
 from frenchpress.config import config_differences
 from frenchpress.nnet.data import Batch
-from frenchpress.nnet.train.traffic import Traffic
 
 Value = TypeVar("Value")
 PATIENCE = 600.0
@@ -50,7 +50,7 @@ class Workers:
     rank: int = 0
     size: int = 1
     model: nn.Module | None = None
-    traffic: Traffic | None = None
+    traffic: GradientTraffic | None = None
     _parent: int = field(default_factory=os.getppid)
 
     @property
@@ -67,8 +67,8 @@ class Workers:
         """Let statistics inside be those of all workers, of a batch of so many pieces."""
         return sharing(Share(self.rank, self.size, sequences))
 
-    def wrap(self, model: nn.Module, method: str | None) -> None:
-        """Let gradients of `model`, in the same state everywhere, be averaged, sent by `method` (None: fp32)."""
+    def wrap(self, model: nn.Module, traffic: str | Mapping[str, Any] | None, seed: int) -> None:
+        """Let gradients of `model`, in the same state everywhere, be averaged, sent as `train.traffic` says."""
         if self.size == 1:
             return
         with warnings.catch_warnings():
@@ -76,7 +76,7 @@ class Workers:
             # Without find_unused_parameters buckets are sorted anew after a first step, and a run that goes on would
             # add in another order.
             self.model = DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
-        self.traffic = Traffic(method or "fp32", self.size)
+        self.traffic = make_traffic(traffic, seed)
         self.model.register_comm_hook(None, self.traffic.hook)
 
     def check(self, batches: Sequence[np.ndarray]) -> None:
@@ -119,6 +119,21 @@ class Workers:
         values = [make() if self.first else None]
         dist.broadcast_object_list(values)
         return values[0]
+
+    def as_first(self, choice: bool) -> bool:
+        """What the first worker chose."""
+        if self.size == 1:
+            return choice
+        flag = torch.tensor([choice])
+        dist.broadcast(flag, 0)
+        return bool(flag)
+
+    def gathered(self, mine: Value) -> list[Value] | None:
+        """What each worker has, for the first one; None for the others."""
+        everyones: list[Any] | None = [mine] * self.size if self.first else None
+        if self.size > 1:
+            dist.gather_object(mine, everyones)
+        return everyones
 
     def agree(self, facts: Callable[[], Mapping[str, Any]]) -> None:
         """UserError, naming what differs and where, unless `facts` gives the same for all workers."""

@@ -52,6 +52,7 @@ COLUMNS = (
     Column("microseconds", "microseconds per frame", "number", "low"),
     Column("measured_us", "measured us per frame", "number", "low"),
     Column("energy_uj", "uJ per frame", "number", "low"),
+    Column("sent_bytes_per_step", "sent per step", "bytes", "low"),
     Column("seconds", "time", "seconds", "low"),
     Column("seconds_in_all", "time in all", "seconds", "low", shown=False),
 )

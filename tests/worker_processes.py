@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import socket
 import sys
 import traceback
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 
 import torch
 import torch._dynamo  # noqa: F401 (two seconds of every fork whose first optimizer would load it)
+import torch.distributed as dist
 
 from frenchpress.common import UserError
 from frenchpress.nnet.train import command
@@ -88,3 +90,25 @@ def _all(*contexts):
     finally:
         for context in contexts:
             context.__exit__(None, None, None)
+
+
+def as_peer(function, arguments, rank, size, port):
+    """Call it as worker `rank`, once all have met."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+    _kept.append(dist.group.WORLD)  # as workers do
+    try:
+        return pickle.dumps(function(*arguments))  # not as tensors that two processes share
+    finally:
+        dist.destroy_process_group()
+
+
+_kept = []
+
+
+def call_as(size, function, *arguments):
+    """What `function` gives each of `size` workers."""
+    port = free_port()
+    with _all(*(forked(as_peer, function, arguments, rank, size, port) for rank in range(size))) as pipes:
+        assert all(pipe.poll(120) for pipe in pipes), "a worker does not answer"
+        return [pickle.loads(pipe.recv()) for pipe in pipes]
