@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from frenchpress.common import UserError
+from frenchpress.compress.sparsity.base import keep_largest
 from frenchpress.compress.traffic import MultiStep, TopGradient, multi_step, qsgd, top_k
-from frenchpress.compress.traffic.compressors import elias_length, round_sorted
+from frenchpress.compress.traffic.compressors import elias_length, largest_of, round_sorted
 
 
 def plain_round_sorted(values, partitions, bits):
@@ -53,6 +54,16 @@ def test_what_is_kept_and_how_far_off_it_is():
     assert coarse[0] > coarse[1] > coarse[2]
     whole = multi_step(x, 1.0, 2000, 1)  # a part for each number
     assert torch.equal(whole.decoded, x)
+
+
+@pytest.mark.parametrize("ratio", [0.001, 0.3, 0.5, 1])
+def test_the_first_of_equals_are_kept(ratio):
+    x = torch.randn(37, 20, generator=torch.Generator().manual_seed(4)).mul(4).round()
+    x[3, 5], x[7] = torch.inf, 0
+    plain = keep_largest(x.abs().flatten(), math.floor(ratio * 740 + 0.5)).view(37, 20)
+    assert torch.equal(largest_of(x, ratio), plain)
+    x[3, 6] = -torch.nan
+    assert largest_of(x, ratio)[3, 6] or ratio == 0.001
 
 
 def test_the_gradient_goes_the_same_way_back():

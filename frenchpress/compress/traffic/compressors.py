@@ -11,7 +11,6 @@ from frenchpress.common import UserError
 from frenchpress.common.bits import width_of
 from frenchpress.compress.masks import kept_of
 from frenchpress.compress.quantizers.grid import at_least_float32
-from frenchpress.compress.sparsity.base import keep_largest
 
 _FLOAT = 32  # bits of a number that is sent as it is
 
@@ -180,8 +179,14 @@ def elias_length(numbers: Tensor) -> Tensor:
 
 
 def largest_of(x: Tensor, ratio: float) -> Tensor:
-    """Bool of the shape of `x`: the share `ratio` with the largest magnitudes, rounded half up, at least one."""
-    return keep_largest(x.abs().flatten(), kept_of(x.numel(), ratio)).view(x.shape)
+    """Bool of the shape of `x`: the share `ratio` with the largest magnitudes, rounded half up, at least one; the first
+    among equals. What is no number is the largest.
+    """
+    magnitude, count = x.abs().flatten().nan_to_num(nan=torch.inf, posinf=torch.inf), kept_of(x.numel(), ratio)
+    least = torch.topk(magnitude, count, sorted=False).values.min()  # a tenth of the time that sorting all takes
+    kept = magnitude > least
+    kept[(magnitude == least).nonzero().squeeze(1)[: count - int(kept.sum())]] = True
+    return kept.view(x.shape)
 
 
 def index_bits(total: int, kept: int) -> int:
