@@ -162,7 +162,9 @@ def decoded_as(out: Path, trained: Config, cfg: Path) -> Config:
     Training is not made again: where `cfg` says something else of it than what `out` was trained with, a line says so.
     """
     wanted = replace(load_config(cfg), seed=trained.seed)
-    if other := next(config_differences(training_config(trained), training_config(wanted)), None):
+    others = config_differences(training_config(trained), training_config(wanted))
+    # How many workers there are is said with the command, as the seed is.
+    if other := next((o for o in others if o[0] != "train.workers"), None):
         key, then, now = other
         print(f"{out}: was trained with {key} = {then}, {cfg} now says {now}: decoded as trained", file=sys.stderr)
     if wanted.decode != trained.decode:

@@ -151,6 +151,9 @@ def test_a_cfg_that_decodes_otherwise_is_obeyed_and_trains_nothing(task, tmp_pat
     said = capsys.readouterr()
     assert "is up to date" in said.out
     assert f"{out}: was trained with train.epochs = 8, {cfg} now says 3: decoded as trained" in said.err
+    cfg.write_text(same + "decode: {lm_weights: [3.0]}\ntrain: {workers: 2}\n")  # or --workers 2
+    decode.main()
+    assert "was trained with" not in capsys.readouterr().err
 
 
 def test_the_task_is_the_one_that_training_noted(task, tmp_path, monkeypatch, capsys):

@@ -125,7 +125,6 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(made_task, tmp_path):
 SENT = {
     "top_k": {"method": "top_k", "ratio": "1/16"},
     "power_sgd": {"method": "power_sgd", "rank": 2, "start": 2},
-    "qsgd": "qsgd",
 }
 
 
