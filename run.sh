@@ -28,7 +28,8 @@
 #   --seeds "S T"       train every experiment with each of these seeds (the seed of the .cfg)
 #   --data DIR          prepared data (data)
 #   --exp DIR           results (exp)
-#   --kaldi-s5 DIR      an existing Kaldi s5 directory in place of stages 0-3
+#   --kaldi-s5 DIR      an existing Kaldi s5 directory in place of stages 0-3, of phones (PER) or of words (WER): stage 3
+#                       says which; see docs/own_speech.md
 #   --features KIND     fmllr, adapted to each speaker, or for unknown speakers lda or fbank (fmllr); see docs/recognise.md.
 #                       Tasks and models of the others go to EXP/lda, EXP/fbank
 #   --speed-perturb "A B"   train networks on the training set at these speeds as well, such as "0.9 1.1" (none). GMMs are
@@ -42,7 +43,8 @@
 #   --chip FILE         chips/x.yaml: the table also says what a frame costs on this chip (of a study too)
 #   --allow-pipes       let entries of wav.scp and feats.scp be shell pipes, and run them
 #   --silence "A B"     of kaldi-data: phones that are silence, in place of the usual names (sil, sp, pau, <sil>, ...)
-#   --score-map FILE    of kaldi-data and --kaldi-s5: two columns, phone and what it is scored as (DIR/phones.map)
+#   --score-map FILE    of kaldi-data and --kaldi-s5: two columns, phone and what it is scored as (DIR/phones.map);
+#                       not for words
 #   --demo              train and try a tiny model, in DATA/demo and EXP/demo; of the options above --nj, --data, --exp
 # Of an exploration, in place of stages (docs/explore.md); --task, --jobs and --results as of a study:
 #   --explore DIR       what varies, what is to be small (recipes/explore_tiny, ...); experiments go to EXP/<its name>

@@ -6,7 +6,8 @@
 #
 #   --nj J          processes that search side by side (1)
 #   --config FILE   decode as the `decode:` of this .cfg says now (as it said when the model was trained)
-# Writes <exp-dir>/decode_{dev,test}/{hyp.txt,hyp.mapped,ref,per_speaker,per_phone,per_utt,stats.yaml} and <exp-dir>/PER.
+# Writes <exp-dir>/decode_{dev,test}/{hyp.txt,hyp.mapped,ref,per_speaker,per_phone,per_utt,stats.yaml} and <exp-dir>/PER;
+# of words: per_word and WER.
 set -euo pipefail
 
 nj=1

@@ -10,7 +10,7 @@
 #   --features KIND          fmllr, lda or fbank: those of <data-dir>/KIND-tri3 (fmllr)
 #   --train NAME             name of the training set there and of its alignment (train)
 #   --lang DIR               its lang directory (data/lang_test_bg)
-#   --score-map FILE         what each phone is scored as, two columns; a phone alone is not scored
+#   --score-map FILE         what each phone is scored as, two columns; a phone alone is not scored. Not for words
 #   --optional-tokens FILE   scored tokens whose omission is no error, one per line
 #   --allow-pipes            run entries of feats.scp that are shell pipes
 # Writes <out-dir>/task (<exp-dir>/task).

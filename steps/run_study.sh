@@ -104,7 +104,7 @@ finish() {
   [ "$jobs" = 1 ] || echo "    $run:"
   if [ "$status" = 0 ]; then
     rm -f "$exp/log/$run.failed"
-    sed 's/^/    /' "$exp/$run/PER"
+    sed 's/^/    /' "$exp/$run"/[PW]ER
   else
     { grep . "$exp/log/$run.log" || echo "no output"; } | tail -n 1 > "$exp/log/$run.failed"
     failed+=("$run: $(cat "$exp/log/$run.failed")")

@@ -20,6 +20,7 @@ from frenchpress.common import UserError, digest, run_main
 from frenchpress.explore.load import load_space
 from frenchpress.explore.record import RECORD, read_known
 from frenchpress.nnet.task import Task
+from frenchpress.score.unit import PHONE
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -50,6 +51,8 @@ def explore(args: argparse.Namespace) -> list[str]:
     from frenchpress.explore.worker import work
 
     space, task, identity = load_space(args.recipe), Task.load(args.task), digest(args.task)
+    if task.unit is not PHONE:
+        raise UserError(f"{args.task}: scored in {task.unit.many}; designs are searched by PER, on a task of phones")
     out = args.results or args.recipe
     known = read_known(out / RECORD, identity, args.results is not None)
     url = args.storage or sqlite_url(args.exp / DATABASE)

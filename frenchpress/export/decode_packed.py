@@ -2,8 +2,9 @@
 
     frenchpress decode-packed exp/w8a16_hcgs16x
 
-Writes exp/x/packed/{PER,decode_dev,decode_test} as stage 5 writes those of the trained model. Prints the utterances
-with other phones than the trained model's, and the time of the network alone, at 100 frames a second.
+Writes exp/x/packed/{PER,decode_dev,decode_test} (of words: WER) as stage 5 writes those of the trained model. Prints
+the utterances with other phones or words than the trained model's, and the time of the network alone, at 100 frames a
+second.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def main() -> None:
     out.mkdir(exist_ok=True)
     key, network = digest(args.experiment / PACKED), Network(runtime)
     text = decode_experiment(out, task, network, options, key, args.nj)
-    print(f"{out}/PER is up to date" if text is None else text.rstrip())
+    print(f"{out}/{task.unit.rate} is up to date" if text is None else text.rstrip())
     if network.frames:
         print(f"network: {network}")
     for name in ("decode_dev", "decode_test"):

@@ -22,6 +22,7 @@ from frenchpress.kaldi.transition import TransitionModel
 from frenchpress.nnet.task import Task
 from frenchpress.packed.model import ENDS_PHONE, SELF_LOOP, PackedFront
 from frenchpress.score.transcripts import read_score_map, read_tokens
+from frenchpress.score.unit import PHONE
 
 GRAPH_FILES = ("HCLG.fst", "words.txt")
 _SHRINK = 20.0  # frames at the variance of all phones that each phone's variance counts
@@ -45,6 +46,8 @@ def make_front(system: Path, train: Path, task: Task) -> tuple[PackedFront, list
     """The front end, and the options of its cepstra or filterbanks in Kaldi's syntax; UserError when the pieces do not
     fit. Only features that are adapted to the speaker have phones to adapt to.
     """
+    if task.unit is not PHONE:
+        raise UserError(f"{task.path}: of {task.unit.many}, and audio is recognised in phones: no front end to pack")
     conf = made_with(train, MADE_OF[task.features])
     transitions, _ = read_model(system / "final.mdl")
     if transitions.num_pdfs != task.num_pdfs or transitions.num_phones != task.num_phones:

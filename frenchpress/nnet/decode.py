@@ -27,7 +27,6 @@ from frenchpress.nnet.device import choose_device, make_deterministic
 from frenchpress.nnet.model import FINAL, AcousticModel, load_model
 from frenchpress.nnet.task import Task, TaskSplit
 from frenchpress.score.choose import Search, Split, evaluate, evaluate_dev
-from frenchpress.score.scoring import Scoring
 from frenchpress.score.weights import Grid, HypsByWeights
 
 LogPosteriors = Callable[[list[Tensor]], list[Tensor]]
@@ -80,11 +79,6 @@ class Decoding:
         beams = {name: getattr(self.options, name) for name in ("beam", "lattice_beam", "max_active")}
         return Decoder(self.task.graph / "HCLG.fst", None, self.task.graph / "words.txt", **beams)
 
-    @cached_property
-    def scoring(self) -> Scoring:
-        """What phones are scored as."""
-        return Scoring.load(self.task.score_map, self.task.optional_tokens)
-
     def references(self, name: str) -> Split:
         """Of dev or test."""
         return Split.load(self.task.path / name, name)
@@ -125,7 +119,7 @@ def decode_experiment(
     """Decode and score dev and test into `out`; the text of PER, or None when all was there already."""
     by = Decoding(task, options, nj)
     dev, test, key = by.references("dev"), by.references("test"), by.key(model_digest)
-    return evaluate(out, by.scoring, dev, test, by.search(log_posteriors), by.grid, key)
+    return evaluate(out, by.task.scoring, dev, test, by.search(log_posteriors), by.grid, key)
 
 
 def decode_epochs(out: Path, by: Decoding, device: torch.device) -> Iterator[tuple[int, float]]:
@@ -141,7 +135,7 @@ def decode_dev(out: Path, by: Decoding, model: AcousticModel) -> float:
     """Decode dev with the `model` in `out`, into decode_dev; its PER in percent. What is done already is kept."""
     with locked_dir(out):
         search, key = by.search(model.batch_log_posteriors), by.key(digest(out / FINAL))
-        return evaluate_dev(out, by.scoring, by.references("dev"), search, by.grid, key)["per"]
+        return evaluate_dev(out, by.task.scoring, by.references("dev"), search, by.grid, key)["per"]
 
 
 def _plain(options: DecodeConfig) -> dict[str, object]:
@@ -196,14 +190,14 @@ def main() -> None:
     # Before PER is written, which says that all is done.
     by = Decoding(task, config.decode, args.nj)
     for epoch, per in decode_epochs(args.out, by, device):
-        print(f"after epoch {epoch}: PER {per:.2f} % on dev", flush=True)
+        print(f"after epoch {epoch}: {task.unit.rate} {per:.2f} % on dev", flush=True)
     if args.only_dev:
-        print(f"{args.out}: PER {decode_dev(args.out, by, model):.2f} % on dev")
+        print(f"{args.out}: {task.unit.rate} {decode_dev(args.out, by, model):.2f} % on dev")
         return
     text = decode_experiment(
         args.out, task, model.batch_log_posteriors, config.decode, digest(args.out / FINAL), args.nj
     )
-    print(f"{args.out}/PER is up to date" if text is None else text, end="\n" if text is None else "")
+    print(f"{args.out}/{task.unit.rate} is up to date" if text is None else text, end="\n" if text is None else "")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     {train,dev,test}/   feats.scp feats.ark utt2spk text, and per frame pdf.ark (tied state), phone.ark (phone, 0..P-1)
     graph/              HCLG.fst (input label = tied state + 1, 0 = none; output label = word), words.txt
-    score_map.txt, optional_tokens, meta.yaml
+    score_map.txt, optional_tokens, meta.yaml; not_scored in place of the first two where words are scored
 
 It is built from our own stages, or from a Kaldi s5 directory:
 
@@ -27,7 +27,11 @@ from frenchpress.feats.unadapted import ADAPTED, MADE_OF
 from frenchpress.kaldi.io import IntVectorReader, MatrixReader
 from frenchpress.kaldi.scp import read_table
 from frenchpress.nnet.task_build import build
+from frenchpress.nnet.task_scoring import NOT_SCORED
 from frenchpress.nnet.task_sources import SPLITS, kaldi_sources, own_sources
+from frenchpress.score.scoring import Scoring
+from frenchpress.score.transcripts import read_tokens
+from frenchpress.score.unit import PHONE, UNITS, WORD, Unit
 
 _META = ("num_pdfs", "num_phones", "feat_dim", "phones", "pdf_counts", "source")
 
@@ -65,7 +69,7 @@ class TaskSplit:
 
     @cached_property
     def text(self) -> dict[str, list[str]]:
-        """Utterance -> reference phones, before the score map."""
+        """Utterance -> reference phones or words, before the score map."""
         return {utt: line.split() for utt, line in read_table(self.path / "text").items()}
 
     @cached_property
@@ -96,7 +100,7 @@ class TaskSplit:
 class Task:
     """A task directory. `pdf_counts`: int64 [num_pdfs], frames of the training set per tied state.
 
-    `features`: fmllr, lda or fbank (feats.unadapted).
+    `features`: fmllr, lda or fbank (feats.unadapted). `unit`: what is scored.
     """
 
     path: Path
@@ -107,6 +111,7 @@ class Task:
     pdf_counts: np.ndarray
     source: str
     features: str = ADAPTED
+    unit: Unit = PHONE
 
     @classmethod
     def of(cls, experiment: Path, given: Path | None) -> Task:
@@ -133,7 +138,10 @@ class Task:
         if len(counts) != meta["num_pdfs"] or len(meta["phones"]) != meta["num_phones"]:
             raise UserError(f"{path}/meta.yaml: its counts do not fit together; make the task again")
         fields = {name: meta[name] for name in ("num_pdfs", "num_phones", "feat_dim", "phones", "source")}
-        return cls(path, pdf_counts=counts, features=meta.get("features", ADAPTED), **fields)
+        unit = UNITS.get(meta.get("unit", PHONE.name))
+        if unit is None:
+            raise UserError(f"{path}/meta.yaml: unit {meta['unit']!r}, expected {' or '.join(UNITS)}")
+        return cls(path, pdf_counts=counts, features=meta.get("features", ADAPTED), unit=unit, **fields)
 
     @property
     def graph(self) -> Path:
@@ -149,6 +157,13 @@ class Task:
     def optional_tokens(self) -> Path:
         """The file of scored tokens whose omission is free."""
         return self.path / "optional_tokens"
+
+    @cached_property
+    def scoring(self) -> Scoring:
+        """How what is recognised is compared with the references."""
+        if self.unit is WORD:
+            return Scoring(left_out=read_tokens(self.path / NOT_SCORED), unit=WORD)
+        return Scoring.load(self.score_map, self.optional_tokens)
 
     def split(self, name: str) -> TaskSplit:
         """One of train, dev, test."""

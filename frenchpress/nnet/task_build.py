@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from frenchpress.common import UserError, atomic_dir, digest, is_done, locked_dir, mark_done
+from frenchpress.decode.search import read_symbols
 from frenchpress.graph.fst import FstArcs, read_fst, write_fst
 from frenchpress.kaldi.datadir import in_order
 from frenchpress.kaldi.gmm import read_model
 from frenchpress.kaldi.io import MatrixReader, read_int_vectors, write_int_vectors, write_mats
 from frenchpress.kaldi.scp import read_table
 from frenchpress.kaldi.transition import TransitionModel
-from frenchpress.nnet.task_scoring import check_references, read_scoring
+from frenchpress.nnet.task_scoring import NOT_SCORED, Words, check_references, read_scoring, scored_unit
 from frenchpress.nnet.task_sources import SPLITS, Sources, read_phones
+from frenchpress.score.unit import PHONE, WORD, Unit
 
 
 def build(sources: Sources, out: Path, allow_pipes: bool = False) -> bool:
@@ -40,7 +43,8 @@ def _write(sources: Sources, work: Path, allow_pipes: bool) -> None:
     model = _model(sources)
     if model.num_phones != len(phones):
         raise UserError(f"{sources.lang}/phones.txt: {len(phones)} phones, but the model has {model.num_phones}")
-    table = _write_scoring(sources, phones, work)  # before the work of hours: it may say that there is nothing to score
+    unit = scored_unit(sources, phones)  # before the work of hours: it may say that there is nothing to score
+    check = _write_scoring(sources, unit, phones, work)
     counts, dims = np.zeros(model.num_pdfs, np.int64), set()
     for split in SPLITS:
         pdfs, dim = _write_split(sources, split, model, work / split, allow_pipes)
@@ -48,7 +52,7 @@ def _write(sources: Sources, work: Path, allow_pipes: bool) -> None:
         if split == "train":
             counts = np.bincount(np.concatenate(pdfs), minlength=model.num_pdfs)
         else:
-            check_references(sources.text[split], table, read_table(work / split / "text"))
+            check(sources.text[split], read_table(work / split / "text"))
     if len(dims) > 1:
         raise UserError(f"{sources.name}: features have {sorted(dims)} dimensions in the three sets, expected one")
     _write_graph(sources, model, work / "graph")
@@ -61,6 +65,8 @@ def _write(sources: Sources, work: Path, allow_pipes: bool) -> None:
         "source": sources.name,
         "features": sources.features,
     }
+    if unit is not PHONE:
+        meta["unit"] = unit.name
     (work / "meta.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, default_flow_style=None, width=100))
 
 
@@ -155,14 +161,26 @@ def _write_graph(sources: Sources, model: TransitionModel, work: Path) -> None:
     label = model.tid2pdf + 1
     label[0] = 0
     arcs.ilabel = label[arcs.ilabel]
+    known = read_symbols(sources.graph / "words.txt")
+    if (top := int(arcs.olabel.max())) and (unknown := set(np.unique(arcs.olabel).tolist()) - {0} - set(known)):
+        raise UserError(
+            f"{sources.graph}/words.txt: has no word of number {min(unknown)}, but HCLG.fst has words up to {top}; "
+            "graph and words.txt must come from the same mkgraph.sh"
+        )
     write_fst(work / "HCLG.fst", arcs.build())
     shutil.copyfile(sources.graph / "words.txt", work / "words.txt")
 
 
-def _write_scoring(sources: Sources, phones: list[str], work: Path) -> dict[str, str]:
-    """Write what is scored as what, and return it."""
+def _write_scoring(
+    sources: Sources, unit: Unit, phones: list[str], work: Path
+) -> Callable[[Path, Collection[str]], None]:
+    """Write what is scored as what; returns a check of the references in a file, those of some utterances."""
+    if unit is WORD:
+        words = Words.read(sources)
+        (work / NOT_SCORED).write_text("".join(f"{word}\n" for word in words.not_scored))
+        return words.check
     table, optional = read_scoring(sources, phones)
     lines = "".join(f"{phone} {scored}".rstrip() + "\n" for phone, scored in in_order(table).items())
     (work / "score_map.txt").write_text(lines)
     (work / "optional_tokens").write_text("".join(f"{token}\n" for token in optional))
-    return table
+    return partial(check_references, table)

@@ -13,6 +13,7 @@ from typing import Any
 from frenchpress.common import UserError, digest, read_yaml
 from frenchpress.nnet.checkpoint import SUMMARY
 from frenchpress.report.lineage import lineage
+from frenchpress.score.unit import PHONE, UNITS, Unit
 
 GMM_ORDER = ("mono", "tri1", "tri2", "tri3")
 _SIZES = (
@@ -32,10 +33,11 @@ References = dict[str, tuple[float | None, float | None]]
 
 @dataclass(frozen=True)
 class Measured:
-    """A set's phone error rate in percent, its 95 % interval, and what it was measured on.
+    """A set's error rate in percent, its 95 % interval, and what it was measured on.
 
     `interval_over`: what was resampled, speakers or utterances. `without_silence`: the same with silence taken out.
-    Both are None, as is the number of `speakers`, for what was decoded before they were noted.
+    Both are None, as is the number of `speakers`, for what was decoded before they were noted. `unit`: phone or word,
+    of which there are as many as `phones` says.
     """
 
     per: float
@@ -46,6 +48,7 @@ class Measured:
     speakers: int | None = None
     interval_over: str | None = None
     without_silence: Measured | None = None
+    unit: str = PHONE.name
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,15 @@ class System:
     by_epoch: dict[int, float] = field(default_factory=dict)
     starts_from: str = ""
     learns_from: str = ""
+
+
+def unit_of(systems: Iterable[System]) -> Unit:
+    """What all of them are scored in, phones where none is decoded yet; UserError for some of phones, some of words."""
+    found = {m.unit: s.name for s in systems for m in (s.dev, s.test) if m}
+    if len(found) > 1:
+        names = " and ".join(f"{name} is scored in {UNITS[unit].many}" for unit, name in sorted(found.items()))
+        raise UserError(f"{names}: their rates say different things; put them into directories of their own")
+    return UNITS[next(iter(found), PHONE.name)]
 
 
 def without_seed(name: str) -> str:
@@ -203,7 +215,7 @@ def _measured(path: Path) -> Measured | None:
 def _statistics(stats: Mapping[str, Any]) -> Measured:
     """The part of stats.yaml that is of interest here."""
     values = {key: stats[key] for key in ("per", "interval", "utterances", "phones")}
-    values |= {key: stats[key] for key in ("speakers", "interval_over", "without_silence") if key in stats}
+    values |= {key: stats[key] for key in ("unit", "speakers", "interval_over", "without_silence") if key in stats}
     return measured(values | {"oracle": stats["oracle"]["per"] if stats.get("oracle") else None})
 
 
@@ -216,8 +228,8 @@ def measured(values: Mapping[str, Any]) -> Measured:
     found = Measured(**{**values, "interval": tuple(values["interval"]), "without_silence": silent})
     numbers = [found.per, *found.interval, found.utterances, found.phones]
     numbers += [0 if number is None else number for number in (found.oracle, found.speakers)]
-    if len(found.interval) != 2 or not all(_is_number(x) for x in numbers):
-        raise ValueError("expected numbers")
+    if len(found.interval) != 2 or found.unit not in UNITS or not all(_is_number(x) for x in numbers):
+        raise ValueError("expected numbers, of phones or words")
     return found
 
 

@@ -22,11 +22,12 @@ from frenchpress.common import UserError, run_main
 from frenchpress.config import config_differences
 from frenchpress.nnet.checkpoint import CONFIG
 from frenchpress.report.baseline import ordered_errors, pair
-from frenchpress.report.collect import System, read_decoded, read_experiment
+from frenchpress.report.collect import System, read_decoded, read_experiment, unit_of
 from frenchpress.report.markdown import markdown
 from frenchpress.report.table import epochs_cell, given_cell
 from frenchpress.score.counts import MIN_SPEAKERS, Units, units
 from frenchpress.score.paired import Aligned, check_same, matched_pairs
+from frenchpress.score.unit import Unit
 
 LEGEND = """\
 - **difference**: PER less that of the first system, in points, with the 95 % interval of a paired bootstrap: the same
@@ -53,15 +54,15 @@ class Compared:
         """Errors per utterance, means over seeds, in the order of `first`; float [utterances]."""
         return np.mean([ordered_errors(aligned, first) for aligned in self.aligned], axis=0)
 
-    def by_phone(self) -> tuple[Counter[str], Counter[str]]:
-        """Errors on each reference phone (wrong or left out), and insertions of each, means over seeds."""
+    def by_token(self) -> tuple[Counter[str], Counter[str]]:
+        """Errors on each reference phone or word (wrong or left out), insertions of each, means over seeds."""
         wrong, inserted = Counter[str](), Counter[str]()
         for aligned in self.aligned:
             for ref, hyp, ops in aligned.rows.values():
                 wrong.update(said for said, op in zip(ref, ops) if op in "SD")
                 inserted.update(heard for heard, op in zip(hyp, ops) if op == "I")
         share = 1 / len(self.aligned)
-        return tuple(Counter({phone: n * share for phone, n in count.items()}) for count in (wrong, inserted))
+        return tuple(Counter({token: n * share for token, n in count.items()}) for count in (wrong, inserted))
 
 
 def read_systems(places: Sequence[Path], split: str) -> list[Compared]:
@@ -91,7 +92,7 @@ def _place(aligned: Aligned) -> Path:
     return Path(aligned.source).parent
 
 
-def rate_table(systems: Sequence[Compared]) -> list[str]:
+def rate_table(systems: Sequence[Compared], unit: Unit) -> list[str]:
     """Markdown lines: every system with its rate and what tells it from the first."""
     base = systems[0].aligned[0]
     tokens = base.tokens().sum()
@@ -108,10 +109,11 @@ def rate_table(systems: Sequence[Compared]) -> list[str]:
         matched = matched_pairs(base, system.aligned[0]) if alone else None
         p = "-" if matched is None else f"{matched.p:.3g} ({matched.segments} segments)"
         rows.append([*cells, str(found), f"{100 * found.lower:.0f} %", p])
-    return markdown(["system", "runs", "epochs", "starts from", "PER", "difference", "lower in", "p, segments"], rows)
+    head = ["system", "runs", "epochs", "starts from", unit.rate, "difference", "lower in", "p, segments"]
+    return markdown(head, rows)
 
 
-def speaker_table(one: Compared, other: Compared, top: int) -> list[str]:
+def speaker_table(one: Compared, other: Compared, top: int, unit: Unit) -> list[str]:
     """Markdown lines: the speakers whose errors changed most."""
     base = one.aligned[0]
     names = sorted({base.utt2spk[utt] for utt in base.rows})
@@ -126,19 +128,19 @@ def speaker_table(one: Compared, other: Compared, top: int) -> list[str]:
         rates = [100 * mine[n] / max(tokens[n], 1) for mine in errors]
         rows.append([names[n], str(tokens[n]), *(f"{rate:.1f}" for rate in rates), f"{rates[1] - rates[0]:+.1f}"])
     said = f"Speakers: {better} better, {worse} worse, {len(names) - better - worse} the same."
-    return [said, "", *markdown(["speaker", "phones", one.short, other.short, "difference"], rows)]
+    return [said, "", *markdown(["speaker", unit.many, one.short, other.short, "difference"], rows)]
 
 
-def phone_table(one: Compared, other: Compared, top: int) -> list[str]:
-    """Markdown lines: the phones whose errors changed most, in errors of each kind."""
+def token_table(one: Compared, other: Compared, top: int, unit: Unit) -> list[str]:
+    """Markdown lines: the phones or words whose errors changed most, in errors of each kind."""
     there = Counter(token for utt in one.aligned[0].rows for token in one.aligned[0].reference(utt))
-    (wrong, inserted), (wrong_too, inserted_too) = one.by_phone(), other.by_phone()
+    (wrong, inserted), (wrong_too, inserted_too) = one.by_token(), other.by_token()
     change = {p: wrong_too[p] - wrong[p] + inserted_too[p] - inserted[p] for p in {*there, *inserted, *inserted_too}}
     moved = sorted((p for p in change if change[p]), key=lambda p: (-abs(change[p]), p))[:top]
     counts = [(there[p], wrong[p], wrong_too[p], inserted[p], inserted_too[p]) for p in moved]
     rows = [[p, *(f"{n:.4g}" for n in mine), f"{change[p]:+.4g}"] for p, mine in zip(moved, counts)]
-    head = ["phone", "there", *(f"{what}, {s.short}" for what in ("wrong or left out", "put in") for s in (one, other))]
-    return markdown([*head, "change"], rows)
+    counted = [f"{what}, {s.short}" for what in ("wrong or left out", "put in") for s in (one, other)]
+    return markdown([unit.name, "there", *counted, "change"], rows)
 
 
 def config_lines(one: Compared, other: Compared) -> list[str]:
@@ -158,16 +160,17 @@ def comparison(systems: Sequence[Compared], split: str, top: int) -> str:
     """All that is said."""
     base = systems[0].aligned[0]
     by = units(list(base.rows), base.utt2spk)
-    size = f"speakers {by.speakers}, utterances {len(base.rows)}, phones {base.tokens().sum()}"
+    unit = unit_of(run for compared in systems for run in compared.systems)
+    size = f"speakers {by.speakers}, utterances {len(base.rows)}, {unit.many} {base.tokens().sum()}"
     few = (
         f"\n  Speakers would be the right thing to draw, but {MIN_SPEAKERS} are needed: these intervals are too narrow."
     )
     seeds = ", and seeds of each" if any(len(s.aligned) > 1 for s in systems) else ""
-    legend = LEGEND.format(over=by.over, seeds=seeds, few=few * (by.over == "utterances"))
-    parts = [[f"# {split}: {size}"], rate_table(systems), [legend]]
+    legend = unit.said(LEGEND).format(over=by.over, seeds=seeds, few=few * (by.over == "utterances"))
+    parts = [[f"# {split}: {size}"], rate_table(systems, unit), [legend]]
     for other in systems[1:]:
         parts += [[f"## {other.name} against {systems[0].name}"], ["What differs:"], config_lines(systems[0], other)]
-        parts += [speaker_table(systems[0], other, top), phone_table(systems[0], other, top)]
+        parts += [speaker_table(systems[0], other, top, unit), token_table(systems[0], other, top, unit)]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
@@ -175,7 +178,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--split", choices=("test", "dev"), default="test", help="the set to compare on (test)")
-    parser.add_argument("--top", type=int, default=8, help="speakers and phones to show (8)")
+    parser.add_argument("--top", type=int, default=8, help="speakers and phones or words to show (8)")
     parser.add_argument("exp", type=Path, nargs="+", help="exp/x; the first one is what the others are held against")
     args = parser.parse_args()
     print(comparison(read_systems(args.exp, args.split), args.split, args.top), end="")

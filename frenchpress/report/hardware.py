@@ -14,6 +14,7 @@ from frenchpress.hardware.show import cost_data
 from frenchpress.hardware.totals import frame_energy
 from frenchpress.packed.format import read_model
 from frenchpress.report.markdown import markdown
+from frenchpress.score.unit import PHONE, Unit
 
 LEGEND = """\
 **cycles**, **time**, **energy**: of one frame, by formulas, from the packed model. **used**: share of multipliers and
@@ -23,7 +24,7 @@ _PACKED, _TRAINED = "model.press", "final.pt"
 
 @dataclass(frozen=True)
 class OnChip:
-    """An experiment, its PER on test, and what a frame of it costs, or why that is not known."""
+    """An experiment, its error rate on test, and what a frame of it costs, or why that is not known."""
 
     name: str
     per: float | None
@@ -45,7 +46,7 @@ def on_chip(chip: Chip, name: str, place: Path, per: float | None) -> OnChip:
         return OnChip(name, per, str(error))
 
 
-def chip_section(chip: Chip, rows: Sequence[OnChip]) -> list[list[str]]:
+def chip_section(chip: Chip, rows: Sequence[OnChip], unit: Unit = PHONE) -> list[list[str]]:
     """Paragraphs of Markdown: the table, and of what is not in it why."""
     there = [(row, row.found) for row in rows if isinstance(row.found, FrameCost)]
     reasons: dict[str, list[str]] = {}
@@ -56,7 +57,7 @@ def chip_section(chip: Chip, rows: Sequence[OnChip]) -> list[list[str]]:
     what = f"{chip.file.title}; {chip.multipliers} multipliers, {chip.file.clock_mhz:g} MHz."
     parts = [[f"## On {chip.name}"], [what]]
     if there:
-        head = ["experiment", "PER test", "cycles", "time", "energy", "used", "memory"]
+        head = ["experiment", f"{unit.rate} test", "cycles", "time", "energy", "used", "memory"]
         parts += [markdown(head, [_cells(row, cost) for row, cost in there]), LEGEND.splitlines()]
     return parts + ([["Not on it:", "", *missing]] if missing else [])
 

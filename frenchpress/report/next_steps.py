@@ -9,7 +9,7 @@ from statistics import mean
 from frenchpress.common import UserError
 from frenchpress.compress import asked_density
 from frenchpress.config import Config, layer_presses, load_config
-from frenchpress.report.collect import System
+from frenchpress.report.collect import System, unit_of
 
 _NO_POINTS = {"base", "tiny"}
 _POINTS = 3
@@ -29,7 +29,8 @@ def next_steps(exp: Path, experiments: Sequence[System], conf: Path) -> list[str
     decoded = [s for s in experiments if s.dev]
     if decoded:
         best = min(decoded, key=lambda s: s.dev.per if s.dev else 100.0)
-        lines.append(f"- where the errors are: `{exp}/{best.name}/decode_dev/per_phone`, and `per_speaker` beside it")
+        errors = f"{exp}/{best.name}/decode_dev/per_{unit_of(decoded).name}"
+        lines.append(f"- where the errors are: `{errors}`, and `per_speaker` beside it")
     lines.append("- an experiment of your own: a new file in `conf/` that names its `base:` and says what differs")
     return lines
 

@@ -10,7 +10,7 @@ from frenchpress.report.study_rows import Row, by_group
 
 
 def figures(title: str, rows: Sequence[Row]) -> dict[str, Draw]:
-    """File name and figure: PER against compression ratio, against bytes, and ours against published."""
+    """File name and figure: error rate against compression ratio, against bytes, and ours against published."""
     shown = [row for row in rows if row.size("compression_ratio") and row.size("stored_bytes")]
     if not shown:
         return {}
@@ -34,7 +34,7 @@ def _against_size(title: str, rows: Sequence[Row], key: str, axis: str) -> Draw:
     if published:
         points = [Point(row.size(key) or 1.0, row.published or 0.0, row.experiment.name) for row in published]
         series.append(Series("published, at our size", points, hollow=True))
-    return scatter(title, axis, "PER test, %", series)
+    return scatter(title, axis, f"{rows[0].unit.rate} test, %", series)
 
 
 def _point(row: Row, x: float) -> Point:

@@ -26,7 +26,7 @@ from frenchpress.report.scatter import SIZE
 from frenchpress.report.study import Study, load_study
 from frenchpress.report.study_figures import figures
 from frenchpress.report.study_page import write_study_page
-from frenchpress.report.study_rows import Row, Run, by_group, missing_lines, read_runs, sections
+from frenchpress.report.study_rows import Row, Run, by_group, missing_lines, read_runs, scored_in, sections
 from frenchpress.report.study_table import epoch_table, index_table, point_table, rank_table, twin_table
 from frenchpress.report.table import scored_on, write
 
@@ -67,7 +67,7 @@ def section_text(settings: tuple[str, ...], rows: Sequence[Row], pictures: Seque
     parts.append(["Scored:", "", *scored_on(systems), "", f"Runs, by what they were trained on: {on}."])
     tables = {
         "Variants": twin_table(rows, named),
-        "Dev PER after each epoch": epoch_table(rows),
+        f"Dev {rows[0].unit.rate} after each epoch": epoch_table(rows),
         "What the index takes": index_table(rows),
         "Rank correlation": rank_table(rows, named),
     }
@@ -115,7 +115,7 @@ def results_text(
     if told := notes(study, runs):
         parts += [["## Notes"], told]
     if found:
-        parts.append([LEGEND])
+        parts.append([scored_in(runs).said(LEGEND)])
     return "\n\n".join("\n".join(part) for part in parts if any(part)) + "\n"
 
 
@@ -139,7 +139,7 @@ def same_given(place: Path, config: Config) -> bool:
 
 
 def study_on_chip(chip: Chip, study: Study, runs: dict[str, list[Run]], exp: Path) -> dict[str, OnChip]:
-    """What each point costs on a chip, with the mean PER of its runs; by the name of its first run, the one that is
+    """What each point costs on a chip, with the mean rate of its runs; by the name of its first run, the one that is
     looked at."""
     rows = [row for found in sections(study, runs).values() for row in found]
     names = [f"{row.runs[0].name}-seed{row.runs[0].seed}" for row in rows]
@@ -165,7 +165,7 @@ def main() -> None:
             figure.save(out / own, draw, SIZE)
             pictures.setdefault(settings, []).append(own)
     costs = study_on_chip(chip, study, runs, args.exp) if chip else {}
-    more = chip_section(chip, list(costs.values())) if chip else []
+    more = chip_section(chip, list(costs.values()), scored_in(runs)) if chip else []
     write(out / RESULTS, results_text(study, runs, pictures, out / READING, more))
     figures_of = {name: chip_figures(cost) for name, cost in costs.items()}
     print(said_of(write_study_page(study, runs, args.exp, out, figures_of)))

@@ -13,9 +13,10 @@ from frenchpress.common import UserError, read_lines, read_yaml
 from frenchpress.config import Config, config_differences, config_to_dict
 from frenchpress.nnet.checkpoint import read_header
 from frenchpress.nnet.given import given_names
-from frenchpress.report.collect import System, read_experiment
+from frenchpress.report.collect import System, read_experiment, unit_of
 from frenchpress.report.records import RUNS, read_record, record_path
 from frenchpress.report.study import Experiment, Study
+from frenchpress.score.unit import PHONE, Unit
 
 NOT_RUN = "not run"
 
@@ -45,11 +46,11 @@ class Row:
     runs: tuple[Run, ...]
 
     def rates(self, split: str) -> dict[int, float]:
-        """PER of `dev` or `test` by seed."""
+        """Error rate of `dev` or `test` by seed."""
         return {run.seed: getattr(run.system, split).per for run in self.runs}
 
     def mean(self, split: str = "test") -> float:
-        """Mean PER over seeds."""
+        """Mean error rate over seeds."""
         return statistics.mean(self.rates(split).values())
 
     def deviation(self, split: str = "test") -> float | None:
@@ -58,8 +59,14 @@ class Row:
 
     @property
     def published(self) -> float | None:
-        """The published PER."""
-        return None if self.experiment.published is None else self.experiment.published.per
+        """The published PER; None where there is none, and for runs on words, to which it says nothing."""
+        said = self.experiment.published
+        return None if said is None or self.unit is not PHONE else said.per
+
+    @property
+    def unit(self) -> Unit:
+        """What its rates are of."""
+        return unit_of(run.system for run in self.runs if run.system)
 
     def size(self, key: str) -> float | None:
         """A figure of size.yaml; that of the first run, since seeds hardly change it."""
@@ -68,7 +75,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Loss:
-    """By how much a PER lies above another: points, their deviation over seeds, and percent of the other."""
+    """By how much an error rate lies above another: points, their deviation over seeds, and percent of the other."""
 
     points: float
     deviation: float | None
@@ -80,7 +87,7 @@ class Loss:
 
 
 def loss(row: Row, other: Row | None) -> Loss | None:
-    """How much test PER lies above that of `other`, seed by seed; None where they have no seed in common."""
+    """How much the test rate lies above that of `other`, seed by seed; None where they have no seed in common."""
     if other is None:
         return None
     ours, theirs = row.rates("test"), other.rates("test")
@@ -95,7 +102,7 @@ def loss(row: Row, other: Row | None) -> Loss | None:
 def published_loss(row: Row) -> Loss | None:
     """How much the published PER lies above that of the published float model."""
     said = row.experiment.published
-    if said is None or not said.per or not said.float_per:
+    if said is None or not row.published or not said.float_per:
         return None
     return Loss(said.per - said.float_per, None, 100 * (said.per / said.float_per - 1))
 
@@ -103,6 +110,11 @@ def published_loss(row: Row) -> Loss | None:
 def spread(values: Sequence[float]) -> float | None:
     """Sample standard deviation, where there are two values or more."""
     return statistics.stdev(values) if len(values) > 1 else None
+
+
+def scored_in(runs: dict[str, list[Run]]) -> Unit:
+    """What the runs of a study are scored in."""
+    return unit_of(run.system for mine in runs.values() for run in mine if run.system)
 
 
 def by_group(rows: Iterable[Row]) -> dict[str, list[Row]]:

@@ -23,7 +23,8 @@ _SIZES = {
 def point_table(rows: Sequence[Row], named: Named) -> list[str]:
     """Markdown lines: a design point per row; columns of published figures where there are any."""
     published = any(row.published is not None for row in rows)
-    head = ["point", *(["published", "to its float"] if published else []), "PER dev", "PER test", "to baseline"]
+    rates = [f"{rows[0].unit.rate} {split}" for split in ("dev", "test")]
+    head = ["point", *(["published", "to its float"] if published else []), *rates, "to baseline"]
     head += ["test, no silence"] * (silent := any(_silent(row) for row in rows))
     head += ["density", "fewer weights", "compression", "stored"]
     head += ["sent"] * (sent := any(_sent(row) for row in rows)) + ["epochs", "seeds"]
@@ -59,7 +60,7 @@ def _rate(row: Row, split: str) -> str:
 
 
 def _silent(row: Row) -> str:
-    """Mean test PER without silence; empty where it was not measured for all runs."""
+    """Mean test rate without silence; empty where it was not measured for all runs."""
     found = [run.system.test.without_silence for run in row.runs]
     return "" if None in found else f"{statistics.mean(m.per for m in found):.2f}"
 
@@ -108,7 +109,7 @@ def index_table(rows: Sequence[Row]) -> list[str]:
 
 
 def epoch_table(rows: Sequence[Row]) -> list[str]:
-    """Markdown lines: dev PER after each epoch, means over seeds; none where it was not measured."""
+    """Markdown lines: dev error rate after each epoch, means over seeds; none where it was not measured."""
     found = {row.experiment.name: [run.system.by_epoch for run in row.runs if run.system.by_epoch] for row in rows}
     last = max((epoch for runs in found.values() for by_epoch in runs for epoch in by_epoch), default=0)
     cells = []

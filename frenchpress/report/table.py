@@ -25,12 +25,14 @@ from frenchpress.report.collect import (
     collect,
     one_per_seed,
     read_reference,
+    unit_of,
     without_seed,
 )
 from frenchpress.report.hardware import chip_data, chip_figures, chip_section, on_chip
 from frenchpress.report.markdown import markdown
 from frenchpress.report.next_steps import next_steps
 from frenchpress.report.page import REPORT, experiment_entry, said_of, write_page
+from frenchpress.score.unit import PHONE, UNITS, Unit
 
 LEGEND = """\
 How to read a row
@@ -41,10 +43,7 @@ How to read a row
 - **to ...**: test PER less that of the baseline (`--baseline NAME`; the first float model if none is named), in points,
   with the 95 % interval of a bootstrap on the same speakers or utterances for both. An interval on one side of 0: the
   two differ. Several seeds: means over seeds, and seeds are resampled too.
-- **test, no silence**: test PER with silence taken out of reference and result, LM weight chosen for it on dev. In PER
-  silence is scored, and to leave it out is no error, as Kaldi has it. Some published TIMIT figures leave silence out
-  (docs/scoring.md). Empty: decoded before this was measured.
-- **test oracle**: test with the LM weight chosen on test itself. A bound, not a result.
+{silence}- **test oracle**: test with the LM weight chosen on test itself. A bound, not a result.
 - **epochs**: of this training, of those in all, with the runs that it starts from. **starts from**: the run whose
   weights were its first ones. **learns from**: its teacher.
 - **parameters**: of the whole dense model. **density**: kept weights / all weights, as it came out.
@@ -58,12 +57,18 @@ How to read a row
   starts or learns from, each once.
 - **mean ± s.d.** over seeds, sample standard deviation: compare rows by these, not by single runs.
 """
+SILENCE_LEGEND = """\
+- **test, no silence**: test PER with silence taken out of reference and result, LM weight chosen for it on dev. In PER
+  silence is scored, and to leave it out is no error, as Kaldi has it. Some published TIMIT figures leave silence out
+  (docs/scoring.md). Empty: decoded before this was measured.
+"""
+"""Of phones alone: silence is none of the words that are scored."""
 
 
-def gmm_table(gmms: Sequence[System], reference: References) -> list[str]:
+def gmm_table(gmms: Sequence[System], reference: References, unit: Unit) -> list[str]:
     """Markdown lines: a row per GMM system, reference rates beside it."""
     found = {s.name: s for s in gmms}
-    head = ["system", "PER dev", "PER test", "test, no silence"]
+    head = ["system", f"{unit.rate} dev", f"{unit.rate} test", "test, no silence"]
     if reference:
         head += ["reference dev", "reference test"]
     rows = []
@@ -76,9 +81,10 @@ def gmm_table(gmms: Sequence[System], reference: References) -> list[str]:
     return markdown(head, rows)
 
 
-def experiment_table(experiments: Sequence[System], baseline: Baseline) -> list[str]:
+def experiment_table(experiments: Sequence[System], baseline: Baseline, unit: Unit) -> list[str]:
     """Markdown lines, what most want to know: a row per run, and one of mean and deviation of several seeds."""
-    head = ["experiment", "seed", "PER dev", "PER test"] + [f"to {baseline.name}"] * bool(baseline.name)
+    head = ["experiment", "seed", f"{unit.rate} dev", f"{unit.rate} test"]
+    head += [f"to {baseline.name}"] * bool(baseline.name)
     head += ["epochs", "density", "stored", "compression", "fewer weights"]
     head += ["sent"] * (sent := any(map(sent_cell, experiments))) + ["time"]
     rows = []
@@ -142,7 +148,7 @@ def _to_baseline(runs: Sequence[System], baseline: Baseline) -> list[str]:
 
 
 def _silent(runs: Sequence[System]) -> str:
-    """Test PER without silence; empty where it was not measured."""
+    """Test rate without silence; empty where it was not measured."""
     found = [run.test.without_silence for run in runs if run.test and run.test.without_silence]
     if len(found) < len(runs):
         return ""
@@ -220,7 +226,7 @@ def scored_on(systems: Sequence[System]) -> list[str]:
 
 
 def _size_of(found: Measured) -> str:
-    size = f"{found.utterances} utterances, {found.phones} phones"
+    size = f"{found.utterances} utterances, {found.phones} {UNITS[found.unit].many}"
     if found.interval_over is None:
         return f"{size}; intervals over utterances"
     few = "too few to resample: " if found.interval_over == "utterances" else ""
@@ -239,15 +245,17 @@ def results_text(
 ) -> str:
     """All of RESULTS.md; `more`: paragraphs of other sections."""
     parts: list[list[str]] = [["# Results"]]
+    unit = unit_of([*gmms, *experiments])
+    legend = unit.said(LEGEND.format(silence=SILENCE_LEGEND if unit is PHONE else ""))
     if gmms or reference:
-        parts += [["## GMM-HMM"], gmm_table(gmms, reference)]
+        parts += [["## GMM-HMM"], gmm_table(gmms, reference, unit)]
     if experiments:
-        parts += [["## Acoustic models"], experiment_table(experiments, baseline)]
+        parts += [["## Acoustic models"], experiment_table(experiments, baseline, unit)]
         parts += [["More of the same:"], more_table(experiments)]
     if not gmms and not experiments:
         parts.append([f"Nothing in {exp} has been trained yet."])
     parts += [["Scored:", "", *scores] for scores in [scored_on([*gmms, *experiments])] if scores]
-    parts += [[LEGEND.rstrip()], *more, ["What to try next:", "", *next_steps(exp, experiments, conf)]]
+    parts += [[legend.rstrip()], *more, ["What to try next:", "", *next_steps(exp, experiments, conf)]]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
@@ -305,7 +313,7 @@ def main() -> None:
     values, more, rows = results_data(gmms, experiments, reference, baseline), [], []
     if chip:
         rows = [on_chip(chip, s.name, args.exp / s.name, s.test.per if s.test else None) for s in experiments]
-        values, more = values | {"hardware": chip_data(rows)}, chip_section(chip, rows)
+        values, more = values | {"hardware": chip_data(rows)}, chip_section(chip, rows, unit_of(experiments))
     text = results_text(args.exp, gmms, experiments, reference, args.conf, baseline, more)
     write(args.exp / "results.json", json.dumps(values, indent=1, sort_keys=True) + "\n")
     write(args.exp / "RESULTS.md", text)

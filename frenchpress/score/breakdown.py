@@ -1,4 +1,4 @@
-"""Where the errors are: text tables per speaker and per phone."""
+"""Where the errors are: text tables per speaker, per utterance and per phone or word."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def per_speaker(scored: Scored, utt2spk: Mapping[str, str]) -> str:
         rows_of[utt2spk[utt]].append(row)
     lines = [_speaker_cells(spk, len(r), total(scored.table[r])) for spk, r in sorted(rows_of.items())]
     lines.append(_speaker_cells("all", len(scored.utts), scored.counts))
-    return _table(["speaker", "utts", "phones", "PER", "ins", "del", "sub"], lines)
+    return _table(["speaker", "utts", scored.unit.many, scored.unit.rate, "ins", "del", "sub"], lines)
 
 
 _OPS = {CORRECT: "C", SUBSTITUTION: "S", INSERTION: "I", DELETION: "D", OMISSION: "O"}
@@ -43,10 +43,10 @@ def per_utt(scored: Scored) -> str:
     return "".join(lines)
 
 
-def per_phone(scored: Scored, top: int = 3) -> str:
-    """A line per phone, most errors first: how often it was there, right, and what it was taken for.
+def per_token(scored: Scored, top: int = 3) -> str:
+    """A line per phone or word, most errors first: how often it was there, right, and what it was taken for.
 
-    `ins` counts a phone where nothing was said; `omitted` an optional one left out, which is no error.
+    `ins` counts one where nothing was said; `omitted` an optional one left out, which is no error.
     """
     by_op: dict[str, Counter[int]] = defaultdict(Counter)
     taken_for: dict[str, Counter[str]] = defaultdict(Counter)
@@ -56,13 +56,13 @@ def per_phone(scored: Scored, top: int = 3) -> str:
             if op == SUBSTITUTION:
                 taken_for[said or ""][heard or ""] += 1
     lines = []
-    for phone, ops in sorted(by_op.items(), key=lambda item: (-_errors(item[1]), item[0])):
+    for token, ops in sorted(by_op.items(), key=lambda item: (-_errors(item[1]), item[0])):
         there = sum(ops.values()) - ops[INSERTION]
         rate = f"{100 * (ops[SUBSTITUTION] + ops[DELETION]) / there:.1f}" if there else "-"
-        confusions = sorted(taken_for[phone].items(), key=lambda item: (-item[1], item[0]))[:top]
+        confusions = sorted(taken_for[token].items(), key=lambda item: (-item[1], item[0]))[:top]
         numbers = [there, ops[CORRECT], ops[SUBSTITUTION], ops[DELETION], ops[OMISSION], ops[INSERTION]]
-        lines.append([phone, *map(str, numbers), rate, " ".join(f"{p}:{n}" for p, n in confusions) or "-"])
-    head = ["phone", "there", "right", "sub", "del", "omitted", "ins", "%sub+del", "taken for"]
+        lines.append([token, *map(str, numbers), rate, " ".join(f"{t}:{n}" for t, n in confusions) or "-"])
+    head = [scored.unit.name, "there", "right", "sub", "del", "omitted", "ins", "%sub+del", "taken for"]
     return _table(head, lines)
 
 

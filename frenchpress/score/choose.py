@@ -14,10 +14,11 @@ from typing import Any
 import yaml
 
 from frenchpress.common import atomic_dir, atomic_path, is_done, locked_dir, mark_done, read_yaml
-from frenchpress.score.breakdown import per_phone, per_speaker, per_utt
+from frenchpress.score.breakdown import per_speaker, per_token, per_utt
 from frenchpress.score.counts import Units, units
 from frenchpress.score.scoring import Scored, Scoring
 from frenchpress.score.transcripts import Transcripts, read_transcripts, read_utt2spk, write_transcripts
+from frenchpress.score.unit import PHONE, UNITS
 from frenchpress.score.weights import AXES, Grid, HypsByWeights, Weights, Widening, best_of
 
 PER, SILENT = "PER", "without_silence"
@@ -68,8 +69,8 @@ def evaluate(
 ) -> str | None:
     """Decode dev on all of `grid`, choose the weights, decode and score test once with them, write it all to `out`.
 
-    Writes decode_dev, decode_test and PER. `key` names everything that the hypotheses depend on; what is done
-    already for it is kept. Returns the text of PER, or None when it said so already. Takes the lock of `out`.
+    Writes decode_dev, decode_test and PER, of words WER. `key` names everything that the hypotheses depend on; what is
+    done already for it is kept. Returns the text of PER, or None when it said so already. Takes the lock of `out`.
     """
     with locked_dir(out):
         stats = evaluate_dev(out, scoring, dev, search, grid, key)
@@ -82,9 +83,10 @@ def evaluate(
         if test_stats is None:
             test_stats = _write_test(out, scoring, test, search(test, tried), chosen, test_key)
         text = per_text({"dev": stats, "test": test_stats})
-        if (out / "PER").exists() and (out / "PER").read_text("utf-8") == text:
+        path = out / scoring.unit.rate
+        if path.exists() and path.read_text("utf-8") == text:
             return None
-        with atomic_path(out / "PER") as temporary:
+        with atomic_path(path) as temporary:
             temporary.write_text(text, "utf-8")
         return text
 
@@ -179,7 +181,7 @@ def write_decoded(
 ) -> dict[str, Any]:
     """Write a decode directory whole, stamped with `key`; returns what `stats.yaml` says.
 
-    hyp.txt (as decoded), hyp.mapped and ref (as scored), per_speaker, per_phone, per_utt, stats.yaml.
+    hyp.txt (as decoded), hyp.mapped and ref (as scored), per_speaker, per_phone or per_word, per_utt, stats.yaml.
     """
     stats = summary(scored, weights, units(scored.utts, split.utt2spk)) | dict(extra or {})
     with atomic_dir(directory) as temporary:
@@ -188,7 +190,7 @@ def write_decoded(
         write_transcripts(temporary / "ref", dict(zip(scored.utts, scored.refs)))
         write_transcripts(temporary / "utt2spk", {utt: [split.utt2spk[utt]] for utt in scored.utts})
         (temporary / "per_speaker").write_text(per_speaker(scored, split.utt2spk), "utf-8")
-        (temporary / "per_phone").write_text(per_phone(scored), "utf-8")
+        (temporary / f"per_{scored.unit.name}").write_text(per_token(scored), "utf-8")
         (temporary / "per_utt").write_text(per_utt(scored), "utf-8")
         (temporary / "stats.yaml").write_text(yaml.safe_dump(stats, sort_keys=False, width=1000), "utf-8")
         mark_done(temporary, key)
@@ -196,10 +198,11 @@ def write_decoded(
 
 
 def summary(scored: Scored, weights: Weights, by: Units) -> dict[str, Any]:
-    """Rate, interval, counts and weights as plain data."""
+    """Rate, interval, counts and weights as plain data; `per` and `phones` are rate and number of the `unit`."""
     counts, (low, high) = scored.counts, scored.interval(by)
     return {
         "line": counts.line(),
+        "unit": scored.unit.name,
         "per": round(counts.rate, 4),
         "interval": [round(low, 4), round(high, 4)],
         "interval_over": by.over,
@@ -227,7 +230,7 @@ def oracle(scores: Mapping[Weights, Scored]) -> dict[str, Any]:
 
 
 def per_text(stats: Mapping[str, Mapping[str, Any]]) -> str:
-    """The PER file: lines in Kaldi's form per set, with what is needed to judge them.
+    """The file PER, or WER: lines in Kaldi's form per set, with what is needed to judge them.
 
     Where no silence is scored at all, the rate without it is the same and has no line.
     """
@@ -247,10 +250,10 @@ def per_text(stats: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _per_line(found: Mapping[str, Any], name: str) -> str:
-    low, high = found["interval"]
+    (low, high), unit = found["interval"], UNITS[found.get("unit", PHONE.name)]
     return (
         f"{found['line']} {name} 95%=[{low:.2f}, {high:.2f}] over={found['interval_over']} "
-        f"speakers={found['speakers']} utterances={found['utterances']} phones={found['phones']} {_weights(found)}"
+        f"speakers={found['speakers']} utterances={found['utterances']} {unit.many}={found['phones']} {_weights(found)}"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from frenchpress.score.transcripts import (
     read_score_map,
     read_tokens,
 )
+from frenchpress.score.unit import PHONE, Unit
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Scored:
     hyps: list[list[str]]
     alignments: list[np.ndarray]
     table: np.ndarray = field(repr=False)
+    unit: Unit = PHONE
 
     @property
     def counts(self) -> Counts:
@@ -45,14 +47,15 @@ class Scoring:
     """How transcripts are compared.
 
     Kaldi scores plain references with compute-wer, and references with optional tokens (TIMIT, where every
-    silence is optional) with sclite; `costs` None does the same. `left_out`: scored phones that are taken out of both
-    sides.
+    silence is optional) with sclite; `costs` None does the same. `left_out`: scored tokens that are taken out of both
+    sides. `unit`: what tokens are.
     """
 
     score_map: Mapping[str, str | None] | None = None
     optional: frozenset[str] = frozenset()
     costs: Costs | None = None
     left_out: frozenset[str] = frozenset()
+    unit: Unit = PHONE
 
     @classmethod
     def load(cls, score_map: Path | None, optional: Path | None, costs: Costs | None = None) -> Scoring:
@@ -76,7 +79,7 @@ class Scoring:
         """
         if not self.optional:
             return self if self.score_map and None in self.score_map.values() else None
-        return Scoring(self.score_map, frozenset(), self.used_costs, self.optional)
+        return replace(self, optional=frozenset(), costs=self.used_costs, left_out=self.left_out | self.optional)
 
     def score(
         self,
@@ -94,8 +97,8 @@ class Scoring:
         alignments = align(ref_list, hyp_list, self.optional, self.used_costs)
         table = count_table(alignments)
         if not table[:, 0].any():
-            raise UserError(f"{ref_source}: not one scored phone in {len(utts)} utterances")
-        return Scored(utts, ref_list, hyp_list, alignments, table)
+            raise UserError(f"{ref_source}: not one scored {self.unit.name} in {len(utts)} utterances")
+        return Scored(utts, ref_list, hyp_list, alignments, table, self.unit)
 
     def _kept(self, tokens: list[str]) -> list[str]:
         return [token for token in tokens if token not in self.left_out]

@@ -244,7 +244,7 @@ def test_positions_in_the_word_are_not_scored(small):
 def test_graphs_and_references_of_words_are_refused_before_training(small):
     words = (small / "graph/words.txt").read_text()
     (small / "graph/words.txt").write_text(words + "hello 7\nworld 8\n")
-    with pytest.raises(UserError, match="words.txt: 2 of 5 words are no phones .*: hello world; .*--score-map FILE"):
+    with pytest.raises(UserError, match="words.txt: 2 of 5 words are no phones .*: hello world, .*--score-map FILE"):
         build(sources_of(small), small / "task")
     (small / "graph/words.txt").write_text(words)
     (small / "feats/dev/text").write_text("dev1 SIL a\ndev2 hello\n")

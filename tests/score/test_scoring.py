@@ -10,7 +10,7 @@ import yaml
 
 from frenchpress.common import UserError, locked_dir
 from frenchpress.score.align import SCLITE
-from frenchpress.score.breakdown import per_phone, per_speaker
+from frenchpress.score.breakdown import per_speaker, per_token
 from frenchpress.score.choose import Split, evaluate, tune, write_decoded
 from frenchpress.score.counts import MIN_SPEAKERS, Counts, bootstrap_interval, units
 from frenchpress.score.scoring import Scoring
@@ -60,7 +60,7 @@ def test_tables_add_up():
         ["bert", "1", "3", "33.33", "0", "0", "1"],
         ["all", "2", "7", "14.29", "0", "0", "1"],
     ]
-    phones = [line.split() for line in per_phone(scored).splitlines()[1:]]
+    phones = [line.split() for line in per_token(scored).splitlines()[1:]]
     assert phones[0] == ["sil", "3", "0", "1", "0", "2", "0", "33.3", "t:1"]
     assert sum(int(row[1]) for row in phones) == scored.counts.tokens
 

@@ -24,6 +24,7 @@ from frenchpress.report.diagnose.layers import Activity, layer_findings, measure
 from frenchpress.report.diagnose.targets import prior_finding, target_findings
 from frenchpress.report.experiment import model_and_task
 from frenchpress.report.markdown import markdown
+from frenchpress.score.unit import PHONE
 
 _UTTERANCES, _WORST = 200, 5
 
@@ -99,11 +100,20 @@ def _error_sections(place: Path, errors: Errors) -> list[str]:
     counts = errors.scored.counts
     lines = ["## Errors on dev", "", f"{counts.line()}, LM weight {errors.stats.get('lm_weight')}", ""]
     speakers = [[name, str(c.tokens), f"{c.rate:.1f}"] for name, c in errors.by_speaker().items() if c.tokens]
-    lines += ["Worst speakers first:", "", *markdown(["speaker", "phones", "PER"], speakers[: 2 * _WORST])]
+    unit = errors.scored.unit
+    lines += ["Worst speakers first:", "", *markdown(["speaker", unit.many, unit.rate], speakers[: 2 * _WORST])]
+    lines += _confusion_section(place, errors) if unit is PHONE else []
+    lines += ["", "Worst utterances (reference above, recognised below):"]
+    for utt, rate, pairs in errors.worst_utterances()[:_WORST]:
+        lines += ["", f"{utt}: {rate:.1f} %", "", *_aligned(pairs)]
+    return lines
+
+
+def _confusion_section(place: Path, errors: Errors) -> list[str]:
     names, table = errors.confusions()
     rows = [[name, *map(str, counts)] for name, counts in zip(names, table.tolist())]
     write_if_changed(place / "confusions.csv", "".join(",".join(row) + "\n" for row in [["said", *names], *rows]))
-    lines += [
+    lines = [
         "",
         "All confusions (row: said, column: recognised, `-`: nothing): [confusions.csv](diagnose/confusions.csv)",
     ]
@@ -111,9 +121,6 @@ def _error_sections(place: Path, errors: Errors) -> list[str]:
         side = max(5.0, 0.14 * len(names))
         figure.save(place / "confusions.png", figures.confusions(names, table), (side, side))
         lines += ["", "![confusions](diagnose/confusions.png)"]
-    lines += ["", "Worst utterances (reference above, recognised below):"]
-    for utt, rate, pairs in errors.worst_utterances()[:_WORST]:
-        lines += ["", f"{utt}: {rate:.1f} %", "", *_aligned(pairs)]
     return lines
 
 

@@ -17,6 +17,7 @@ from frenchpress.score.align import paired
 from frenchpress.score.counts import Counts, total
 from frenchpress.score.scoring import Scored, Scoring
 from frenchpress.score.transcripts import read_tokens, read_transcripts
+from frenchpress.score.unit import PHONE, UNITS
 
 NOTHING = "-"
 """Stands in a confusion for the side on which nothing was said."""
@@ -43,12 +44,15 @@ class Errors:
         if not (place / "stats.yaml").is_file():
             return None
         free = read_tokens(optional) if optional.is_file() else frozenset()
-        refs, hyps = read_transcripts(place / "ref"), read_transcripts(place / "hyp.mapped")
-        scored = Scoring(optional=free).score(refs, hyps, str(place / "ref"), str(place / "hyp.mapped"))
-        return cls(scored, speakers, read_yaml(place / "stats.yaml"))
+        refs, hyps, stats = (
+            *(read_transcripts(place / name) for name in ("ref", "hyp.mapped")),
+            read_yaml(place / "stats.yaml"),
+        )
+        scoring = Scoring(optional=free, unit=UNITS[stats.get("unit", PHONE.name)])
+        return cls(scoring.score(refs, hyps, str(place / "ref"), str(place / "hyp.mapped")), speakers, stats)
 
     def confusions(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Phones, the last `NOTHING`, and how often the one of the row was recognised as that of the column, [P, P].
+        """Tokens, the last `NOTHING`, and how often the one of the row was recognised as that of the column, [P, P].
 
         The last row counts insertions, the last column deletions, optional phones left out among them.
         """
@@ -92,14 +96,10 @@ def confusion_table(pairs: Iterable[tuple[str | None, str | None]]) -> tuple[lis
 
 def error_findings(errors: Errors, lm_weights: tuple[float, ...], frame_error_mono: float | None) -> list[Finding]:
     """Of a decoded set. `lm_weights`: those that were tried; `frame_error_mono`: of phones on dev, from 0 to 1."""
-    found = [
-        _balance(errors, lm_weights),
-        _against_frames(errors, frame_error_mono),
-        _speaker(errors),
-        _phones(errors),
-        _utterances(errors),
-    ]
-    return [finding for finding in found if finding is not None]
+    found = [_balance(errors, lm_weights), _speaker(errors), _utterances(errors)]
+    if errors.scored.unit is PHONE:  # a word has many frames, and is seen too seldom to be never right
+        found += [_against_frames(errors, frame_error_mono), _phones(errors)]
+    return [finding.of(errors.scored.unit) for finding in found if finding is not None]
 
 
 def _balance(errors: Errors, lm_weights: tuple[float, ...]) -> Finding | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from frenchpress.config import Config
+from frenchpress.score.unit import Unit
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,10 @@ class Finding:
     kind: str
     seen: str
     advice: str
+
+    def of(self, unit: Unit) -> Finding:
+        """The same, which speaks of phones and PER, on what is scored in `unit`."""
+        return Finding(*map(unit.said, (self.kind, self.seen, self.advice)))
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.seen}\n    Try: {self.advice}"

@@ -5,7 +5,7 @@ A graph or an alignment of another experiment is not seen in the loss: the netwo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 
 import numpy as np
@@ -15,11 +15,11 @@ from frenchpress.config import DecodeConfig
 from frenchpress.decode.search import Decoder
 from frenchpress.nnet.task import Task
 from frenchpress.report.diagnose.findings import Finding
-from frenchpress.score.scoring import Scoring
+from frenchpress.score.unit import PHONE
 
 LOOKED_AT = 20  # utterances of dev
 SPELLED_WRONG = 25.0  # PER of targets against transcripts, like phones in a row as one in both; silences may differ
-DECODED_WRONG = 30.0  # PER of the targets themselves through the graph
+DECODED_WRONG = 30.0  # error rate of the targets themselves through the graph
 APART = 0.25  # nats between mean outputs and priors
 
 _SURE = -20.0  # log-likelihood of a state that the alignment does not say
@@ -27,33 +27,36 @@ _SURE = -20.0  # log-likelihood of a state that the alignment does not say
 
 def target_findings(task: Task, options: DecodeConfig) -> list[Finding]:
     """Targets against transcripts, and through the graph; on the first aligned utterances of dev."""
-    scoring = Scoring.load(task.score_map, task.optional_tokens)
     utts = [utt for utt in task.split("dev").aligned if task.split("dev").text.get(utt)][:LOOKED_AT]
     if not utts:
         return []
     refs = {utt: task.split("dev").text[utt] for utt in utts}
-    merged = {utt: [phone for phone, _ in groupby(words)] for utt, words in refs.items()}
-    spelled = scoring.score(merged, dict(_spelled(task, utts)), "dev/text", "dev/phone.ark").counts.rate
-    if spelled > SPELLED_WRONG:
-        return [
-            Finding(
-                "targets of another corpus",
-                f"the phones of the frame targets are {spelled:.0f} % away from the transcripts "
-                f"({len(utts)} utterances of dev): the alignment is not of these utterances or of this phone set.",
-                "make the task again (stage 3) with the alignments that belong to its transcripts and phones.txt.",
-            )
-        ]
-    decoded = scoring.score(refs, dict(_through_graph(task, utts, options)), "dev/text", "the graph").counts.rate
+    if task.unit is PHONE and (finding := _against_transcripts(task, refs)):
+        return [finding]
+    decoded = task.scoring.score(refs, dict(_through_graph(task, utts, options)), "dev/text", "the graph").counts.rate
     if decoded <= DECODED_WRONG:
         return []
-    return [
-        Finding(
-            "graph of another experiment",
-            f"the graph turns the alignment itself into phones with a PER of {decoded:.0f} % ({len(utts)} utterances "
-            "of dev): its labels mean other tied states than the targets.",
-            "make the graph from the system that made the alignment (the same final.mdl and tree), then stage 3.",
-        )
-    ]
+    finding = Finding(
+        "graph of another experiment",
+        f"the graph turns the alignment itself into phones with a PER of {decoded:.0f} % ({len(utts)} utterances "
+        "of dev): its labels mean other tied states than the targets, or its words.txt is another one's.",
+        "make the graph from the system that made the alignment (the same final.mdl and tree), then stage 3.",
+    )
+    return [finding.of(task.unit)]
+
+
+def _against_transcripts(task: Task, refs: Mapping[str, list[str]]) -> Finding | None:
+    """Phones of the targets that are not those of the transcripts `refs`."""
+    merged = {utt: [phone for phone, _ in groupby(words)] for utt, words in refs.items()}
+    spelled = task.scoring.score(merged, dict(_spelled(task, list(refs))), "dev/text", "dev/phone.ark").counts.rate
+    if spelled <= SPELLED_WRONG:
+        return None
+    return Finding(
+        "targets of another corpus",
+        f"the phones of the frame targets are {spelled:.0f} % away from the transcripts "
+        f"({len(refs)} utterances of dev): the alignment is not of these utterances or of this phone set.",
+        "make the task again (stage 3) with the alignments that belong to its transcripts and phones.txt.",
+    )
 
 
 def _spelled(task: Task, utts: list[str]) -> Iterator[tuple[str, list[str]]]:

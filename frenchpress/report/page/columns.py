@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from frenchpress.report.collect import System
+from frenchpress.score.unit import Unit
 
 Values = Mapping[str, Any]
 
@@ -15,8 +16,8 @@ Values = Mapping[str, Any]
 class Column:
     """A figure or a word of each experiment.
 
-    `kind`: how it is written: text, rate (PER), points, number, count, percent, bytes, times, seconds. `better`: which
-    end is wanted, low or high, "" for neither. `shown`: in the table without being asked for.
+    `kind`: how it is written: text, rate (PER, WER), points, number, count, percent, bytes, times, seconds. `better`:
+    which end is wanted, low or high, "" for neither. `shown`: in the table without being asked for.
     """
 
     key: str
@@ -58,12 +59,13 @@ COLUMNS = (
 )
 
 
-def column_data(rows: Iterable[Values]) -> list[dict[str, Any]]:
-    """The columns that one of `rows` has a value in, and one for each key that is not among `COLUMNS`."""
+def column_data(rows: Iterable[Values], unit: Unit) -> list[dict[str, Any]]:
+    """The columns that one of `rows` has a value in, and one for each key that is not among `COLUMNS`; rates are of
+    `unit`."""
     there = {key for row in rows for key, value in row.items() if value not in (None, "")}
     known = {column.key for column in COLUMNS}
     others = [Column(key, key, "number") for key in sorted(there - known)]
-    return [asdict(column) for column in (*COLUMNS, *others) if column.key in there]
+    return [asdict(c) | {"title": unit.said(c.title)} for c in (*COLUMNS, *others) if c.key in there]
 
 
 def system_values(system: System) -> dict[str, Any]:

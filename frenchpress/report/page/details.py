@@ -24,14 +24,17 @@ CURVES = {
 """What an epoch of metrics.jsonl has, and how the page calls it."""
 FILES = (
     "PER",
+    "WER",
     "train.log",
     "config.yaml",
     "size.yaml",
     "train.yaml",
     "diagnose.md",
     "decode_dev/per_phone",
+    "decode_dev/per_word",
     "decode_dev/per_speaker",
     "decode_test/per_phone",
+    "decode_test/per_word",
     "decode_test/per_speaker",
 )
 """Those of an experiment that a person reads."""
@@ -77,8 +80,11 @@ def matrices(place: Path) -> list[dict[str, Any]]:
 
 
 def confusions(place: Path) -> dict[str, Any] | None:
-    """Phones, and how often one (row) was recognised as another (column) on dev; None where that is not known."""
-    if not (place / _SET / "per_utt").is_file():
+    """Phones, and how often one (row) was recognised as another (column) on dev.
+
+    None where that is not known, and for words, which are too many for a matrix.
+    """
+    if not (place / _SET / "per_utt").is_file() or (place / _SET / "per_word").is_file():
         return None
     rows = Aligned.load(place / _SET).rows.values()
     names, table = confusion_table(

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from frenchpress.common import UserError, atomic_path, write_if_changed
-from frenchpress.report.collect import System
+from frenchpress.report.collect import System, unit_of
 from frenchpress.report.page.columns import column_data, system_values
 from frenchpress.report.page.details import CURVES, details
 from frenchpress.report.page.entry import Entry, compared
@@ -33,7 +33,7 @@ def write_page(
 ) -> Path:
     """Write the page on `entries` into the directory `out`, each file whole; returns the file to open.
 
-    `title` stands above it, the lines `about` below that; PER of `gmms` are lines in figures. Figures need plotly;
+    `title` stands above it, the lines `about` below that; rates of `gmms` are lines in figures. Figures need plotly;
     without it the page has tables. UserError where `out` is an experiment's directory.
     """
     if (out / "config.yaml").exists():
@@ -64,7 +64,7 @@ def page_data(
     return {
         "title": title,
         "about": list(about),
-        "columns": column_data(e["values"] for e in experiments),
+        "columns": column_data((e["values"] for e in experiments), unit_of(entry.system for entry in entries)),
         "curves": CURVES,
         "bases": bases,
         "gmms": [{"name": s.name, **{f"per_{k}": m and m.per for k, m in _sets(s).items()}} for s in gmms],
