@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frenchpress.common import UserError, run_main
-from frenchpress.report.collect import read_experiment
+from frenchpress.report.collect import System, read_experiment, unit_of
 from frenchpress.report.diagnose.curves import read_history
 from frenchpress.report.markdown import markdown
 from frenchpress.report.rank import kendall, spearman
@@ -28,12 +28,21 @@ _WEIGHTS = "matrix"  # what the names of weights in the record end with; those o
 
 @dataclass(frozen=True)
 class Erring:
-    """An experiment: PER and frame error on dev, in percent, and the mean of each measure over its matrices."""
+    """A decoded experiment, its frame error on dev, in percent, and the mean of each measure over its matrices."""
 
-    name: str
-    per: float
+    system: System
     frame_error: float
     means: dict[str, float]
+
+    @property
+    def name(self) -> str:
+        """Of the experiment."""
+        return self.system.name
+
+    @property
+    def per(self) -> float:
+        """PER (of words: WER) on dev, in percent."""
+        return self.system.dev.per
 
 
 def read_erring(place: Path) -> Erring:
@@ -51,7 +60,7 @@ def read_erring(place: Path) -> Erring:
             f"{place}/metrics.jsonl: no errors of quantized weights; train with train.errors: true and few bits"
         )
     means = {key: statistics.fmean(errors[key] for errors in found) for key in MEASURES}
-    return Erring(system.name, system.dev.per, 100 * last["dev_frame_error_cd"], means)
+    return Erring(system, 100 * last["dev_frame_error_cd"], means)
 
 
 def error_table(runs: Sequence[Erring]) -> list[str]:
@@ -60,7 +69,8 @@ def error_table(runs: Sequence[Erring]) -> list[str]:
         [run.name, f"{run.per:.2f}", f"{run.frame_error:.2f}", *(f"{run.means[key]:.4g}" for key in MEASURES)]
         for run in sorted(runs, key=lambda run: (run.per, run.name))
     ]
-    return markdown(["experiment", "PER dev", "frame error", *MEASURES.values()], rows)
+    rate = unit_of(run.system for run in runs).rate
+    return markdown(["experiment", f"{rate} dev", "frame error", *MEASURES.values()], rows)
 
 
 def foretelling_table(runs: Sequence[Erring]) -> list[str]:
@@ -72,8 +82,8 @@ def foretelling_table(runs: Sequence[Erring]) -> list[str]:
         for rates in ([run.per for run in runs], [run.frame_error for run in runs]):
             cells += ["-" if r is None else f"{r:.2f}" for r in (spearman(far, rates), kendall(far, rates))]
         rows.append([title, *cells])
-    head = ["measure", "Spearman, PER", "Kendall, PER", "Spearman, frame error", "Kendall, frame error"]
-    return markdown(head, rows)
+    rates = (unit_of(run.system for run in runs).rate, "frame error")
+    return markdown(["measure", *(f"{kind}, {rate}" for rate in rates for kind in ("Spearman", "Kendall"))], rows)
 
 
 def main() -> None:

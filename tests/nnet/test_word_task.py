@@ -32,8 +32,8 @@ from frenchpress.score.unit import PHONE, WORD
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
 model: {context: [0, 0], lstm: {layers: 1, cells: 24}}
-train: {epochs: 6, batch: 4, threads: 1, device: cpu}
-decode: {acoustic_scales: [0.5], lm_weights: [1, 2]}
+train: {epochs: 10, batch: 1, threads: 1, device: cpu}
+decode: {acoustic_scales: [1.0], lm_weights: [1]}
 """
 
 
@@ -106,10 +106,9 @@ def test_words_are_recognised_and_a_word_that_is_not_in_the_graph_is_one_error(s
 
 def test_from_an_s5_directory_to_a_table_of_wer(s5, tmp_path, monkeypatch, capsys):
     task, exp = make_task(s5), tmp_path / "exp"
-    for name, cells in (("x", 24), ("y", 4)):
-        config = write_cfg(tmp_path, CONFIG.replace("cells: 24", f"cells: {cells}"), f"{name}.cfg")
-        run(monkeypatch, config, task.path, exp / name)
-        called(decode, exp / name)
+    run(monkeypatch, write_cfg(tmp_path, CONFIG), task.path, exp / "x")
+    called(decode, exp / "x")
+    shutil.copytree(exp / "x", exp / "y")
     torch.use_deterministic_algorithms(False)
     found = yaml.safe_load((exp / "x/decode_test/stats.yaml").read_text())
     assert found["unit"] == "word" and found["per"] < 50
