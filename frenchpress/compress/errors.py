@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -12,6 +14,36 @@ from frenchpress.compress.activations import ActQuantizer
 from frenchpress.compress.weight import pressed_tensors
 
 _BINS = 256
+
+
+class ErrorSums:
+    """Sums over tensors and what has become of them, from which the errors of all of them together follow.
+
+    `sums`, of what is not zero in x: x^2, q^2, x q, (x - q)^2, |x|, |x - q|; they can be kept, and given again.
+    """
+
+    def __init__(self, sums: Sequence[float] = (0.0,) * 6) -> None:
+        self.sums = list(sums)
+
+    @torch.no_grad()
+    def add(self, x: Tensor, quantized: Tensor) -> None:
+        """Take in `quantized` against `x`, of one shape."""
+        kept = x != 0
+        x, q = x[kept].double(), quantized[kept].double()
+        off = x - q
+        found = torch.stack([x @ x, q @ q, x @ q, off @ off, x.abs().sum(), off.abs().sum()]).tolist()
+        self.sums = [a + b for a, b in zip(self.sums, found)]
+
+    def figures(self) -> dict[str, float | None]:
+        """`sqnr`, `cosine` and `l1`, as `tensor_errors` has them."""
+        xx, qq, xq, noise, size, off = self.sums
+        if not xx:
+            return {"sqnr": None, "cosine": 1.0, "l1": 0.0}
+        return {
+            "sqnr": 10 * math.log10(xx / noise) if noise else None,
+            "cosine": xq / max(math.sqrt(xx * qq), sys.float_info.min),
+            "l1": off / size,
+        }
 
 
 @torch.no_grad()
@@ -24,19 +56,19 @@ def tensor_errors(x: Tensor, quantized: Tensor) -> dict[str, float | None]:
     distribution of x from that of q, in nats, over 256 equal bins from the smallest to the largest number of both, one
     added to each count. All are 0, and `cosine` 1, of nothing.
     """
+    sums = ErrorSums()
+    sums.add(x, quantized)
+    return {**sums.figures(), "kl": _divergence(x, quantized)}
+
+
+def _divergence(x: Tensor, quantized: Tensor) -> float:
     kept = x != 0
     x, q = x[kept].double(), quantized[kept].double()
     if not len(x):
-        return {"sqnr": None, "cosine": 1.0, "l1": 0.0, "kl": 0.0}
-    noise = (x - q).square().sum()
+        return 0.0
     low, high = float(torch.minimum(x.min(), q.min())), float(torch.maximum(x.max(), q.max()))
     p, r = ((torch.histc(t.cpu(), _BINS, low, high) + 1) / (len(t) + _BINS) for t in (x, q))
-    return {
-        "sqnr": float(10 * (x.square().sum() / noise).log10()) if noise > 0 else None,
-        "cosine": float((x @ q) / (x.norm() * q.norm()).clamp(min=torch.finfo(x.dtype).tiny)),
-        "l1": float((x - q).abs().sum() / x.abs().sum()),
-        "kl": float((p * (p / r).log()).sum()),
-    }
+    return float((p * (p / r).log()).sum())
 
 
 def weight_errors(model: nn.Module) -> dict[str, dict[str, float | None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, get_args, get_type_hints
 
 from frenchpress.common import UserError, blaming, unknown
@@ -104,6 +104,24 @@ def read_method_options(kind: type, values: dict[str, Any], where: str) -> Any:
             raise UserError(f"{where}: {name}: {value!r} is no {wanted}")
     with blaming(where):
         return kind(**values)
+
+
+def read_method(said: Mapping[str, Any], kinds: Mapping[str, type], where: str) -> tuple[str, Any]:
+    """Name and options of `{method: top_k, ratio: 1/16}`, where `kinds` has a dataclass of options for each name.
+
+    UserError, which begins with `where`, for what is wrong in it.
+    """
+    values = {key: value for key, value in said.items() if value is not None}
+    name = values.pop("method", None)
+    if name is None:
+        raise UserError(f"{where}: method is missing; use one of {', '.join(kinds)}")
+    if not isinstance(name, str) or name not in kinds:
+        raise UserError(f"{where}.method: {unknown(name, kinds)}")
+    missing = [f.name for f in fields(kinds[name]) if f.default is MISSING and f.name not in values]
+    if missing:
+        example = ", ".join(f"{key}: ..." for key in ("method", *missing)).replace("...", name, 1)
+        raise UserError(f"{where}: {name}: {missing[0]} is missing; write {{{example}}}")
+    return name, read_method_options(kinds[name], values, f"{where}: {name}")
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from frenchpress.common import UserError
 from frenchpress.common.document import Document
 from frenchpress.common.typed import ranged
-from frenchpress.compress.traffic import read_traffic
+from frenchpress.compress.traffic import make_link, read_traffic
 from frenchpress.config.press import LayerPress
 
 LARGEST_SEED = 2**63 - 1
@@ -121,8 +121,27 @@ class DistillConfig:
             raise UserError(f"teacher: {', '.join(names)}: one of them is named twice; name each once")
 
 
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Layers over `stages` processes, the LSTM layers as evenly as can be, the heads with the last of them. Each batch
+    goes through them in `microbatches`: all forward, then all back (`gpipe`, Huang et al. 2019, arXiv 1811.06965), or
+    back as soon as can be (`1f1b`, Narayanan et al. 2019, PipeDream). `boundary`: how outputs and their gradients are
+    sent from one to the other, a method and what it takes; nothing: float32.
+    """
+
+    stages: int = ranged(2, low=2, high=16)
+    schedule: Literal["gpipe", "1f1b"] = "gpipe"
+    microbatches: int = ranged(4, low=1, high=1024)
+    boundary: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.schedule == "1f1b" and self.microbatches < self.stages:
+            raise UserError(f"microbatches: {self.microbatches}, but 1f1b needs one for each of {self.stages} stages")
+        make_link(self.boundary)
+
+
 _OF_TRAINING = ("distill", "keep_epochs", "warmup", "cosine", "augment", "mixup", "weight_decay", "movement")
-_OF_TRAINING += ("workers", "traffic")
+_OF_TRAINING += ("workers", "traffic", "pipeline")
 
 
 @dataclass(frozen=True)
@@ -143,6 +162,7 @@ class TrainConfig:
     movement of the LSTM layers' outputs, in the loss.
     `workers`: processes that train together, each on a share of every batch; part of the experiment as `threads` is.
     `traffic`: how they send gradients, a method or its name alone; where nothing is said, as they are.
+    `pipeline`: processes that train together, each some of the layers.
     `shard`: frames that are in memory at once, 2^21 (5.8 hours); a corpus of more is gone through shard by shard.
     `tensorboard`: the figures of each epoch as events too. `errors`: how far each quantized tensor is from what it was,
     in metrics.jsonl. Nothing that is trained depends on these two.
@@ -174,6 +194,7 @@ class TrainConfig:
     movement: float | None = rarely(low=0.0)
     workers: int | None = rarely(low=2, high=1024)
     traffic: str | dict[str, Any] | None = rarely()
+    pipeline: PipelineConfig | None = rarely()
     shard: int | None = rarely(low=1)
     tensorboard: bool | None = rarely()
     errors: bool | None = rarely()
@@ -192,6 +213,8 @@ class TrainConfig:
             read_traffic(self.traffic)
         if self.workers:
             self._check_workers(self.workers)
+        if self.pipeline is not None:
+            self._check_pipeline(self.pipeline)
         for name in ("init", "mask_from"):
             if getattr(self, name) == "":
                 raise UserError(f"{name}: expected the directory of a trained experiment beside this, such as lstm512")
@@ -204,6 +227,17 @@ class TrainConfig:
         for name in ("mixup", "movement"):
             if getattr(self, name):
                 raise UserError(f"{name}: goes by all pieces of a batch, of which a worker has a share; leave one out")
+
+    def _check_pipeline(self, pipeline: PipelineConfig) -> None:
+        if self.device == "cuda":
+            raise UserError("pipeline: its processes train on CPUs; say device: cpu, or leave pipeline out")
+        for name in ("workers", "traffic", "distill", "mixup", "movement"):
+            if getattr(self, name):
+                raise UserError(f"{name}: does not go with pipeline; leave one out")
+        if pipeline.microbatches > self.batch:
+            raise UserError(
+                f"pipeline.microbatches: {pipeline.microbatches}, but batch: {self.batch}; each needs a piece"
+            )
 
 
 @dataclass(frozen=True)
@@ -233,3 +267,17 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     document: Document | None = field(default=None, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        pipeline, lstm = self.train.pipeline, self.model.lstm
+        if pipeline is None:
+            return
+        if pipeline.stages > lstm.layers:
+            raise UserError(
+                f"train.pipeline.stages: {pipeline.stages}, but model.lstm.layers: {lstm.layers}; each needs a layer"
+            )
+        if lstm.batch_norm and pipeline.microbatches > 1:
+            raise UserError(
+                f"train.pipeline.microbatches: {pipeline.microbatches}, but batch norm takes mean and variance over a "
+                "whole batch; say model.lstm.batch_norm: false, or microbatches: 1"
+            )

@@ -100,19 +100,26 @@ class AcousticModel(nn.Module):
         self.input_mean.copy_(mean.float().repeat(repeat))
         self.input_scale.copy_(deviation.clamp(min=1e-5).reciprocal().float().repeat(repeat))
 
+    def normalised(self, inputs: Tensor) -> Tensor:
+        """Spliced features [..., I] at mean 0, deviation 1."""
+        return (inputs - self.input_mean) * self.input_scale
+
     def hidden(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Spliced features [B, T, I] -> the last LSTM layer's output at the real frames [sum(lengths), H]."""
-        x = (inputs - self.input_mean) * self.input_scale
+        x = self.normalised(inputs)
         for layer in self.lstm.values():
             x = layer(x, lengths)
-        return x[torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)]
+        return x[real_frames(x, lengths)]
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """Spliced features [B, T, I] and lengths int64 [B] -> logits of the real frames, piece after piece.
 
         `cd`: [sum(lengths), num_pdfs], `mono`: [sum(lengths), num_phones].
         """
-        x = self.hidden(inputs, lengths)
+        return self.heads(self.hidden(inputs, lengths))
+
+    def heads(self, x: Tensor) -> dict[str, Tensor]:
+        """Outputs of the last LSTM layer [N, H] -> logits, as `forward` gives them."""
         return {"cd": self.head_cd(x), "mono": self.head_mono(x)}
 
     @torch.no_grad()
@@ -135,6 +142,11 @@ class AcousticModel(nn.Module):
     def description(self) -> dict[str, Any]:
         """The sizes as plain values, to keep beside the weights."""
         return asdict(self.sizes)
+
+
+def real_frames(x: Tensor, lengths: Tensor) -> Tensor:
+    """Bool [B, T]: the frames of `x` [B, T, ...] that lie within `lengths` [B]."""
+    return torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
 
 
 def _generator(seed: int, layer: int) -> torch.Generator:

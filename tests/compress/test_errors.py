@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import frenchpress.compress as fp
-from frenchpress.compress.errors import activation_errors, tensor_errors, weight_errors
+from frenchpress.compress.errors import ErrorSums, activation_errors, tensor_errors, weight_errors
 
 
 def test_by_hand():
@@ -31,6 +31,18 @@ def test_more_bits_are_less_error():
         values = [sign * one[key] for one in found]
         assert values == sorted(values), key
     assert found[3]["sqnr"] - found[2]["sqnr"] == pytest.approx(12, abs=1)  # 6 dB a bit
+
+
+def test_errors_of_several_tensors_are_those_of_all_together():
+    pairs = [(torch.randn(20), torch.randn(20)), (torch.randn(5), torch.zeros(5)), (torch.zeros(3), torch.ones(3))]
+    first, rest = ErrorSums(), None
+    first.add(*pairs[0])
+    rest = ErrorSums(first.sums)  # as after an interruption
+    for pair in pairs[1:]:
+        rest.add(*pair)
+    whole = tensor_errors(*map(torch.cat, zip(*pairs)))
+    assert rest.figures() == pytest.approx({key: whole[key] for key in ("sqnr", "cosine", "l1")})
+    assert first.figures() != rest.figures()
 
 
 def test_weights_and_activations_of_a_model():

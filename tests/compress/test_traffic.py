@@ -10,7 +10,7 @@ from torch import nn
 
 from frenchpress.common import UserError
 from frenchpress.compress.sparsity.base import keep_largest
-from frenchpress.compress.traffic import MultiStep, TopGradient, multi_step, qsgd, top_k
+from frenchpress.compress.traffic import Link, MultiStep, TopGradient, make_link, multi_step, qsgd, top_k
 from frenchpress.compress.traffic.compressors import elias_length, largest_of, round_sorted
 
 
@@ -80,6 +80,33 @@ def test_the_gradient_goes_the_same_way_back():
     count = int(kept.sum())
     zeros = 30 if count < 30 else 0  # of the 30 that were sent, which have a gradient
     assert layer.backward_bytes == math.ceil((zeros + count + 2 * count + 128) / 8) < layer.forward_bytes
+
+
+def through(link):
+    """What a link makes of an output and of its gradient, with both, and what whoever watches is told."""
+    told, x, grad = [], torch.randn(6, 10, requires_grad=True), torch.randn(6, 10)
+    link.watch = lambda way, given, sent: told.append((way, given, sent))
+    out = link(x)
+    out.backward(grad)
+    assert [way for way, *_ in told] == ["forward", "backward"]
+    assert torch.equal(told[0][1], x) and torch.equal(told[0][2].decoded, out)
+    assert torch.equal(told[1][1], grad) and torch.equal(told[1][2].decoded, x.grad)
+    assert [sent.bytes for *_, sent in told] == [link.forward_bytes, link.backward_bytes]
+    return x.detach(), out.detach(), grad, x.grad
+
+
+def test_links_send_outputs_and_gradients():
+    link = Link()
+    x, out, grad, back = through(link)
+    assert torch.equal(out, x) and torch.equal(back, grad) and link.forward_bytes == link.backward_bytes == 4 * 60
+    link = make_link({"method": "top_k", "ratio": "1/4"})
+    x, out, grad, back = through(link)
+    assert torch.equal(out, top_k(x, 0.25).decoded) and torch.equal(back, grad * (out != 0))
+    assert link.forward_bytes == top_k(x, 0.25).bytes and link.backward_bytes == 4 * 15
+    torch.manual_seed(3)
+    x, out, grad, back = through(make_link({"method": "qsgd", "levels": 3, "bucket": None}))
+    assert (out != x).any() and (back != grad).any() and (out * x >= 0).all() and (back * grad >= 0).all()
+    assert isinstance(make_link({"method": "multi_step", "ratio": 1, "partitions": 2, "bits": 4}), MultiStep)
 
 
 def test_a_net_learns_through_it():

@@ -6,14 +6,17 @@ what workers that train one model send of its gradients.
 
 from frenchpress.compress.traffic.compressors import Sent, multi_step, qsgd, top_k
 from frenchpress.compress.traffic.gradients import Count, GradientTraffic, make_traffic, read_traffic
-from frenchpress.compress.traffic.layers import MultiStep, TopGradient
+from frenchpress.compress.traffic.layers import Link, MultiStep, TopGradient
+from frenchpress.compress.traffic.links import make_link
 
 __all__ = [
     "Count",
     "GradientTraffic",
+    "Link",
     "MultiStep",
     "Sent",
     "TopGradient",
+    "make_link",
     "make_traffic",
     "multi_step",
     "qsgd",

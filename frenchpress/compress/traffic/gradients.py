@@ -10,7 +10,7 @@ into a checkpoint by `state_dict`.
 # No annotations from __future__: DistributedDataParallel looks at those of a hook.
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.powerSGD_hook import PowerSGDSt
 from torch.futures import Future
 
 from frenchpress.common import UserError, unknown
-from frenchpress.compress.options import NoOptions, read_method_options
+from frenchpress.compress.options import NoOptions, read_method
 from frenchpress.compress.traffic.codes import GradientCode, MultiStepRounding, Qsgd, TopK
 
 _FLOAT = 4  # bytes
@@ -204,18 +204,10 @@ METHODS = {
 
 def read_traffic(said: str | Mapping[str, Any]) -> tuple[str, Any]:
     """Name and options of `top_k`, or of `{method: top_k, ratio: 1/16}`; UserError for what is wrong in it."""
-    values = {"method": said} if isinstance(said, str) else {k: v for k, v in said.items() if v is not None}
-    name = values.pop("method", None)
-    if name is None:
-        raise UserError(f"traffic: method is missing; use one of {', '.join(METHODS)}")
-    if not isinstance(name, str) or name not in METHODS:
-        raise UserError(f"{'traffic' if isinstance(said, str) else 'traffic.method'}: {unknown(name, METHODS)}")
-    kind = METHODS[name].options
-    missing = [f.name for f in fields(kind) if f.default is MISSING and f.name not in values]
-    if missing:
-        example = ", ".join(f"{key}: ..." for key in ("method", *missing)).replace("...", name, 1)
-        raise UserError(f"traffic: {name}: {missing[0]} is missing; write {{{example}}}")
-    return name, read_method_options(kind, values, f"traffic: {name}")
+    if isinstance(said, str) and said not in METHODS:
+        raise UserError(f"traffic: {unknown(said, METHODS)}")
+    kinds = {name: method.options for name, method in METHODS.items()}
+    return read_method({"method": said} if isinstance(said, str) else said, kinds, "traffic")
 
 
 def make_traffic(said: str | Mapping[str, Any] | None, seed: int) -> GradientTraffic:

@@ -29,6 +29,7 @@ from frenchpress.nnet.train.launch import launch
 from frenchpress.nnet.train.logs import write_summary
 from frenchpress.nnet.train.loop import train
 from frenchpress.nnet.train.run import Run
+from frenchpress.nnet.train.stages import Stages
 from frenchpress.nnet.train.workers import PATIENCE, Workers, joined, started
 
 
@@ -66,6 +67,12 @@ def read_config(arguments: argparse.Namespace) -> Config:
     overrides = [*arguments.set, *seed]
     config = load_config(arguments.config, overrides)
     here = started()
+    if config.train.pipeline is not None:
+        if arguments.workers:
+            raise UserError("--workers: train.pipeline has a process for each stage; leave one out")
+        if here not in (1, config.train.pipeline.stages):
+            raise UserError(f"{here} processes were started, but train.pipeline.stages: {config.train.pipeline.stages}")
+        return config
     asked = (arguments.workers or config.train.workers or here) if config.train.epochs else 1
     if here not in (1, asked):
         why = "" if config.train.epochs else ": train.epochs: 0 trains nothing"
@@ -81,17 +88,19 @@ def main() -> None:
     """Command line."""
     arguments = parse_arguments()
     config = read_config(arguments)
-    if config.train.workers and started() == 1:
-        launch(config.train.workers, arguments.out)
+    pipeline = config.train.pipeline
+    processes = config.train.workers if pipeline is None else pipeline.stages
+    if processes and started() == 1:
+        launch(processes, arguments.out)
         return
-    with joined(arguments.patience) as workers:
+    with joined(arguments.patience, Workers if pipeline is None else Stages) as workers:
         train_experiment(arguments, config, workers)
 
 
 def train_experiment(arguments: argparse.Namespace, config: Config, workers: Workers) -> None:
     """Train, or go on, or say that it is done; files are written, and the directory is held, by the first worker."""
     make_deterministic(config)
-    device = choose_device("cpu" if config.train.workers else config.train.device)
+    device = choose_device("cpu" if started() > 1 else config.train.device)
     task = Task.load(arguments.task)
     model = build_model(arguments.config, config, Sizes(task.feat_dim, task.num_pdfs, task.num_phones)).to(device)
     # Before another model's weights take the place of the first.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from frenchpress.nnet.checkpoint import EVENTS
 
-_NOT_SHOWN = ("epoch", "steps", "errors")
+_NOT_SHOWN = ("epoch", "steps", "errors", "boundaries")
 
 
 class Events:

@@ -37,11 +37,18 @@ def epoch_line(entry: dict[str, float]) -> str:
     error_cd, error_mono = 100 * entry["dev_frame_error_cd"], 100 * entry["dev_frame_error_mono"]
     density = f", density {100 * entry['density']:.2f} %" if "density" in entry else ""
     sent = f", sent {entry['sent_bytes_per_step'] / 1e6:.3f} MB a step" if "sent_bytes_per_step" in entry else ""
+    ways = "".join(_way(way, figures) for way, figures in entry.get("boundaries", {}).items())
     return (
         f"epoch {entry['epoch']:2}: loss cd {entry['loss_cd']:.4f} mono {entry['loss_mono']:.4f}, "
         f"dev loss {entry['dev_loss']:.4f} frame error cd {error_cd:.2f} % mono {error_mono:.2f} %, "
-        f"lr {entry['lr_lstm']:.2e}, {entry['seconds']:.0f} s, {entry['frames_per_second']:.0f} frames/s{density}{sent}"
+        f"lr {entry['lr_lstm']:.2e}, {entry['seconds']:.0f} s, {entry['frames_per_second']:.0f} frames/s"
+        f"{density}{sent}{ways}"
     )
+
+
+def _way(way: str, figures: dict[str, float | None]) -> str:
+    decibel = "" if figures["sqnr"] is None else f" at {figures['sqnr']:.1f} dB"
+    return f", {way} {figures['bytes_per_step'] / 1e6:.3f} MB a step{decibel}"
 
 
 def write_summary(run: Run, arguments: argparse.Namespace, device: torch.device) -> None:

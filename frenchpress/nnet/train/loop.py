@@ -7,7 +7,6 @@ import math
 import time
 
 import torch
-from torch import nn
 
 from frenchpress.common import UserError, blaming
 from frenchpress.common.progress import Meter
@@ -22,7 +21,9 @@ from frenchpress.nnet.mixup import mix
 from frenchpress.nnet.model import FINAL, not_finite, read_weights
 from frenchpress.nnet.optimizer import decay_weights, parameter_groups
 from frenchpress.nnet.rates import next_halved, rate_at
+from frenchpress.nnet.train import pipeline
 from frenchpress.nnet.train.logs import write_logs
+from frenchpress.nnet.train.pipeline import gather
 from frenchpress.nnet.train.run import Progress, Run, restore, save, write_model
 
 _ERROR_UTTERANCES = 8
@@ -37,6 +38,7 @@ def train(run: Run) -> None:
         press_untrained(run)
     while run.progress.epoch < run.config.train.epochs:
         train_epoch(run)
+        gather(run)
         with run.workers.sharing():
             loss, error_cd, error_mono = evaluate(run.result, run.dev)
         end_epoch(run, loss, error_cd, error_mono)
@@ -94,6 +96,7 @@ def train_epoch(run: Run) -> None:
         progress.seconds, started = progress.seconds + now - started, now
         bar.update()
         if run.workers.as_first(now - saved >= run.checkpoint_seconds):
+            gather(run)
             save(run)
             saved = started = time.monotonic()
     bar.close()
@@ -103,28 +106,19 @@ def step(run: Run, batch: Batch) -> None:
     """One update of the weights; UserError, and no update, where the loss is not a number."""
     config, progress, model = run.config.train, run.progress, run.model
     where = f"epoch {progress.epoch + 1}, step {progress.step + 1}, on {' '.join(batch.utts)}"
-    at = (run.config.seed, progress.epoch, progress.step)
-    mixed = (batch, 1.0) if config.mixup is None else mix(batch, config.mixup, at)
-    with blaming(f"{run.out}: {where}"):
-        logits = (run.workers.model or model)(batch.inputs, batch.lengths)
-    parts = mixed_losses(logits, batch, *mixed, config.l2_cd_output, run.teacher)
-    loss, loss_cd, loss_mono = run.workers.means(parts, batch)
+    run.optimizer.zero_grad(set_to_none=True)
+    loss, loss_cd, loss_mono = (gradients if run.stages is None else pipeline.gradients)(run, batch, where)
     if not math.isfinite(loss):
+        gather(run)
         bad = not_finite(model)
         raise UserError(
             f"{run.out}: the loss is {loss} at {where}; {f'{bad}; ' if bad else ''}"
             "look at these utterances, or lower train.lr, or set train.clip"
         )
-    penalty, moved = run.masks.penalty(), model.movement()
-    own = run.workers.weighted(parts[0], batch)
-    own = own if penalty is None else own + penalty
-    own = own if moved is None else own + config.movement * moved
-    run.optimizer.zero_grad(set_to_none=True)
-    own.backward()
     run.masks.after_backward()
     progress.count(Count() if run.workers.traffic is None else run.workers.traffic.take())
     if config.clip is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        run.workers.clip(model.parameters(), config.clip)
     if config.weight_decay:
         decay_weights(model, run.optimizer, config.weight_decay)
     run.optimizer.step()
@@ -134,6 +128,27 @@ def step(run: Run, batch: Batch) -> None:
     progress.frames += batch.whole_frames
     progress.loss_cd += loss_cd * batch.whole_frames
     progress.loss_mono += loss_mono * batch.whole_frames
+
+
+def gradients(run: Run, batch: Batch, where: str) -> list[float]:
+    """Let the model have the gradients of `batch`; total, tied-state and monophone loss per frame of the whole batch.
+
+    Where the loss is not a number there are none. UserError, which begins with `where`, for what a layer refuses.
+    """
+    config, progress, model = run.config.train, run.progress, run.model
+    at = (run.config.seed, progress.epoch, progress.step)
+    mixed = (batch, 1.0) if config.mixup is None else mix(batch, config.mixup, at)
+    with blaming(f"{run.out}: {where}"):
+        logits = (run.workers.model or model)(batch.inputs, batch.lengths)
+    parts = mixed_losses(logits, batch, *mixed, config.l2_cd_output, run.teacher)
+    found = run.workers.means(parts, batch)
+    if math.isfinite(found[0]):
+        penalty, moved = run.masks.penalty(), model.movement()
+        own = run.workers.weighted(parts[0], batch)
+        own = own if penalty is None else own + penalty
+        own = own if moved is None else own + config.movement * moved
+        own.backward()
+    return found
 
 
 @torch.no_grad()
@@ -166,6 +181,7 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
             **({} if density is None else {"density": density}),
             **({"sent_bytes_per_step": round(progress.sent / progress.step)} if progress.sent else {}),
             **({"sent_error": math.sqrt(progress.missed / progress.to_send)} if progress.to_send else {}),
+            **({"boundaries": pipeline.boundary_figures(progress)} if progress.boundaries else {}),
             **({"errors": quantization_errors(run)} if config.errors else {}),
         }
     )

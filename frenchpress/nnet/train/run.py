@@ -18,6 +18,7 @@ from frenchpress.nnet.data import Frames
 from frenchpress.nnet.distill import Teacher
 from frenchpress.nnet.model import AcousticModel, read_weights
 from frenchpress.nnet.train.events import Events
+from frenchpress.nnet.train.stages import Stages
 from frenchpress.nnet.train.workers import Workers
 
 
@@ -34,6 +35,8 @@ class Progress:
     sent: float = 0.0  # bytes of gradients in this epoch, by each worker
     missed: float = 0.0  # sum of squares of what the first one did not send of its gradients in this epoch
     to_send: float = 0.0  # and of what it was to send
+    # Of each way between two stages in this epoch: bytes, and what `compress.errors` makes errors of.
+    boundaries: dict[str, list[float]] = field(default_factory=dict)
     rate: float = 1.0  # what the learning rates are multiplied by
     error: float = math.inf  # dev frame error of the epoch before
     best: float = math.inf
@@ -63,6 +66,11 @@ class Run:
     teacher: Teacher | None = None
     events: Events | None = None
     workers: Workers = field(default_factory=Workers)
+
+    @property
+    def stages(self) -> Stages | None:
+        """The workers, where each has some of the layers."""
+        return self.workers if isinstance(self.workers, Stages) else None
 
     @property
     def result(self) -> AcousticModel:

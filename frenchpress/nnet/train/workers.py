@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -135,12 +135,21 @@ class Workers:
             dist.gather_object(mine, everyones)
         return everyones
 
+    def everyones(self, mine: Value) -> list[Value]:
+        """What each worker has, in the order of the ranks."""
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, mine)
+        return found
+
+    def clip(self, parameters: Iterable[nn.Parameter], most: float) -> None:
+        """Scale gradients down so that the norm of all is at most `most`."""
+        nn.utils.clip_grad_norm_(parameters, most)
+
     def agree(self, facts: Callable[[], Mapping[str, Any]]) -> None:
         """UserError, naming what differs and where, unless `facts` gives the same for all workers."""
         if self.size == 1:
             return
-        everywhere: list[Any] = [None] * self.size
-        dist.all_gather_object(everywhere, dict(facts()))
+        everywhere = self.everyones(dict(facts()))
         for rank, other in enumerate(everywhere):
             for key, here, there in config_differences(everywhere[0], other):
                 raise UserError(f"worker {rank} has {key} = {_short(there)}, worker 0 has {_short(here)}")
@@ -151,7 +160,7 @@ def _short(value: Any) -> str:
 
 
 @contextmanager
-def joined(patience: float = PATIENCE) -> Iterator[Workers]:
+def joined(patience: float = PATIENCE, kind: type[Workers] = Workers) -> Iterator[Workers]:
     """Meet the other workers, if there are any; UserError when one is missing, or goes while they train."""
     if started() == 1:
         yield Workers()
@@ -159,7 +168,7 @@ def joined(patience: float = PATIENCE) -> Iterator[Workers]:
     _meet(patience)
     _groups.append(dist.group.WORLD)
     try:
-        yield Workers(dist.get_rank(), dist.get_world_size())
+        yield kind(dist.get_rank(), dist.get_world_size())
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
