@@ -112,16 +112,35 @@ class _Product:
         return (x.astype(np.float64) @ self._transposed).astype(np.int64)
 
 
+class _KeptSums(_Product):
+    """The product of one frame after the other: what moved is added to the sums of the frame before."""
+
+    def reset(self) -> None:
+        """Zeros came before."""
+        columns, rows = self._transposed.shape
+        self._x, self._sums = np.zeros(columns, np.int64), np.zeros(rows, np.int64)
+
+    def __call__(self, x: Ints) -> Ints:
+        """x [columns] -> [rows]."""
+        moved = np.flatnonzero(x != self._x)
+        change = (x - self._x)[moved].astype(np.float64)
+        self._x, self._sums = x, self._sums + (change @ self._transposed[moved]).astype(np.int64)
+        return self._sums
+
+
 class _Layer:
     """One LSTM layer with its outputs h and its cell state c."""
 
     def __init__(self, layer: PackedLstm) -> None:
         self._layer = layer
-        self._along, self._back = _Product(layer.input_matrix), _Product(layer.recurrent_matrix)
+        self._along = _Product(layer.input_matrix)
+        self._back = (_KeptSums if layer.hold_output else _Product)(layer.recurrent_matrix)
 
     def reset(self) -> None:
         self._h, self._c = np.zeros((2, self._layer.cells), np.int64)
         self._seen = np.zeros(self._layer.input_matrix.columns, np.int64)
+        if isinstance(self._back, _KeptSums):
+            self._back.reset()
 
     def run(self, x: Ints, watch: Callable[[Ints], None] | None = None) -> Ints:
         """Inputs int64 [n, columns] on the grid of the layer before -> outputs int64 [n, cells]."""

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define VNNI
+#define VNNI __attribute__((target("avx2"))) /* for halves of registers */
 #define VBMI
 
 typedef struct { union { int32_t d[16]; int16_t w[32]; int8_t b[64]; uint8_t u[64]; }; } register512;
@@ -57,6 +57,14 @@ static register512 made_vpdpwssd(register512 sum, register512 a, register512 b) 
     return sum;
 }
 
+VNNI static register512 made_widened(__m256i a) {
+    int8_t bytes[32];
+    register512 r;
+    memcpy(bytes, &a, sizeof bytes);
+    for (int k = 0; k < 32; k++) r.w[k] = bytes[k];
+    return r;
+}
+
 static register512 made_vpdpbusd(register512 sum, register512 a, register512 b) {
     for (int k = 0; k < 64; k++) sum.d[k / 4] += a.u[k] * b.b[k];
     return sum;
@@ -74,13 +82,21 @@ static register512 made_vpdpbusd(register512 sum, register512 a, register512 b) 
 #define _mm512_permutexvar_epi8 made_vpermb
 #define _mm512_dpwssd_epi32 made_vpdpwssd
 #define _mm512_dpbusd_epi32 made_vpdpbusd
+#define _mm512_cvtepi8_epi16 made_widened
 #define fp_windows_product windows_of_level
 #define fp_bytes_product bytes_of_level
+#define fp_pairs_product pairs_of_level
+#define fp_pairs_moved pairs_moved_of_level
 #include "windows.c"
 #include "bytes.c"
+#include "pairs.c"
 #undef fp_windows_product
 #undef fp_bytes_product
+#undef fp_pairs_product
+#undef fp_pairs_moved
 
 /* Whatever the level is. */
 product fp_windows_product(int32_t level) { return level == FP_PORTABLE ? windows_of_level(level) : windows_vnni; }
 product fp_bytes_product(int32_t level) { return level == FP_PORTABLE ? bytes_of_level(level) : bytes_vnni; }
+product fp_pairs_product(int32_t level) { return level == FP_PORTABLE ? pairs_of_level(level) : vnni; }
+add_moves *fp_pairs_moved(int32_t level) { return level == FP_PORTABLE ? pairs_moved_of_level(level) : vnni_moved; }

@@ -55,7 +55,8 @@ static size_t mutate(uint8_t *data, size_t size) {
 static void run(fp_model *model) {
     static float feats[65536 * FRAMES];
     const int32_t dim = fp_model_dim(model), outputs = fp_model_outputs(model);
-    for (int i = 0; i < dim * FRAMES; i++) feats[i] = (float)(int32_t)draw(2000) - 1000.0f;
+    for (int i = 0; i < dim * FRAMES; i++) /* half of them as in the frame before */
+        feats[i] = i < dim || draw(2) ? (float)(int32_t)draw(2000) - 1000.0f : feats[i - dim];
     fp_model_level(model, (int32_t)draw(5));
     fp_stream *stream = fp_stream_new(model);
     int32_t *logits = malloc(((size_t)FRAMES + (size_t)fp_model_delay(model)) * (size_t)outputs * sizeof *logits);

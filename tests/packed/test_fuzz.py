@@ -42,11 +42,11 @@ def files(tmp_path_factory) -> list[str]:
         random_model(3, dim=2, context=(2, 0), cells=(4,), outputs=2, levels=sparse, shared=False, bits=3),
         random_model(4, dim=2, context=(0, 0), cells=(2,), outputs=1, bits=1, act_bits=(2, 2, 2)),
         random_model(5, dim=2, context=(1, 0), cells=(3,), outputs=3, front=True),
-        random_model(6, dim=3, context=(1, 1), cells=(6, 5), outputs=4, levels=0.15, shared=False, bits=5),
+        random_model(6, dim=3, context=(1, 1), cells=(6, 5), outputs=4, levels=0.15, shared=False, hold=(90, 9)),
         random_model(7, dim=9, context=(2, 2), cells=(8,), outputs=7, levels=0.03),
         random_model(8, dim=9, context=(2, 2), cells=(9,), outputs=7, levels=Banks(1, 8, 2), shared=False, bits=6),
         random_model(9, dim=3, context=(1, 1), cells=(7, 5), outputs=4, levels=Banks(3, 4, 5), bits=4),
-        random_model(12, dim=3, cells=(5, 4), outputs=4, hold=(40, 3), act_bits=(9, 8, 8)),
+        random_model(12, dim=3, cells=(5, 4), outputs=4, hold=(40, 3), act_bits=(16, 9, 8)),
         random_model(10, dim=4, cells=(9,), outputs=3, act_bits=(8, 8, 8)),
         random_model(11, dim=9, cells=(6,), outputs=5, act_bits=(8, 7, 8), levels=Banks(1, 8, 1), shared=False, bits=6),
     ]

@@ -33,6 +33,14 @@ def features(model, frames, seed=1):
     return feats
 
 
+def slow_features(model, frames, seed=1):
+    """Four of five features stay as they were in the frame before, and those that move go far."""
+    feats, rng = features(model, frames, seed), np.random.default_rng(seed)
+    for t in range(1, frames):
+        feats[t] = np.where(rng.random(model.input.dim) < 0.8, feats[t - 1], 3 * feats[t])
+    return feats
+
+
 def plain_run(model, feats):
     """The definition once more, frame by frame with Python's integers."""
     x, window = model.input, []
@@ -123,12 +131,37 @@ def test_runtime_gives_the_bits_of_the_reference(compiled, case, level, sparse):
         pytest.skip(f"this machine has no {LEVELS[level]}")
     for frames in (1, 2, 3, 17, 50):
         feats = features(model, frames)
-        expected = reference.run(model, feats)
-        assert expected.shape == (frames, model.outputs)
-        assert np.array_equal(packed.logits(feats), expected)
-        for piece in (1, 5, 16):
-            assert np.array_equal(streamed(packed.stream(), feats, piece), expected)
-            assert np.array_equal(streamed(reference.ReferenceStream(model), feats, piece), expected)
+        assert packed.logits(feats).shape == (frames, model.outputs)
+        check_all_pieces(packed, model, feats)
+
+
+STANDING = {
+    "inputs": {"hold": (3000, 0), "cells": (7, 5), "outputs": 3},
+    "outputs": {"hold": (0, 300), "cells": (13, 6)},
+    "both, on other grids": {"act_bits": (16, 13, 9), "hold": (2000, 80), "cells": (40, 33), "dim": 30, "outputs": 70},
+    "one column": {"hold": (9, 9), "cells": (1,), "outputs": 1, "dim": 1, "context": (0, 0)},
+    "whatever they do": {"hold": (2**16 - 1, 2**16 - 1)},
+}
+"""Columns stand still, odd numbers of them too; changes of more than 16 bits; rows that do not fill a block."""
+
+
+def check_all_pieces(packed, model, feats):
+    expected = reference.run(model, feats)
+    assert np.array_equal(packed.logits(feats), expected)
+    for piece in (1, 5, 16):
+        assert np.array_equal(streamed(packed.stream(), feats, piece), expected)
+        assert np.array_equal(streamed(reference.ReferenceStream(model), feats, piece), expected)
+
+
+@pytest.mark.parametrize("level", range(len(LEVELS)))
+@pytest.mark.parametrize("case", STANDING)
+def test_what_stands_still_changes_no_bit(compiled, case, level):
+    model = random_model(4, **STANDING[case])
+    packed = Runtime(model_bytes(model), level=level)
+    if packed.level != level:
+        pytest.skip(f"this machine has no {LEVELS[level]}")
+    for frames in (1, 3, 50):
+        check_all_pieces(packed, model, slow_features(model, frames))
 
 
 BYTES = {
@@ -172,7 +205,7 @@ def computed_library(tmp_path_factory):
     """The runtime with the instructions of AVX-512 that windows and bytes need computed in C."""
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("no x86")
-    sources = [path for path in SOURCES if Path(path).name not in ("windows.c", "bytes.c")]
+    sources = [path for path in SOURCES if Path(path).name not in ("windows.c", "bytes.c", "pairs.c")]
     here = Path(__file__).with_name("avx512_in_c.c")
     return built(tmp_path_factory.mktemp("computed"), [here, *sources], "-w", f"-I{NATIVE}")
 
@@ -189,6 +222,8 @@ def test_avx512_computed_in_c_gives_the_same_bits(computed_library, monkeypatch,
         pytest.skip("no vectors")
     assert np.array_equal(packed.logits(feats), reference.run(model, feats))
     assert np.array_equal(streamed(packed.stream(), feats, 1), reference.run(model, feats))
+    held = random_model(12, levels=levels, act_bits=act_bits, bits=6, hold=(2000, 80), **sizes)
+    check_all_pieces(Runtime(model_bytes(held)), held, slow_features(held, 23))
 
 
 @pytest.fixture(scope="module")
@@ -211,13 +246,24 @@ def test_without_vectors_it_gives_them_too(plain_library, monkeypatch, case, par
         assert np.array_equal(streamed(packed.stream(), feats, 3), expected)
 
 
+@pytest.mark.parametrize("case", STANDING)
+@pytest.mark.parametrize("part", [(), 0.02, 0.1, Banks(1, 8, 1)], ids=["dense", "1/50", "1/10", "banks"])
+def test_without_vectors_what_stands_still_changes_no_bit(plain_library, monkeypatch, case, part):
+    """Single weights lie column by column then."""
+    monkeypatch.setattr(runtime, "library", lambda: plain_library)
+    model = random_model(4, levels=part, shared=False, **STANDING[case])
+    check_all_pieces(Runtime(model_bytes(model)), model, slow_features(model, 20))
+
+
 def test_without_vectors_single_weights_take_little_memory(plain_library, monkeypatch):
     """A row's weights one by one, three bytes each, where a step of 16 would hold few more than one."""
     monkeypatch.setattr(runtime, "library", lambda: plain_library)
-    models = [random_model(4, cells=(64,), dim=64, levels=part, shared=False) for part in ((), 1 / 16)]
-    dense, thin = (Runtime(model_bytes(model)) for model in models)
+    cases = ((), (0, 0)), (1 / 16, (0, 0)), (1 / 16, (1, 1))
+    models = [random_model(4, cells=(64,), dim=64, levels=part, shared=False, hold=hold) for part, hold in cases]
+    dense, thin, by_columns = (Runtime(model_bytes(model)) for model in models)
     kept = sum(matrix.kept for matrix in models[1].matrices)
-    assert thin.macs == kept and 3 * kept < thin.weight_bytes < 3 * kept + 4 * 600
+    for packed in thin, by_columns:
+        assert packed.macs == kept and 3 * kept < packed.weight_bytes < 3 * kept + 4 * 600
     assert dense.macs > 15 * thin.macs
 
 

@@ -30,10 +30,33 @@ typedef multiply *product;
 enum { SLACK = 2 * 64 };
 
 product fp_tiles_product(int32_t level);
+product fp_pairs_product(int32_t level);
 product fp_windows_product(int32_t level);
 product fp_bytes_product(int32_t level);
 int fp_has_byte_permutation(void);
 multiply fp_single_product, fp_neon_tiles, fp_neon_windows, fp_neon_bytes, fp_neon_dot_bytes;
+
+/* Of a frame, what moved since the frame before: pairs of columns, and by how much, two numbers of 16 bits. */
+typedef struct {
+    int count;
+    uint16_t *place;
+    int32_t *change;
+} moves;
+
+/* Sums [tiles][8] of the frame before, brought to those of each frame of `moved`, which are written to `out` too. */
+typedef void add_moves(const matrix *w, const moves *moved, int frames, int32_t *sums, int32_t *out, size_t out_stride);
+add_moves *fp_pairs_moved(int32_t level);
+
+/* Of the frame before: its inputs [columns], which were zeros at first, and its sums [tiles][8]. */
+typedef struct {
+    int16_t *x;
+    int32_t *sums;
+} kept;
+
+/* The product of a matrix of pairs or of columns, for which what moved alone is computed where that takes less time; then
+ * `k` is of the last frame. `moved`, of pairs, has place for as many frames. */
+void fp_moved_product(const matrix *w, int32_t level, const int16_t *x, size_t stride, int frames, int32_t *out,
+                      size_t out_stride, kept *k, moves *moved);
 
 /* Bytes of `columns` inputs, zeros up to a multiple of 64: as they are, or 128 higher. */
 void fp_to_bytes(const int16_t *x, int columns, int higher, uint8_t *out);

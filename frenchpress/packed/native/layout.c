@@ -40,6 +40,18 @@ static int tile_up(reader *r, const plain *m, matrix *t) {
     return 1;
 }
 
+/* A dense matrix. A block is read as if it had all its tiles, so that the last one needs some bytes after it. */
+static int pair_up(reader *r, const plain *m, matrix *t) {
+    enum { LINE = 64 };
+    t->form = PAIRS;
+    for (int p = 0; p < t->tiles; p++) t->start[p + 1] = t->start[p] + (uint32_t)fp_pairs(t);
+    if (!(t->memory = fp_array(r, (size_t)t->start[t->tiles] + BLOCK + LINE / (2 * ROWS), 2 * ROWS))) return 0;
+    t->weights = (int8_t *)t->memory + (LINE - (uintptr_t)t->memory % LINE) % LINE;
+    for (int p = 0; p < t->tiles; p++)
+        for (int pair = 0; pair < fp_pairs(t); pair++) fill_step(m, p, pair, t->weights + 2 * ROWS * fp_step_of(t, p, pair));
+    return 1;
+}
+
 /* Kept weights one by one, `count` of them. */
 static int line_up(reader *r, const plain *m, matrix *t, size_t count) {
     t->form = SINGLE;
@@ -62,6 +74,29 @@ static size_t count_kept(const plain *m) {
     size_t kept = 0;
     for (size_t place = 0; place < (size_t)m->gates * m->rows * m->columns; place++) kept += kept_here(m, place);
     return kept;
+}
+
+int fp_turn(reader *r, matrix *t) {
+    const uint32_t rows = (uint32_t)ROWS * t->tiles, count = t->start[rows];
+    if (rows > 1 << 16) return 1;
+    matrix by = *t;
+    by.form = COLUMNS, by.start = fp_array(r, (size_t)t->columns + 2, 4), by.column = fp_array(r, count, 2);
+    by.weights = fp_array(r, count, 1);
+    const int good = by.start && by.column && by.weights;
+    if (good) {
+        uint32_t *next = by.start + 1; /* where a column's next weight goes; in the end where the next column begins */
+        for (uint32_t i = 0; i < count; i++) next[t->column[i] + 1]++;
+        for (int c = 0; c < t->columns; c++) next[c + 1] += next[c];
+        for (uint32_t row = 0; row < rows; row++)
+            for (uint32_t i = t->start[row]; i < t->start[row + 1]; i++) {
+                const uint32_t place = next[t->column[i]]++;
+                by.column[place] = (uint16_t)row;
+                by.weights[place] = t->weights[i];
+            }
+    }
+    fp_free_matrix(good ? t : &by);
+    if (good) *t = by;
+    return good;
 }
 
 /* ---- all forms ---- */
@@ -106,22 +141,25 @@ int fp_lay_out(reader *r, const plain *m, matrix *t, int32_t top) {
     const int vectors = fp_best_level() != FP_PORTABLE;
     if (vectors && !m->mask && top < 128) return fp_line_bytes_up(r, m, t);
     if (vectors && m->mask) return lay_out_for_vectors(r, m, t, top < 128);
+    if (!m->mask && fp_best_level() < FP_NEON) return pair_up(r, m, t);
     const uint32_t steps = count_tiles(m, t->tiles, t->start);
     const size_t kept = count_kept(m);
     return !vectors && kept < 4 * (size_t)steps ? line_up(r, m, t, kept) : tile_up(r, m, t);
 }
 
-static int height_of(const matrix *t) { return t->form == TILES ? ROWS : t->form == SINGLE ? 1 : WIDE; }
+static int height_of(const matrix *t) { return t->form == TILES || t->form == PAIRS ? ROWS : t->form == SINGLE ? 1 : WIDE; }
 
-static int slots_of(const matrix *t) { return t->form == SINGLE ? 1 : t->form == TILES || t->form == WINDOWS ? 2 : 4; }
+static int slots_of(const matrix *t) { return t->form == SINGLE ? 1 : t->words || height_of(t) == ROWS ? 2 : 4; }
 
 /* The largest sum of each row, in the order of tiles: inputs of `top` where weights are positive, -top elsewhere. */
 int64_t fp_row_limit(const matrix *t, int row, int32_t top) {
     const int height = height_of(t), slots = slots_of(t);
+    const size_t first = t->start[row / height], end = t->start[row / height + 1];
     int64_t sum = 0;
-    for (size_t s = t->start[row / height]; s < t->start[row / height + 1]; s++)
+    for (size_t s = first; s < end; s++)
         for (int k = 0; k < slots; k++) {
-            const size_t place = slots * (s * height + row % height) + k;
+            const size_t step = t->form == PAIRS ? fp_step_of(t, row / height, (int)(s - first)) : s;
+            const size_t place = slots * (step * height + row % height) + k;
             sum += t->words ? abs(t->words[place] >> 8) : abs(t->weights[place]);
         }
     return sum * top;
@@ -129,10 +167,13 @@ int64_t fp_row_limit(const matrix *t, int row, int32_t top) {
 
 static int64_t steps(const matrix *t) { return t->start[ROWS * t->tiles / height_of(t)]; }
 
-int64_t fp_matrix_macs(const matrix *t) { return steps(t) * slots_of(t) * height_of(t); }
+int64_t fp_matrix_macs(const matrix *t) {
+    return t->form == COLUMNS ? t->start[t->columns] : steps(t) * slots_of(t) * height_of(t);
+}
 
 int64_t fp_matrix_bytes(const matrix *t) {
     const int64_t macs = fp_matrix_macs(t), each = t->words || t->control ? 2 : 1;
+    if (t->form == COLUMNS) return 3 * macs + 4 * (int64_t)t->columns;
     const int64_t starts = t->form == SINGLE ? 4 * ROWS * (int64_t)t->tiles : 0;
     return each * macs + (t->column ? 2 * steps(t) : 0) + starts;
 }
@@ -140,7 +181,7 @@ int64_t fp_matrix_bytes(const matrix *t) {
 void fp_free_matrix(matrix *t) {
     free(t->start);
     free(t->column);
-    free(t->weights);
+    free(t->memory ? t->memory : t->weights);
     free(t->words);
     free(t->control);
     free(t->offset);

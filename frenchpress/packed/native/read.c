@@ -200,13 +200,25 @@ static int read_head(reader *r, fp_model *m, int inputs, int32_t given_top) {
            read_matrix(r, &m->head, 1, m->outputs, inputs, m->head_top);
 }
 
+/* A matrix whose inputs stand still, in a form that gains by it. */
+static int skip(reader *r, matrix *w, int stands_still) {
+    if (stands_still && w->form == SINGLE && !fp_turn(r, w)) return 0;
+    w->still = stands_still && (w->form == PAIRS || w->form == COLUMNS);
+    return 1;
+}
+
 static int read_holds(reader *r, fp_model *m) {
     for (int i = 0; i < m->layers; i++) {
         const uint8_t *p = fp_take(r, 4);
         if (!p) return 0;
         m->layer[i].hold_input = u16(p), m->layer[i].hold_output = u16(p + 2);
     }
-    return 1;
+    for (int i = 0; i < m->layers; i++) {
+        lstm_layer *l = &m->layer[i];
+        if (!skip(r, &l->input_matrix, l->hold_input || (i && l[-1].hold_output))) return 0;
+        if (!skip(r, &l->recurrent_matrix, l->hold_output)) return 0;
+    }
+    return skip(r, &m->head, m->layer[m->layers - 1].hold_output);
 }
 
 static int is_next(const reader *r, const char *tag) { return r->end - r->at >= 4 && !memcmp(r->at, tag, 4); }

@@ -77,6 +77,7 @@ int fp_line_bytes_up(reader *r, const plain *m, matrix *t);
 
 /* layout.c: the form that is computed with, inputs being at most `top`, of which each row's largest sum, with inputs of `top`, is asked for. */
 int fp_lay_out(reader *r, const plain *m, matrix *t, int32_t top);
+int fp_turn(reader *r, matrix *t); /* single weights row by row -> column by column, where row numbers have 16 bits */
 int64_t fp_row_limit(const matrix *t, int row, int32_t top); /* rows in the order of tiles */
 int64_t fp_matrix_macs(const matrix *t);
 int64_t fp_matrix_bytes(const matrix *t);

@@ -36,10 +36,16 @@ INLINE void quantize(const fp_model *m, const float *restrict feats, int16_t *re
     }
 }
 
+/* `now` where it has moved by more than `hold` from what was `sent`, which it then is; else what was sent. */
+INLINE void hold_back(const int16_t *restrict sent, int16_t *restrict now, int32_t hold, int count) {
+    for (int k = 0; k < count; k++) now[k] = abs(now[k] - sent[k]) > hold ? now[k] : sent[k]; /* without a branch */
+}
+
 typedef struct {
     void (*quantize)(const fp_model *, const float *, int16_t *);
     fp_step *step;
     void (*logits)(const fp_model *, const int32_t *, int32_t *);
+    void (*hold_back)(const int16_t *, int16_t *, int32_t, int);
 } kernels;
 
 /* The same C compiled for an instruction set. */
@@ -48,7 +54,10 @@ typedef struct {
         quantize(m, feats, out);                                                                                      \
     }                                                                                                                 \
     TARGET static void logits_##NAME(const fp_model *m, const int32_t *acc, int32_t *out) { logits(m, acc, out); }    \
-    static const kernels NAME = {quantize_##NAME, fp_step_##NAME, logits_##NAME};
+    TARGET static void hold_back_##NAME(const int16_t *sent, int16_t *now, int32_t hold, int count) {                 \
+        hold_back(sent, now, hold, count);                                                                            \
+    }                                                                                                                 \
+    static const kernels NAME = {quantize_##NAME, fp_step_##NAME, logits_##NAME, hold_back_##NAME};
 
 COMPILED(portable, )
 #ifdef X86
@@ -112,7 +121,17 @@ struct fp_stream {
     int16_t *out[MAX_LAYERS]; /* [1 + CHUNK][padded] of a layer, of the frame before and of the chunk */
     int32_t *c[MAX_LAYERS];   /* [padded] */
     int16_t *seen[MAX_LAYERS]; /* [columns] inputs of a layer as they were last sent on; NULL where all are */
+    kept kept[2 * MAX_LAYERS + 1]; /* of matrices, in the order of `matrix_of`; NULLs where inputs do not stand still */
+    moves moved[CHUNK]; /* [most pairs]; NULLs where none is asked for */
 };
+
+/* Of each layer the matrices of its inputs and of its own outputs, then that of the head. */
+static int matrices_of(const fp_model *m) { return 2 * m->layers + 1; }
+
+static const matrix *matrix_of(const fp_model *m, int number) {
+    const lstm_layer *l = &m->layer[number / 2];
+    return number == 2 * m->layers ? &m->head : number % 2 ? &l->recurrent_matrix : &l->input_matrix;
+}
 
 static size_t widest(const fp_model *m) {
     size_t width = (size_t)(m->left + 1 + m->right) * m->dim;
@@ -126,6 +145,23 @@ static size_t most_rows(const fp_model *m) {
     for (int i = 0; i < m->layers; i++)
         if ((size_t)GATES * m->layer[i].padded > rows) rows = (size_t)GATES * m->layer[i].padded;
     return rows;
+}
+
+/* What is kept from frame to frame to skip what stands still; 0 when out of memory. */
+static int keep(fp_stream *s) {
+    int32_t pairs = 0;
+    for (int i = 0; i < matrices_of(s->model); i++) {
+        const matrix *w = matrix_of(s->model, i);
+        kept *k = &s->kept[i];
+        if (!w->still) continue;
+        if (!(k->x = calloc(w->columns, sizeof *k->x)) || !(k->sums = calloc((size_t)ROWS * w->tiles, sizeof *k->sums))) return 0;
+        if (w->form == PAIRS && fp_pairs(w) > pairs) pairs = fp_pairs(w);
+    }
+    for (int n = 0; pairs && n < CHUNK; n++)
+        if (!(s->moved[n].place = calloc((size_t)pairs + 1, sizeof *s->moved->place)) ||
+            !(s->moved[n].change = calloc((size_t)pairs + 1, sizeof *s->moved->change)))
+            return 0;
+    return 1;
 }
 
 fp_stream *fp_stream_new(const fp_model *m) {
@@ -144,7 +180,7 @@ fp_stream *fp_stream_new(const fp_model *m) {
                (s->c[i] = calloc((size_t)m->layer[i].padded + VECTOR, sizeof **s->c)) &&
                (!m->layer[i].hold_input ||
                 (s->seen[i] = calloc(m->layer[i].input_matrix.columns, sizeof **s->seen)));
-    if (good) return s;
+    if (good && keep(s)) return s;
     fp_stream_free(s);
     return NULL;
 }
@@ -155,6 +191,14 @@ void fp_stream_free(fp_stream *s) {
         free(s->out[i]);
         free(s->c[i]);
         free(s->seen[i]);
+    }
+    for (int i = 0; i < matrices_of(s->model); i++) {
+        free(s->kept[i].x);
+        free(s->kept[i].sums);
+    }
+    for (int n = 0; n < CHUNK; n++) {
+        free(s->moved[n].place);
+        free(s->moved[n].change);
     }
     free(s->frames);
     free(s->input);
@@ -173,6 +217,12 @@ void fp_stream_reset(fp_stream *s) {
         memset(s->c[i], 0, padded * sizeof **s->c);
         if (s->seen[i]) memset(s->seen[i], 0, s->model->layer[i].input_matrix.columns * sizeof **s->seen);
     }
+    for (int i = 0; i < matrices_of(s->model); i++) {
+        const matrix *w = matrix_of(s->model, i);
+        if (!w->still) continue;
+        memset(s->kept[i].x, 0, w->columns * sizeof *s->kept->x);
+        memset(s->kept[i].sums, 0, (size_t)ROWS * w->tiles * sizeof *s->kept->sums);
+    }
 }
 
 /* Inputs [frames] `*stride` apart, brought to the grid that a layer wants. */
@@ -187,12 +237,6 @@ static const int16_t *requantized(fp_stream *s, requantizer q, int32_t top, cons
     return s->input;
 }
 
-/* `now` where it has moved by more than `hold` from what was `sent`, which it then is; else what was sent. */
-static void hold_back(const int16_t *sent, int16_t *now, int32_t hold, int count) {
-    for (int k = 0; k < count; k++)
-        if (abs(now[k] - sent[k]) <= hold) now[k] = sent[k];
-}
-
 /* Inputs [frames] `*stride` apart as a layer sees them. */
 static const int16_t *seen(fp_stream *s, int number, const int16_t *x, size_t *stride, int frames) {
     const lstm_layer *l = &s->model->layer[number];
@@ -201,7 +245,7 @@ static const int16_t *seen(fp_stream *s, int number, const int16_t *x, size_t *s
     for (int n = 0; n < frames; n++) {
         int16_t *row = s->input + (size_t)n * width;
         if (x != s->input) memcpy(row, x + n * *stride, width * sizeof *row);
-        hold_back(s->seen[number], row, l->hold_input, width);
+        kernels_of(s->model)->hold_back(s->seen[number], row, l->hold_input, width);
         memcpy(s->seen[number], row, width * sizeof *row);
     }
     *stride = width;
@@ -210,8 +254,17 @@ static const int16_t *seen(fp_stream *s, int number, const int16_t *x, size_t *s
 
 static product product_of(const fp_model *m, const matrix *w) {
     if (w->form == SINGLE) return fp_single_product;
+    if (w->form == PAIRS) return fp_pairs_product(m->level);
     if (w->form == DENSE_BYTES || w->form == PICKED_BYTES) return fp_bytes_product(m->level);
     return w->form == WINDOWS ? fp_windows_product(m->level) : fp_tiles_product(m->level);
+}
+
+/* The product of matrix `number` with a chunk or a part of it. */
+static void multiply_by(fp_stream *s, int number, const int16_t *x, size_t stride, int frames, int32_t *out, size_t rows) {
+    const fp_model *m = s->model;
+    const matrix *w = matrix_of(m, number);
+    if (w->still) fp_moved_product(w, m->level, x, stride, frames, out, rows, &s->kept[number], s->moved);
+    else product_of(m, w)(w, x, stride, frames, out, rows, s->scratch);
 }
 
 /* One layer over a chunk: its outputs, from row 1 on, `padded` apart. */
@@ -219,16 +272,15 @@ static const int16_t *run_layer(fp_stream *s, int number, const int16_t *x, size
     const fp_model *m = s->model;
     const lstm_layer *l = &m->layer[number];
     const kernels *k = kernels_of(m);
-    const product back = product_of(m, &l->recurrent_matrix);
     const size_t rows = (size_t)GATES * l->padded;
     int16_t *out = s->out[number];
     x = requantized(s, l->input, l->input_top, x, &stride, l->input_matrix.columns, frames);
     x = seen(s, number, x, &stride, frames);
-    product_of(m, &l->input_matrix)(&l->input_matrix, x, stride, frames, s->sums, rows, s->scratch);
+    multiply_by(s, 2 * number, x, stride, frames, s->sums, rows);
     for (int n = 0; n < frames; n++, out += l->padded) {
-        back(&l->recurrent_matrix, out, 0, 1, s->back, rows, s->scratch);
+        multiply_by(s, 2 * number + 1, out, 0, 1, s->back, rows);
         k->step(m, l, s->sums + n * rows, s->back, s->value, s->c[number], out + l->padded);
-        if (l->hold_output) hold_back(out, out + l->padded, l->hold_output, l->cells);
+        if (l->hold_output) k->hold_back(out, out + l->padded, l->hold_output, l->cells);
     }
     memcpy(s->out[number], out, l->padded * sizeof *out);
     return s->out[number] + l->padded;
@@ -246,7 +298,7 @@ static void run_chunk(fp_stream *s, int frames, int32_t *out) {
         stride = m->layer[i].padded;
     }
     x = requantized(s, m->head_input, m->head_top, x, &stride, m->head.columns, frames);
-    product_of(m, &m->head)(&m->head, x, stride, frames, s->sums, m->padded_outputs, s->scratch);
+    multiply_by(s, 2 * m->layers, x, stride, frames, s->sums, m->padded_outputs);
     for (int n = 0; n < frames; n++) k->logits(m, s->sums + (size_t)n * m->padded_outputs, out + (size_t)n * m->outputs);
 }
 
