@@ -70,8 +70,8 @@ def pressed_layers(
     return model
 
 
-def packed_model(inputs: int, cells: int, layers: int, press: dict[str, LayerPress], seed: int) -> PackedModel:
-    """The same as a packed model: features [T, inputs], no context, and a head of one output."""
+def acoustic_model(inputs: int, cells: int, layers: int, press: dict[str, LayerPress], seed: int) -> AcousticModel:
+    """The same as a whole model: features [T, inputs], no context, and a head of one output."""
     model = ModelConfig(context=(0, 0), lstm=LstmConfig(layers=layers, cells=cells))
     # A mask cannot be finer than the head is high, and its time is not what is asked for. Of 4 bits, so that the sum
     # over many cells stays within 32.
@@ -81,7 +81,17 @@ def packed_model(inputs: int, cells: int, layers: int, press: dict[str, LayerPre
     MaskSchedule(network, seed).finish()
     with torch.no_grad():
         network(torch.randn(1, 32, inputs), torch.tensor([32]))  # sets the range of the inputs
-    return pack_model(network.eval(), np.ones(1, np.int64), {})
+    return network.eval()
+
+
+def packed(model: AcousticModel) -> PackedModel:
+    """That model as integers."""
+    return pack_model(model, np.ones(1, np.int64), {})
+
+
+def packed_model(inputs: int, cells: int, layers: int, press: dict[str, LayerPress], seed: int) -> PackedModel:
+    """Layers as integers, by the same words."""
+    return packed(acoustic_model(inputs, cells, layers, press, seed))
 
 
 def packed_layers(inputs: int, cells: int, layers: int, press: dict[str, LayerPress], seed: int) -> Runtime:

@@ -8,6 +8,7 @@ import pytest
 from frenchpress.bench.timing import Subject, interleave, machine
 from frenchpress.bench.training_run import torch_alone
 from frenchpress.kernels import native
+from frenchpress.packed.runtime import library
 
 SMALL = ["--batch", "2", "--steps", "3", "--inputs", "40", "--cells", "64", "--layers", "2", "--repeats", "2"]
 
@@ -39,6 +40,17 @@ def test_times_both_parts_unless_told():
     assert done.returncode == 0, done.stderr
     heads = [line.split(",")[0] for line in done.stdout.splitlines() if line.startswith(("training", "inference"))]
     assert heads[0] == "training" and set(heads) == {"training", "inference"}
+
+
+def test_movement_is_timed_beside_what_sends_all():
+    if library() is None:
+        pytest.skip("the packed runtime was not built: no compiler")
+    done = run_cli("--what", "movement", *SMALL, "--frames", "20", "--stream-frames", "3")
+    assert done.returncode == 0, done.stderr
+    moved = [float(share) for share in re.findall(r"^  (?:all sent|thresholds .*?) +(\d+\.\d) %", done.stdout, re.M)]
+    assert len(moved) == 10
+    for rows in moved[:5], moved[5:]:
+        assert rows == sorted(rows, reverse=True) and rows[0] > 90
 
 
 def test_subjects_take_turns_and_warm_up_is_not_counted():

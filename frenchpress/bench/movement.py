@@ -1,0 +1,91 @@
+"""Packed delta networks: the same weights with thresholds and without, side by side, by how many columns move.
+
+Features drift as those of speech do, here as noise with a memory of ten frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from frenchpress.bench.inference import CLOCKS, Case, packed_run
+from frenchpress.bench.layers import PACKED, acoustic_model, packed
+from frenchpress.bench.timing import Subject, interleave
+from frenchpress.config import LayerPress
+from frenchpress.config.press import Delta
+from frenchpress.nnet.model import AcousticModel
+from frenchpress.packed.runtime import Runtime, library
+from frenchpress.packed.write import model_bytes
+from frenchpress.report.movement import Watch
+
+NAMES = "w8a16", "w6a13_bank16x"
+THRESHOLDS = (0.6, 0.006), (1.0, 0.012), (1.3, 0.018), (2.0, 0.03)
+"""Of inputs, which have deviation 1, and of outputs, which move little where weights were drawn."""
+_KEPT = 0.9
+"""Of a feature from frame to frame."""
+
+
+class Drifting(Case):
+    """A case whose features drift."""
+
+    def features(self) -> Tensor:
+        """See Case."""
+        x = super().features()
+        for t in range(1, len(x)):
+            x[t] = _KEPT * x[t - 1] + (1 - _KEPT**2) ** 0.5 * x[t]
+        return x
+
+
+@dataclass(frozen=True)
+class Row:
+    """Thresholds of inputs and outputs with the share of columns that move; how fast whole utterances and frames go."""
+
+    thresholds: tuple[float, float]
+    moved: float
+    subjects: tuple[Subject, Subject]
+
+
+def _held(press: dict[str, LayerPress], thresholds: tuple[float, float]) -> dict[str, LayerPress]:
+    delta = Delta(*thresholds) if any(thresholds) else None
+    return {name: replace(layer, delta=delta) for name, layer in press.items()}
+
+
+def _moved(model: AcousticModel, features: Tensor) -> float:
+    """Share of the columns of all LSTM matrices that move in a frame, `features` [T, 1, inputs]."""
+    watch = Watch(model, banks=1)
+    with watch.on(), torch.no_grad():
+        model(features.transpose(0, 1), torch.tensor([len(features)]))
+    maps = watch.maps[:-1]  # the last one is of the heads
+    return sum(float(m.moved.sum()) for m in maps) / sum(m.frames * len(m.moved) for m in maps)
+
+
+def _rows(args: argparse.Namespace, name: str) -> list[Row]:
+    sizes = args.inputs, args.cells, args.layers
+    cases = [Drifting(*sizes, n, stream, 1, args.seed) for n, stream in ((args.frames, 0), (args.stream_frames, 1))]
+    rows = []
+    for thresholds in ((0.0, 0.0), *THRESHOLDS):
+        model = acoustic_model(*sizes, _held(PACKED[name], thresholds), args.seed)
+        runtime = Runtime(model_bytes(packed(model)))
+        subjects = [Subject(name, packed_run(case, runtime), case.frames) for case in cases]
+        rows.append(Row(thresholds, _moved(model, cases[0].features()), tuple(subjects)))
+    return rows
+
+
+def run_movement(args: argparse.Namespace) -> None:
+    """Time and print: microseconds per frame, and speed as a ratio to the model that sends everything."""
+    if library() is None:
+        print("left out: movement, since the packed runtime was not built (no C compiler)")
+        return
+    for name in NAMES:
+        rows = _rows(args, name)
+        interleave([s for row in rows for s in row.subjects], args.repeats, clock=CLOCKS[args.clock])
+        head = f"movement, {name}, packed, one thread"
+        print(f"\n{head:44s} {'moved':>8s} {'at once':>10s} {'ratio':>8s} {'streaming':>10s} {'ratio':>8s}")
+        for row in rows:
+            each = zip(row.subjects, rows[0].subjects)
+            times = "".join(f" {s.microseconds_per_frame:7.1f} us {s.ratio(all_):7.2f}x" for s, all_ in each)
+            title = "all sent" if row is rows[0] else "thresholds {:g} and {:g}".format(*row.thresholds)
+            print(f"  {title:42s} {100 * row.moved:6.1f} %{times}")
