@@ -36,6 +36,7 @@ _groups: list[dist.ProcessGroup | None] = []
 """Keeps them to the end of the process. Where the wrapper of a model goes last, it ends the group while it holds
 Python's lock, and waits for a thread of gloo, which may wait for that lock."""
 _GRACE = 5.0  # seconds that whoever started the workers has to say which of them is gone, and to stop the rest
+_TURN = 0.5  # seconds by which the first worker comes before the others, where all say the same
 
 
 def started() -> int:
@@ -169,6 +170,10 @@ def joined(patience: float = PATIENCE, kind: type[Workers] = Workers) -> Iterato
     _groups.append(dist.group.WORLD)
     try:
         yield kind(dist.get_rank(), dist.get_world_size())
+    except UserError:
+        if dist.get_rank():
+            time.sleep(_TURN)
+        raise
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
