@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STUDIES = [
     ("published_points", 36, 34),
     ("bits", 50, 50),
-    ("how_to_get_16x", 35, 35),
+    ("how_to_get_16x", 36, 36),
     ("prune_pattern_retrain", 19, 19),
     ("when_to_prune", 11, 11),
     ("traffic", 25, 25),
