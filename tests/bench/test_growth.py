@@ -39,8 +39,8 @@ def test_prints_tables_and_writes_plots(tmp_path, capsys):
     out = capsys.readouterr().out
     points = re.findall(r"^ +(\d+) +(\d+) +(\d+) +\d+\.\d\d +\d+\.\d\d +[\d.]+% +[\d.]+% +[\d.]+%", out, re.M)
     assert [int(x) for x, _, _ in points] == [64, 128, 1, 16]
-    # Tiles of 18 bytes for 16 weights, windows of 66 for 32, or both.
-    assert all(18 <= 16 * int(size) / int(macs) <= 33 for _, macs, size in points)
+    # Of dense matrices a byte a weight; tiles of 18 bytes for 16 weights, windows of 66 for 32, or both.
+    assert all(16 <= 16 * int(size) / int(macs) <= 33 for _, macs, size in points)
     assert int(points[2][1]) > 5 * int(points[3][1])  # dense, and 16x as far as two blocks in a row allow
     assert "growth with streams, 1 x 64 cells, one thread, frame by frame" in out
     assert re.search(r"^  w8a16_hcgs16x, packed +\d+\.\d\d +\d+\.\d\d$", out, re.M)

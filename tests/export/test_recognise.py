@@ -34,6 +34,7 @@ from frenchpress.kaldi.transition import TransitionModel
 from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.packed.model import ENDS_PHONE, SELF_LOOP, PackedFront
 from frenchpress.packed.write import write_model as write_packed
+from frenchpress.score.unit import PHONE
 
 PHONES, DIM, PDFS = ["sil", "a"], 4, 6
 MFCC = ["--use-energy=false", "--dither=0"]
@@ -220,7 +221,7 @@ def made_task(where):
     (where / "score_map.txt").write_text("sil\na a\n")
     (where / "optional_tokens").write_text("")
     return SimpleNamespace(
-        path=where, num_pdfs=PDFS, num_phones=2, feat_dim=DIM, phones=PHONES,
+        path=where, unit=PHONE, num_pdfs=PDFS, num_phones=2, feat_dim=DIM, phones=PHONES,
         source=str(where / "fmllr-tri3"), features="fmllr",
         score_map=where / "score_map.txt", optional_tokens=where / "optional_tokens",
         split=lambda name: [("u", feats, phones, phones)],
