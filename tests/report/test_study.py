@@ -264,6 +264,6 @@ def test_studies_that_come_with_the_project(name, experiments, runs):
 @pytest.mark.parametrize("name", [name for name, _, _ in STUDIES])
 def test_their_models_can_be_built(name):
     study = load_study(ROOT / "recipes" / name)
-    # A quarter of the cells keeps it quick; the blocks still fit.
-    for experiment, config in study.configs(["model.lstm.cells=128"]).items():
+    # Half of the cells keeps it quick; blocks and banks still fit.
+    for experiment, config in study.configs(["model.lstm.cells=256"]).items():
         build_model(experiment, config, Sizes(40, 200, 48))
