@@ -28,7 +28,7 @@ from frenchpress.report.study_figures import figures
 from frenchpress.report.study_page import write_study_page
 from frenchpress.report.study_rows import Row, Run, by_group, missing_lines, read_runs, scored_in, sections
 from frenchpress.report.study_table import epoch_table, index_table, point_table, rank_table, twin_table
-from frenchpress.report.table import scored_on, write
+from frenchpress.report.table import SENT_LEGEND, scored_on, sent_cell, write
 
 RESULTS, READING = "RESULTS.md", "reading.md"
 LEGEND = """\
@@ -44,8 +44,7 @@ How to read a row
   counts neither bits nor index.
 - **compression**: bits of the weight matrices as dense float32 / bits stored for them, with index and scales.
   **stored**: bytes of the whole model.
-- **epochs**: of this training, of those in all with the models that it starts from (?: not known).
-- **sent**: bytes of gradients that each of the workers of a training sends per step (docs/machines.md).
+{sent}- **epochs**: of this training, of those in all with the models that it starts from (?: not known).
 - **index code**: the codes with the fewest bits for the masks; `frenchpress codes` compares all codes. **index free**:
   what the compression would be if a reader knew the masks.
 - In the figures bars are one standard deviation over seeds to either side; one seed has none."""
@@ -115,7 +114,8 @@ def results_text(
     if told := notes(study, runs):
         parts += [["## Notes"], told]
     if found:
-        parts.append([scored_in(runs).said(LEGEND)])
+        sent = any(run.system and sent_cell(run.system) for rows in found.values() for row in rows for run in row.runs)
+        parts.append([scored_in(runs).said(LEGEND.format(sent=SENT_LEGEND if sent else ""))])
     return "\n\n".join("\n".join(part) for part in parts if any(part)) + "\n"
 
 

@@ -52,10 +52,12 @@ How to read a row
   biases and batch norm.
 - **fewer weights**: all weights / kept weights, which papers call "16x". It counts neither bits nor index.
 - **MACs**: multiply-accumulate operations per frame with the kept weights, of those of the dense model.
-- **sent**: bytes of gradients that each of the workers of a training sends per step (docs/machines.md).
-- **time**: training, hours:minutes:seconds on the machine named in train.yaml. **in all**: with every run that it
+{sent}- **time**: training, hours:minutes:seconds on the machine named in train.yaml. **in all**: with every run that it
   starts or learns from, each once.
 - **mean ± s.d.** over seeds, sample standard deviation: compare rows by these, not by single runs.
+"""
+SENT_LEGEND = """\
+- **sent**: bytes of gradients that each of the workers of a training sends per step (docs/machines.md).
 """
 SILENCE_LEGEND = """\
 - **test, no silence**: test PER with silence taken out of reference and result, LM weight chosen for it on dev. In PER
@@ -246,7 +248,8 @@ def results_text(
     """All of RESULTS.md; `more`: paragraphs of other sections."""
     parts: list[list[str]] = [["# Results"]]
     unit = unit_of([*gmms, *experiments])
-    legend = unit.said(LEGEND.format(silence=SILENCE_LEGEND if unit is PHONE else ""))
+    sent = SENT_LEGEND if any(map(sent_cell, experiments)) else ""
+    legend = unit.said(LEGEND.format(silence=SILENCE_LEGEND if unit is PHONE else "", sent=sent))
     if gmms or reference:
         parts += [["## GMM-HMM"], gmm_table(gmms, reference, unit)]
     if experiments:

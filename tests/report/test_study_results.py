@@ -140,12 +140,14 @@ def test_silence_left_out_has_a_column_where_it_was_measured(recipe, exp, monkey
 
 
 def test_bytes_that_workers_sent_have_a_column_where_there_were_any(recipe, exp, monkeypatch):
-    assert "sent" not in row(results(recipe, exp, monkeypatch), "point")
+    text = results(recipe, exp, monkeypatch)
+    assert "sent" not in row(text, "point") and "**sent**" not in text
     for seed in (1, 2):
         with (exp / f"w8-seed{seed}/train.yaml").open("a") as summary:
             summary.write("sent_bytes_per_step: 1234567\n")
     text = results(recipe, exp, monkeypatch)
     assert [row(text, name)[-3] for name in ("point", "float", "w8")] == ["sent", "", "1.235 MB"]
+    assert "- **sent**:" in text
     shutil.rmtree(exp)
     exp.mkdir()
     assert row(results(recipe, exp, monkeypatch), "w8")[-3] == "1.235 MB"

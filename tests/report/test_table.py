@@ -204,13 +204,15 @@ def test_silence_left_out_and_speakers_where_they_were_noted(tmp_path, monkeypat
 def test_bytes_that_workers_sent_have_a_column_where_there_were_any(tmp_path, monkeypatch, capsys):
     for name, seed in (("a_seed1", 1), ("a_seed2", 2), ("b", 1)):
         experiment(tmp_path, name, 20.0 + seed, seed, of=name[0])
-    assert "sent" not in row(run(tmp_path, monkeypatch, capsys), "experiment")
+    text = run(tmp_path, monkeypatch, capsys)
+    assert "sent" not in row(text, "experiment") and "**sent**" not in text
     for seed in (1, 2):
         with (tmp_path / f"a_seed{seed}/train.yaml").open("a") as summary:
             summary.write("sent_bytes_per_step: 1234567\n")
     text = run(tmp_path, monkeypatch, capsys)
     names = ("experiment", "a_seed1", "**a, mean ± s.d.**", "b")
     assert [row(text, name)[-2] for name in names] == ["sent", "1.235 MB", "1.235 MB", ""]
+    assert "- **sent**:" in text
 
 
 def test_seeds_are_taken_together(tmp_path, monkeypatch, capsys):
