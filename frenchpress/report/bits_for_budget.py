@@ -63,9 +63,7 @@ class Place:
 
 def places(model: AcousticModel) -> list[Place]:
     """Where bits can be said of `model`."""
-    found = [
-        (name, key, getattr(layer, f"{key}_matrix")) for name, layer in model.lstm.items() for key in MATRICES
-    ]
+    found = [(name, key, getattr(layer, f"{key}_matrix")) for name, layer in model.lstm.items() for key in MATRICES]
     found += [(name, None, getattr(model, name).matrix) for name in HEADS]
     return [Place(a, b, tuple(w for w in m.modules() if isinstance(w, PressedWeight))) for a, b, m in found]
 
@@ -250,7 +248,8 @@ def main() -> None:
         [place.name, str(number), str(bytes_of(options[number].size)), *(f"{c.harm:.3g}" for c in options.values())]
         for place, number, options in zip(places(model), bits, choices)
     ]
-    print(*markdown(head, rows), "", f"{out}: {size} bytes of {arguments.bytes}; train it: ./run.sh {out}", sep="\n")
+    print(*markdown(head, rows), "", f"{out}: {size} bytes of {arguments.bytes}; train it:", sep="\n")
+    print(f"    ./run.sh --stage 4 --exp {arguments.experiment.parent} --conf {out}")
 
 
 if __name__ == "__main__":

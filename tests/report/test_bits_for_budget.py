@@ -101,7 +101,9 @@ def test_a_cfg_comes_out_that_has_the_bytes(model, task, by, tmp_path, monkeypat
     config = load_config(out)
     assert config.train.init == "float" and config.compress["lstm0"].act_bits == 8
     size = size_report(AcousticModel(config, model.sizes), model.constants)["stored_bytes"]
-    assert f"{out}: " in capsys.readouterr().out and size <= budget * 1.01
+    said = capsys.readouterr().out
+    assert f"{out}: " in said and "./run.sh --stage 4 --exp " in said and f" --conf {out}" in said
+    assert size <= budget * 1.01
     assert config.compress["lstm0"].of_matrix("recurrent").weight_bits in (2, 3, 4, 5, 6, 8)
     monkeypatch.setattr("sys.argv", ["bits-for-budget", "--bytes", "100", str(tmp_path / "float")])
     with pytest.raises(UserError, match="--bytes: 100 is below [0-9]+, which the model takes with the fewest bits"):
