@@ -23,7 +23,7 @@ def run(name):
         values = found["plain"].get_parameter(tensor.name).detach().flatten(1)
         mask = tensor.chain.full_mask()
         assert mask is None or not values[~mask].any()
-        levels = 2 ** tensor.chain.quantizer.bits - 1
+        levels = 2**tensor.chain.quantizer.bits - 1
         assert all(len(row.unique()) <= levels for row in values)
     return found, fp.describe(found["model"])
 

@@ -45,9 +45,7 @@ def test_structures_of_convolutions_are_masks_of_the_matrix():
     assert channels.sum() == 4 and set(counts.unique().tolist()) == {0, 9}
     _, _, counts = kernels_of({"method": "block", "block": [1, 9], "keep": "1/4"})  # connectivity
     assert (counts == 9).sum() == 12 and (counts == 0).sum() == 36
-    _, _, counts = kernels_of(
-        {"method": "pattern", "block": [1, 9], "nonzeros": 4, "count": 8, "dictionary": "search"}
-    )
+    _, _, counts = kernels_of({"method": "pattern", "block": [1, 9], "nonzeros": 4, "count": 8, "dictionary": "search"})
     assert (counts == 4).all()
 
 
