@@ -14,7 +14,13 @@ from frenchpress.compress.quantizers import BitQuantizer, Quantizer, make_quanti
 from frenchpress.compress.size import MatrixSize, size_report
 from frenchpress.compress.sparsity import spelt_mask
 from frenchpress.compress.structure import BlockStructure, Selection
-from frenchpress.compress.weight import PressedWeight, check_weight_press, learned_ranges, pressed_tensors
+from frenchpress.compress.weight import (
+    PressedWeight,
+    check_weight_press,
+    holding,
+    learned_ranges,
+    pressed_tensors,
+)
 
 __all__ = [
     "ActQuantizer",
@@ -42,6 +48,7 @@ __all__ = [
     "factorize",
     "fixed_point_of",
     "fixed_table",
+    "holding",
     "input_means",
     "learned_ranges",
     "low_rank",

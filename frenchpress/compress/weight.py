@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -114,6 +115,20 @@ def _pressed(model: nn.Module) -> Iterator[PressedTensor]:
             for key, steps in module.parametrizations.items():
                 if isinstance(steps[0], Chain):
                     yield PressedTensor(f"{name}.{key}".lstrip("."), steps.original, steps[0])
+
+
+@contextmanager
+def holding(model: nn.Module) -> Iterator[None]:
+    """What an update inside does to weights that their quantizers hold (`held`) is undone: weight decay, momentum of
+    earlier gradients, the gradient of a penalty.
+    """
+    all_held = [(p, p.chain.quantizer.held) for p in pressed_tensors(model)]
+    before = [(p, held, p.weight.detach().clone()) for p, held in all_held if held is not None]
+    yield
+    with torch.no_grad():
+        for p, held, weight in before:
+            stays = held.expand(p.chain.shape).reshape(weight.shape)
+            p.weight.copy_(torch.where(stays, weight, p.weight))
 
 
 def check_weight_press(press: WeightPress) -> None:

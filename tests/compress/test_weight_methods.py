@@ -5,13 +5,15 @@ import itertools
 import pytest
 import torch
 from mask_cases import hcgs_of
+from torch.nn.utils.parametrize import register_parametrization
 
 from frenchpress.common import UserError
-from frenchpress.compress import PressedWeight, make_quantizer, quantizer_of, size_report
+from frenchpress.compress import PressedWeight, holding, make_quantizer, pressed_tensors, quantizer_of, size_report
 from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.quantizers import QUANTIZERS, LsqQuantizer
 from frenchpress.compress.quantizers.clusters import cluster
 from frenchpress.compress.size import matrix_size
+from frenchpress.compress.weight import Parametrization
 from frenchpress.config.press import LayerPress
 
 # Methods, their options, and the bits to try them with.
@@ -531,6 +533,28 @@ def test_shares_are_fixed_largest_first_and_stay():
     assert [schedule.settled(epoch) for epoch in (3, 4)] == [False, True]
     with pytest.raises(UserError, match="inq: quantizes its last weights after epoch 4 of 4"):
         schedule.check(4)
+
+
+FIXED = {"fixed": True}
+
+
+@pytest.mark.parametrize("shape", [(4, 8), (4, 2, 2, 2)])
+def test_what_is_held_stays_whatever_the_optimizer_does(shape):
+    values = matrix(3)[:4, :8].reshape(shape)
+    model = torch.nn.Module()
+    for name, quantizer, options in (("free", "pot", {}), ("shares", "inq", {"steps": 2}), ("levels", "kmeans", FIXED)):
+        setattr(model, name, torch.nn.Parameter(values.clone()))
+        chain = Parametrization((4, 8), LayerPress(4, quantizer=quantizer, quantizer_options=options))
+        register_parametrization(model, name, chain)
+    MaskSchedule(model).before_step(0, 0, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.5)
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    with holding(model):
+        optimizer.step()
+    free, shares, levels = (p.weight == values for p in pressed_tensors(model))
+    assert not free.any() and levels.all()
+    assert torch.equal(shares, model.parametrizations.shares[0].quantizer.frozen.view(shape)) and shares.sum() == 16
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,16 @@ def test_so_do_levels_that_are_found_and_shares_that_are_fixed(monkeypatch, made
         pack_model(model, np.ones(12, np.int64), {})
 
 
+def test_held_weights_stay_with_decay_and_momentum(monkeypatch, made_task, tmp_path):
+    path = write_cfg(tmp_path, FOUND)
+    moving = ("train.weight_decay=100", "train.momentum=0.5")
+    run(monkeypatch, path, made_task, tmp_path / "x", *(word for one in moving for word in ("--set", one)))
+    first = AcousticModel(load_config(path), Sizes(40, 12, 4)).state_dict()
+    last = load_model(tmp_path / "x").state_dict()
+    torch.testing.assert_close(last["head_cd.matrix.weight"], first["head_cd.matrix.weight"])
+    assert last["head_mono.matrix.weight"].norm() < 0.9 * first["head_mono.matrix.weight"].norm()
+
+
 def stop_again_and_again(monkeypatch, config, made_task, tmp_path):
     """Train twice, once whole and once interrupted; the models are the same to the byte."""
     run(monkeypatch, config, made_task, tmp_path / "whole")

@@ -116,6 +116,11 @@ class Quantizer(BitQuantizer):
         """The epoch, counted from 0, from which on all weights are quantized."""
         return 0
 
+    @property
+    def held(self) -> Tensor | None:
+        """Weights that training leaves where they are, bool [out, in], or [] where it is all; None: there are none."""
+        return None
+
     def size_for(self, shape: tuple[int, int]) -> None:
         """Make what is kept of every weight of a matrix of `shape`; for methods that do."""
 

@@ -123,6 +123,11 @@ class KMeansQuantizer(TableQuantizer):
         """Unless every weight has a gradient to be remembered."""
         return not self.options.hessian
 
+    @property
+    def held(self) -> Tensor | None:
+        """All of them, with `fixed`."""
+        return torch.ones_like(self.calls, dtype=torch.bool) if self.options.fixed else None
+
     def size_for(self, shape: tuple[int, int]) -> None:
         """Room for the squared gradients."""
         if self.options.hessian:

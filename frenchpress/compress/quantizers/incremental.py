@@ -63,6 +63,11 @@ class IncrementalQuantizer(PowerQuantizer):
         """Nothing: what trains on from another model's weights fixes its own shares."""
 
     @property
+    def held(self) -> Tensor:
+        """Those that are fixed."""
+        return self.frozen
+
+    @property
     def started(self) -> bool:
         """Whether any weight is fixed."""
         return hasattr(self, "frozen") and bool(self.frozen.any())

@@ -10,7 +10,7 @@ import torch
 
 from frenchpress.common import UserError, blaming
 from frenchpress.common.progress import Meter
-from frenchpress.compress import ActQuantizer
+from frenchpress.compress import ActQuantizer, holding
 from frenchpress.compress.errors import activation_errors, weight_errors
 from frenchpress.compress.traffic import Count
 from frenchpress.nnet import checkpoint
@@ -119,9 +119,10 @@ def step(run: Run, batch: Batch) -> None:
     progress.count(Count() if run.workers.traffic is None else run.workers.traffic.take())
     if config.clip is not None:
         run.workers.clip(model.parameters(), config.clip)
-    if config.weight_decay:
-        decay_weights(model, run.optimizer, config.weight_decay)
-    run.optimizer.step()
+    with holding(model):
+        if config.weight_decay:
+            decay_weights(model, run.optimizer, config.weight_decay)
+        run.optimizer.step()
     if run.average is not None:
         run.average.update(model)
     progress.step += 1
