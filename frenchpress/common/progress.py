@@ -17,6 +17,11 @@ EVERY = 30.0
 """Seconds between two lines in a file."""
 
 
+def say(line: str) -> None:
+    """Print a line on standard output, above the bars of loops that are under way."""
+    tqdm.write(line, file=sys.stdout)
+
+
 class Meter:
     """Counts what is done of `total`, `done` of it before now, and says so on `stream` (standard error).
 

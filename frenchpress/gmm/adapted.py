@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchpress.common.progress import progress
+from frenchpress.common.progress import progress, say
 from frenchpress.gmm.corpus import Corpus, Frames
 from frenchpress.gmm.em import PdfFrames, accumulate, update
 from frenchpress.gmm.fmllr import compose_affine, estimate_speakers
@@ -48,7 +48,7 @@ def train_lda_mllt(
             return model, feats
         am = model.gmms.to_am()
         change, gain = mllt_matrix(am, feats, silence_free(model.transitions, tids, phones.silence))
-        print(f"  MLLT: gain of log-likelihood per frame {gain:.4f}", flush=True)
+        say(f"  MLLT: gain of log-likelihood per frame {gain:.4f}")
         matrix[0] = _as_stored(change @ matrix[0])
         moved = GmmSet.from_am(transform_means(am, change))
         return model.with_gmms(moved), spliced @ matrix[0].astype(np.float32).T
@@ -93,7 +93,7 @@ def speaker_transforms(
     found = estimate_speakers(utterances, gmms.to_am(), judge)
     frames = sum(count for _, _, count in found.values())
     gain = sum(gain * count for _, gain, count in found.values()) / max(frames, 1.0)
-    print(f"  fMLLR of {len(found)} speakers: gain of log-likelihood per frame {gain:.4f}", flush=True)
+    say(f"  fMLLR of {len(found)} speakers: gain of log-likelihood per frame {gain:.4f}")
     return {speaker: _as_stored(transform) for speaker, (transform, _, _) in found.items()}
 
 

@@ -119,6 +119,6 @@ def train_monophone(
     schedule = Schedule(iterations, min(30, max(iterations - 10, 1)), REALIGN, start, total_gauss)
     tids = equal_alignment(aligner, model, first_silence)
     frames = PdfFrames.sort(tied_states(model.transitions, tids), start)
-    model = reestimate(model, feats, tids, frames, schedule, 0, aligner.threads, min_occupancy=3.0)
+    model, _ = reestimate(model, feats, tids, frames, schedule, 0, aligner.threads, min_occupancy=3.0)
     model, feats, tids = train(model, feats, tids, aligner, schedule)
     return System(model, FrontEnd()), aligner(model, feats)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchpress.common import UserError
+from frenchpress.common.progress import progress, say
 from frenchpress.gmm.corpus import Corpus, Frames
 from frenchpress.gmm.em import MIN_OCCUPANCY, PdfFrames, accumulate, mix_up, update
 from frenchpress.gmm.model import Model
@@ -50,6 +51,7 @@ class Aligner:
     threads: int = 1
     _states: HmmStates | None = None
     _nets: list[AlignNet | None] = field(default_factory=list)
+    _failed: list[str] = field(default_factory=list)
 
     def nets(self, model: Model) -> list[AlignNet | None]:
         """The network of each utterance, None where the transcript is empty."""
@@ -78,17 +80,21 @@ class Aligner:
         for k, path in enumerate(paths):
             if path is not None:
                 tids[corpus.rows(k)] = path[0]
-        if failed:
+        if failed != self._failed:  # most often the same ones again
+            self._failed = failed
             report_failures(failed, len(corpus.utts))
         return tids
 
 
 def report_failures(failed: list[str], total: int) -> None:
     """One line about utterances too short for their transcripts; UserError when that is most of them."""
+    if not failed:
+        say(f"  left out of the alignment: none of {total} utterances")
+        return
     what = f"{failed[0]} too short for its transcript, or without one"
     if 2 * len(failed) > total:
         raise UserError(f"alignment: {len(failed)} of {total} utterances are like {what}; are text and audio in step?")
-    print(f"  left out of this alignment: {len(failed)} of {total} utterances, the first: {what}", flush=True)
+    say(f"  left out of the alignment: {len(failed)} of {total} utterances, the first: {what}")
 
 
 def tied_states(transitions: TransitionModel, tids: Tids) -> NDArray[np.int32]:
@@ -127,19 +133,27 @@ def train(
     schedule: Schedule,
     hook: Hook | None = None,
 ) -> tuple[Model, Frames, Tids]:
-    """Run the schedule from iteration 1; returns the model, the features that it fits, its last alignment.
+    """Run the schedule from iteration 1; returns the model, the features that it fits, its last alignment. At the end
+    it says how the log-likelihood has risen.
 
     `hook`, called before each re-estimation, may move the model to new features.
     """
-    frames = None
-    for iteration in range(1, schedule.iterations):
+    frames, loglikes = None, []
+    iterations = range(1, schedule.iterations)
+    # The time that one takes grows with the Gaussians.
+    work = sum(map(schedule.num_gauss, iterations))
+    for iteration in progress(iterations, "iterations", work, schedule.num_gauss):
         if iteration in schedule.realign:
             tids, frames = aligner(model, feats), None
         if hook is not None:
             model, feats = hook(iteration, model, feats, tids)
         if frames is None:
             frames = PdfFrames.sort(tied_states(model.transitions, tids), model.gmms.num_pdfs)
-        model = reestimate(model, feats, tids, frames, schedule, iteration, aligner.threads)
+        model, loglike = reestimate(model, feats, tids, frames, schedule, iteration, aligner.threads)
+        loglikes.append(loglike)
+    if loglikes:
+        said = " -> ".join(f"{loglike:.4f}" for loglike in (loglikes[0], loglikes[-1]))
+        say(f"  {len(loglikes)} iterations: {model.gmms.num_gauss} Gaussians, log-likelihood per frame {said}")
     return model, feats, tids
 
 
@@ -152,15 +166,9 @@ def reestimate(
     iteration: int,
     threads: int,
     min_occupancy: float = MIN_OCCUPANCY,
-) -> Model:
-    """One iteration of EM and mixture splitting, with a line about it."""
+) -> tuple[Model, float]:
+    """One iteration of EM and mixture splitting; with the log-likelihood per frame before it."""
     stats = accumulate(model.gmms, feats, frames, threads)
     gmms = update(model.gmms, stats, min_occupancy)
     gmms = mix_up(gmms, frames.counts, schedule.num_gauss(iteration), schedule.power, seed=iteration)
-    per_frame = stats.loglike / max(stats.frames, 1.0)
-    print(
-        f"  iteration {iteration:2d} of {schedule.iterations - 1}: {gmms.num_gauss} Gaussians, "
-        f"log-likelihood per frame {per_frame:.4f} over {stats.frames:.0f} frames",
-        flush=True,
-    )
-    return Model(update_transitions(model.transitions, tids), model.tree, gmms)
+    return Model(update_transitions(model.transitions, tids), model.tree, gmms), stats.loglike / max(stats.frames, 1.0)

@@ -1,5 +1,7 @@
 """The four systems and the commands around them, on a small synthetic set."""
 
+import re
+
 import numpy as np
 import pytest
 from small import SETS, TOPO, corpus
@@ -76,6 +78,21 @@ def test_monophones_find_the_phones():
     np.testing.assert_array_equal(system.model.gmms.means, again.model.gmms.means)
 
 
+def test_a_log_says_now_and_then_how_long_it_takes(monkeypatch, capsys):
+    monkeypatch.setattr("frenchpress.common.progress.EVERY", 0.0)
+    train_monophone(TOPO, SETS, Aligner(corpus(20)[0], 1, 0.1), total_gauss=24, iterations=6)
+    said = capsys.readouterr()
+    assert re.findall(r"^  iterations: \d+ %, 0:\d\d:\d\d left$", said.err, re.M)
+    assert re.fullmatch(r"  5 iterations: \d+ Gaussians, log-likelihood per frame (-[\d.]+) -> (-[\d.]+)\n", said.out)
+
+
+def test_what_is_left_out_is_said_once(capsys):
+    data, _ = corpus(20)
+    data.phones[3] = data.phones[3] * 50
+    train_monophone(TOPO, SETS, Aligner(data, 1, 0.1), total_gauss=12, iterations=6)
+    assert capsys.readouterr().out.count("left out of the alignment: 1 of 20 utterances") == 1
+
+
 def test_explicit_silence_is_aligned_as_the_text_has_it():
     data, truth = corpus(60)
     data.phones = [[1, *phones, 1] for phones in data.phones]
@@ -108,6 +125,9 @@ def test_all_systems_from_the_command_line(data, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     gains = [float(line.split()[-1]) for line in lines if "gain" in line]
     assert len(gains) == 9 and min(gains) >= 0
+    rises = [line.split("frame ")[1].split(" -> ") for line in lines if " iterations: " in line]
+    assert len(rises) == 4 and all(float(last) > float(first) for first, last in rises)
+    assert len(lines) < 30, "a line for every iteration is too many"
     system = System.load(exp / "tri3")
     assert system.front_end.matrix.shape == (8, 35)
     independent = system.speaker_independent
