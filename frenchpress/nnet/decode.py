@@ -35,13 +35,21 @@ LogPosteriors = Callable[[list[Tensor]], list[Tensor]]
 NEVER = -1000.0
 """Log-likelihood of a tied state that training never saw: what a network says of it means nothing."""
 
+RAREST = 0.01
+"""The least prior of a tied state that training saw, in equal shares, 1 / num_pdfs.
+
+A network that is trained for few epochs, or pressed hard, gives each state some probability everywhere. Divided by the
+prior of a state with one frame of 600,000, that little is more than any other state has, and nothing else is found.
+"""
+
 _BATCH = 16
 
 
 def log_priors(pdf_counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Logarithm of each tied state's share of the training frames; 0 where it has none."""
+    """Logarithm of each tied state's share [num_pdfs] of the training frames, no less than RAREST; 0 if it has none."""
     counts = np.asarray(pdf_counts, np.float64)
-    return np.log(np.where(counts > 0, counts / counts.sum(), 1.0)).astype(np.float32)
+    shares = np.maximum(counts / counts.sum(), RAREST / len(counts))
+    return np.log(np.where(counts > 0, shares, 1.0)).astype(np.float32)
 
 
 def log_likelihoods(
@@ -85,7 +93,7 @@ class Decoding:
 
     def key(self, model_digest: str) -> dict[str, object]:
         """What hypotheses depend on."""
-        return {"model": model_digest, "task": digest(self.task.path), "decode": _plain(self.options)}
+        return {"model": model_digest, "task": digest(self.task.path), "decode": _plain(self.options), "rarest": RAREST}
 
     @property
     def grid(self) -> Grid:

@@ -13,7 +13,7 @@ from frenchpress.common import UserError
 from frenchpress.config import DecodeConfig, config_from_dict, config_to_yaml
 from frenchpress.nnet import decode
 from frenchpress.nnet.checkpoint import write_tensors
-from frenchpress.nnet.decode import NEVER, decode_experiment, log_likelihoods, log_priors
+from frenchpress.nnet.decode import NEVER, RAREST, decode_experiment, log_likelihoods, log_priors
 from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.nnet.task import Task
 
@@ -50,6 +50,8 @@ class Knows:
 def test_priors_and_states_never_seen(task):
     counts = np.array([3, 0, 1] + [0] * (STATES - 3))
     assert np.allclose(log_priors(counts)[:3], [np.log(0.75), 0, np.log(0.25)])
+    rare = log_priors(np.array([10**6, 1, 0, 10**6]))
+    assert np.allclose(rare, [np.log(0.5), np.log(RAREST / 4), 0, np.log(0.5)], atol=1e-6)
     posteriors = Knows(task)
     found = dict(log_likelihoods(task.split("dev"), posteriors, counts))
     assert set(found) == set(task.split("dev").utts)
@@ -89,6 +91,23 @@ def test_priors_are_what_a_rare_state_needs(task, tmp_path):
 
     assert errors(counts, "right") == 0
     assert errors(np.ones(STATES, np.int64), "flat") > 0
+
+
+def test_a_state_that_was_seen_once_is_not_found_everywhere(task, tmp_path):
+    """A network that is a little unsure of everything gives it more than it had in training, in every frame."""
+    counts = np.array([1] + [10**6] * (STATES - 1))
+    knows = Knows(task)
+
+    def unsure(utterances):
+        return [torch.logaddexp(logp + np.log(0.98), torch.tensor(np.log(0.02 / STATES))) for logp in knows(utterances)]
+
+    other = Task(**{**vars(task), "pdf_counts": counts})
+    utt = task.split("dev").utts[0]
+    raw = unsure([torch.from_numpy(task.split("dev").feats(utt).copy())])[0].numpy() - np.log(counts / counts.sum())
+    assert (raw.argmax(1) == 0).all()
+    decode_experiment(tmp_path / "x", other, unsure, OPTIONS, "digest")
+    stats = yaml.safe_load((tmp_path / "x/decode_test/stats.yaml").read_text())
+    assert stats["per"] < 5
 
 
 def test_processes_and_batches_change_nothing(task, tmp_path):
