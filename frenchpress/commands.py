@@ -14,7 +14,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "sensitivity": ("frenchpress.report.sensitivity", "which of its matrices needs its weights most"),
         "bits-for-budget": ("frenchpress.report.bits_for_budget", "bits for each matrix, for so many bytes in all"),
         "ranks": ("frenchpress.report.ranks", "the rank that its matrices have in effect"),
-        "errors": ("frenchpress.report.errors", "which error of quantized weights foretells the loss in PER"),
+        "errors": ("frenchpress.report.errors", "which error of weights, or of what is sent, foretells the PER"),
         "movement": ("frenchpress.report.movement", "how much of its feature maps moves in a frame"),
         "codes": ("frenchpress.report.codes", "what the index of its kept weights costs in every code"),
         "compare": ("frenchpress.report.compare", "whether one of several is really better, and where"),

@@ -12,6 +12,7 @@ from typing import Any
 
 from frenchpress.common import UserError, digest, read_yaml
 from frenchpress.nnet.checkpoint import SUMMARY
+from frenchpress.report.epochs import Epochs, read_epochs
 from frenchpress.report.lineage import lineage
 from frenchpress.score.unit import PHONE, UNITS, Unit
 
@@ -25,7 +26,7 @@ _SIZES = (
     "macs_dense",
     "macs_kept",
 )
-_TRAINING = ("seconds", "epochs", "frames_per_second", "sent_bytes_per_step")
+_TRAINING = ("seconds", "processor_seconds", "epochs", "frames_per_second", "sent_bytes_per_step")
 
 References = dict[str, tuple[float | None, float | None]]
 """Reference rates on dev and test by system; None where one is not known."""
@@ -56,7 +57,8 @@ class System:
     """A GMM system or an experiment. `sizes` and `training` hold what is known; `state` says what is missing.
 
     `cfg`: the file that it was made from. `codes`: index codes of its masks. `by_epoch`: dev PER after each epoch,
-    where that was measured. `starts_from`, `learns_from`: names of the runs whose models it was given.
+    where that was measured. `starts_from`, `learns_from`: names of the runs whose models it was given. `epochs`: as
+    `read_epochs` has them.
     """
 
     name: str
@@ -73,6 +75,7 @@ class System:
     by_epoch: dict[int, float] = field(default_factory=dict)
     starts_from: str = ""
     learns_from: str = ""
+    epochs: Epochs = field(default_factory=dict)
 
 
 def unit_of(systems: Iterable[System]) -> Unit:
@@ -162,6 +165,7 @@ def read_experiment(place: Path) -> System:
         _by_epoch(place),
         made.starts_from,
         made.learns_from,
+        read_epochs(place),
     )
 
 

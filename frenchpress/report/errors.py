@@ -1,38 +1,39 @@
-"""Which error of the weights foretells the loss in PER: `frenchpress errors exp/zoo/w4-*`.
+"""Which error foretells the loss in PER: `frenchpress errors exp/zoo/w4-*` or `... recipes/zoo/runs/w4-*`.
 
-Of each experiment that was trained with `train.errors`: SQNR, cosine, relative L1 and KL of its weights after the last
-epoch, each the mean over the matrices (`frenchpress.compress.errors` defines them). Below: rank correlations of each of
-them with PER and frame error on dev, over the experiments together. Experiments should start from one model and keep
-the same weights; otherwise more than the errors tells them apart.
+Of each experiment, or record of one, what its last epoch says: with `train.errors` SQNR, cosine, relative L1 and KL of
+its weights, each the mean over the matrices (`frenchpress.compress.errors` defines them); with `train.traffic` how far
+what was sent is from what was to be sent; with `train.pipeline` the same measures at its boundaries. Below: rank
+correlations of each of them with PER and frame error on dev, over the experiments together. Experiments should start
+from one model and keep the same weights; otherwise more than the errors tells them apart.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from frenchpress.common import UserError, run_main
 from frenchpress.report.collect import System, read_experiment, unit_of
-from frenchpress.report.diagnose.curves import read_history
+from frenchpress.report.epochs import ERRORS, FRAME_ERROR, PLACES, SENT_ERROR
 from frenchpress.report.markdown import markdown
 from frenchpress.report.rank import kendall, spearman
+from frenchpress.report.records import read_record
 
-MEASURES = {"sqnr": "SQNR, dB", "cosine": "cosine", "l1": "relative L1", "kl": "KL, nats"}
-"""Key in metrics.jsonl and name of each measure."""
-_CLOSER = {"sqnr": 1, "cosine": 1, "l1": -1, "kl": -1}  # larger or smaller where less is lost
-_WEIGHTS = "matrix"  # what the names of weights in the record end with; those of activations do not
+MEASURES = {f"{place}_{key}": said + name for place, said in PLACES.items() for key, name in ERRORS.items()}
+MEASURES |= {SENT_ERROR: "error of what was sent"}
+"""Quantity of `read_epochs`, and its name."""
+_CLOSER_IS_LARGER = ("sqnr", "cosine")
 
 
 @dataclass(frozen=True)
 class Erring:
-    """A decoded experiment, its frame error on dev, in percent, and the mean of each measure over its matrices."""
+    """A decoded experiment, its frame error on dev, in percent, and each measure that it has after its last epoch."""
 
     system: System
     frame_error: float
-    means: dict[str, float]
+    measures: dict[str, float]
 
     @property
     def name(self) -> str:
@@ -46,55 +47,68 @@ class Erring:
 
 
 def read_erring(place: Path) -> Erring:
-    """What the experiment in `place` has; UserError where it was trained without `train.errors`, or is not decoded."""
-    if not (place / "config.yaml").is_file():
+    """What the experiment in `place`, or the record `place`, says; UserError where it has no errors, or no PER."""
+    if place.is_file():
+        system = read_record(place).system
+    elif (place / "config.yaml").is_file():
+        system = read_experiment(place)
+    else:
         raise UserError(f"{place}: no experiment: no config.yaml in it")
-    system, history = read_experiment(place), read_history(place)
     if system.state or system.dev is None:
         raise UserError(f"{place}: {system.state or 'not decoded yet'}")
-    last = history[-1] if history else {}
-    found = [errors for name, errors in last.get("errors", {}).items() if name.endswith(_WEIGHTS)]
-    # Of a matrix that quantization has not changed there is no SQNR: it has no end.
-    if not found or any(errors[key] is None for errors in found for key in MEASURES):
+    last = {name: values[-1] for name, values in system.epochs.items() if values[-1] is not None}
+    found = {name: last[name] for name in MEASURES if name in last}
+    if not found or FRAME_ERROR not in last:
         raise UserError(
-            f"{place}/metrics.jsonl: no errors of quantized weights; train with train.errors: true and few bits"
+            f"{place}: no errors of tensors in its last epoch; train with few bits and train.errors: true, or with "
+            "train.traffic or train.pipeline"
         )
-    means = {key: statistics.fmean(errors[key] for errors in found) for key in MEASURES}
-    return Erring(system, 100 * last["dev_frame_error_cd"], means)
+    return Erring(system, last[FRAME_ERROR], found)
 
 
-def error_table(runs: Sequence[Erring]) -> list[str]:
+def shared_measures(runs: Sequence[Erring]) -> list[str]:
+    """The measures that all of the runs have; UserError for none."""
+    found = [name for name in MEASURES if all(name in run.measures for run in runs)]
+    if not found:
+        names = ", ".join(run.name for run in runs)
+        raise UserError(f"{names}: no measure that all of them have; take those with errors of the same tensors")
+    return found
+
+
+def error_table(runs: Sequence[Erring], measures: Sequence[str]) -> list[str]:
     """Markdown lines: an experiment per row, by PER."""
     rows = [
-        [run.name, f"{run.per:.2f}", f"{run.frame_error:.2f}", *(f"{run.means[key]:.4g}" for key in MEASURES)]
+        [run.name, f"{run.per:.2f}", f"{run.frame_error:.2f}", *(f"{run.measures[key]:.4g}" for key in measures)]
         for run in sorted(runs, key=lambda run: (run.per, run.name))
     ]
     rate = unit_of(run.system for run in runs).rate
-    return markdown(["experiment", f"{rate} dev", "frame error", *MEASURES.values()], rows)
+    return markdown(["experiment", f"{rate} dev", "frame error", *(MEASURES[key] for key in measures)], rows)
 
 
-def foretelling_table(runs: Sequence[Erring]) -> list[str]:
+def foretelling_table(runs: Sequence[Erring], measures: Sequence[str]) -> list[str]:
     """Markdown lines: rank correlations of each measure; 1 where a closer tensor always means the lower rate."""
     rows = []
-    for key, title in MEASURES.items():
-        far = [-_CLOSER[key] * run.means[key] for run in runs]
+    for name in measures:
+        far = [-run.measures[name] if name.endswith(_CLOSER_IS_LARGER) else run.measures[name] for run in runs]
         cells = []
         for rates in ([run.per for run in runs], [run.frame_error for run in runs]):
             cells += ["-" if r is None else f"{r:.2f}" for r in (spearman(far, rates), kendall(far, rates))]
-        rows.append([title, *cells])
+        rows.append([MEASURES[name], *cells])
     rates = (unit_of(run.system for run in runs).rate, "frame error")
     return markdown(["measure", *(f"{kind}, {rate}" for rate in rates for kind in ("Spearman", "Kendall"))], rows)
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Which error of quantized weights foretells the loss in PER.")
-    parser.add_argument("experiments", type=Path, nargs="+", help="exp/<name>, trained with train.errors, and decoded")
+    parser = argparse.ArgumentParser(description="Which error of weights, or of what is sent, foretells the PER.")
+    what = "exp/<name>, trained with train.errors, train.traffic or train.pipeline, and decoded; or its record"
+    parser.add_argument("experiments", type=Path, nargs="+", help=what)
     places = parser.parse_args().experiments
     if len(places) < 3:
         raise UserError(f"expected at least three experiments, to be put in an order; found {len(places)}")
     runs = [read_erring(place) for place in places]
-    print(*error_table(runs), "", *foretelling_table(runs), sep="\n")
+    measures = shared_measures(runs)
+    print(*error_table(runs, measures), "", *foretelling_table(runs, measures), sep="\n")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from frenchpress.hardware.chip import Chip, load_chip
 from frenchpress.nnet.checkpoint import CONFIG, read_header
 from frenchpress.nnet.given import given_digests
 from frenchpress.report import figure
+from frenchpress.report.collect import System
 from frenchpress.report.hardware import OnChip, chip_figures, chip_section, on_chip
 from frenchpress.report.page import said_of
 from frenchpress.report.records import record_path, write_record
@@ -44,10 +45,14 @@ How to read a row
   counts neither bits nor index.
 - **compression**: bits of the weight matrices as dense float32 / bits stored for them, with index and scales.
   **stored**: bytes of the whole model.
-{sent}- **epochs**: of this training, of those in all with the models that it starts from (?: not known).
+{more}- **epochs**: of this training, of those in all with the models that it starts from (?: not known).
 - **index code**: the codes with the fewest bits for the masks; `frenchpress codes` compares all codes. **index free**:
   what the compression would be if a reader knew the masks.
 - In the figures bars are one standard deviation over seeds to either side; one seed has none."""
+PROCESSOR_LEGEND = """\
+- **processor**: processor time of this training, of one of its processes; mean over seeds. Other programs on the same
+  cores change it less than they change the time on the clock. Empty for what was trained before it was noted.
+"""
 
 
 def section_text(settings: tuple[str, ...], rows: Sequence[Row], pictures: Sequence[str]) -> list[list[str]]:
@@ -114,9 +119,15 @@ def results_text(
     if told := notes(study, runs):
         parts += [["## Notes"], told]
     if found:
-        sent = any(run.system and sent_cell(run.system) for rows in found.values() for row in rows for run in row.runs)
-        parts.append([scored_in(runs).said(LEGEND.format(sent=SENT_LEGEND if sent else ""))])
+        more = _legend_of([run.system for rows in found.values() for row in rows for run in row.runs if run.system])
+        parts.append([scored_in(runs).said(LEGEND.format(more=more))])
     return "\n\n".join("\n".join(part) for part in parts if any(part)) + "\n"
+
+
+def _legend_of(systems: Sequence[System]) -> str:
+    """Of the columns that not every study has."""
+    sent, timed = any(map(sent_cell, systems)), any(run.training.get("processor_seconds") for run in systems)
+    return SENT_LEGEND * sent + PROCESSOR_LEGEND * timed
 
 
 def record(study: Study, runs: dict[str, list[Run]], exp: Path, out: Path) -> None:

@@ -27,14 +27,16 @@ def point_table(rows: Sequence[Row], named: Named) -> list[str]:
     head = ["point", *(["published", "to its float"] if published else []), *rates, "to baseline"]
     head += ["test, no silence"] * (silent := any(_silent(row) for row in rows))
     head += ["density", "fewer weights", "compression", "stored"]
-    head += ["sent"] * (sent := any(_sent(row) for row in rows)) + ["epochs", "seeds"]
+    head += ["sent"] * (sent := any(_sent(row) for row in rows))
+    head += ["processor"] * (timed := any(_processor(row) for row in rows)) + ["epochs", "seeds"]
     cells = []
     for row in rows:
         theirs = _published_cells(row) if published else []
         ours = [_rate(row, "dev"), _rate(row, "test"), _cell(to_baseline(row, named))]
         ours += [_silent(row)] * silent
         sizes = ["-" if row.size(key) is None else show(row.size(key)) for key, show in _SIZES.items()]
-        cells.append([row.experiment.name, *theirs, *ours, *sizes, *[_sent(row)] * sent, _epochs(row), _seeds(row)])
+        took = [_sent(row)] * sent + [_processor(row)] * timed
+        cells.append([row.experiment.name, *theirs, *ours, *sizes, *took, _epochs(row), _seeds(row)])
     return markdown(head, cells)
 
 
@@ -68,6 +70,13 @@ def _silent(row: Row) -> str:
 def _sent(row: Row) -> str:
     """As it is of the first run; seeds hardly change it."""
     return sent_cell(row.runs[0].system) if row.runs[0].system else ""
+
+
+def _processor(row: Row) -> str:
+    """Mean over the runs that know it; empty where none does."""
+    found = [run.system.training.get("processor_seconds") for run in row.runs if run.system]
+    known = [seconds for seconds in found if seconds]
+    return f"{statistics.mean(known) / 60:.1f} min" if known else ""
 
 
 def _epochs(row: Row) -> str:

@@ -57,7 +57,8 @@ How to read a row
 - **mean ± s.d.** over seeds, sample standard deviation: compare rows by these, not by single runs.
 """
 SENT_LEGEND = """\
-- **sent**: bytes of gradients that each of the workers of a training sends per step (docs/machines.md).
+- **sent**: bytes of gradients that each of the workers of a training sends per step; of layers on several processes,
+  bytes of outputs and gradients that all of them send (docs/machines.md).
 """
 SILENCE_LEGEND = """\
 - **test, no silence**: test PER with silence taken out of reference and result, LM weight chosen for it on dev. In PER

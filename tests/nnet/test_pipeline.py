@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import yaml
 from made_cfg import write_cfg
 from worker_processes import train_as
 
@@ -113,6 +114,9 @@ def test_what_is_sent_is_counted_and_a_run_that_was_stopped_ends_the_same(made_t
             figures = epoch["boundaries"][way]
             assert 0 < figures["bytes_per_step"] < plain["boundaries"][way]["bytes_per_step"] / 4
             assert 1 < figures["sqnr"] < 20 and 0.4 < figures["cosine"] < 1 and 0 < figures["l1"] < 1
+    per_step = [sum(figures["bytes_per_step"] for figures in e["boundaries"].values()) * e["steps"] for e in sent]
+    total = yaml.safe_load((tmp_path / "x/train.yaml").read_text())["sent_bytes_per_step"]
+    assert total == round(sum(per_step) / sum(e["steps"] for e in sent))
     assert " at " in (tmp_path / "x" / "train.log").read_text().splitlines()[1]
 
 

@@ -153,6 +153,16 @@ def test_bytes_that_workers_sent_have_a_column_where_there_were_any(recipe, exp,
     assert row(results(recipe, exp, monkeypatch), "w8")[-3] == "1.235 MB"
 
 
+def test_processor_time_is_that_of_the_runs_that_know_it(recipe, exp, monkeypatch):
+    assert "processor" not in row(results(recipe, exp, monkeypatch), "point")
+    for seed, seconds in ((1, 90), (2, 150)):
+        with (exp / f"w8-seed{seed}/train.yaml").open("a") as summary:
+            summary.write(f"processor_seconds: {seconds}\n")
+    text = results(recipe, exp, monkeypatch)
+    assert [row(text, name)[-3] for name in ("point", "float", "w8")] == ["processor", "", "2.0 min"]
+    assert "- **processor**:" in text
+
+
 def test_rank_correlation_says_of_how_many(recipe, exp, monkeypatch):
     text = results(recipe, exp, monkeypatch)
     assert row(text, "all, variants left out")[1:] == ["PER", "3", "1.000", "1.000"]

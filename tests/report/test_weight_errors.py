@@ -1,6 +1,7 @@
 """Errors of quantized weights beside PER: means over matrices, and rank correlations."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -8,6 +9,8 @@ import yaml
 
 from frenchpress.common import UserError
 from frenchpress.report import errors as module
+from frenchpress.report.collect import read_experiment
+from frenchpress.report.records import write_record
 
 
 def trained(place, per, sqnr, kl):
@@ -30,7 +33,8 @@ def trained(place, per, sqnr, kl):
 
 def test_the_last_epoch_of_the_weights_counts(tmp_path):
     run = module.read_erring(trained(tmp_path / "w4", 30.0, 10.0, 0.5))
-    assert (run.per, run.frame_error, run.means["sqnr"], run.means["kl"]) == (30.0, 60.0, 10.0, 0.5)
+    assert (run.per, run.frame_error) == (30.0, 60.0)
+    assert run.measures == {"weights_sqnr": 10.0, "weights_cosine": 1.0, "weights_l1": 0.101010, "weights_kl": 0.5}
 
 
 def test_correlation_is_one_where_closer_weights_mean_a_lower_rate(tmp_path, monkeypatch, capsys):
@@ -46,7 +50,7 @@ def test_correlation_is_one_where_closer_weights_mean_a_lower_rate(tmp_path, mon
 def test_what_has_no_errors_is_refused(tmp_path, monkeypatch):
     place = trained(tmp_path / "w8", 30.0, 10.0, 0.5)
     (place / "metrics.jsonl").write_text('{"epoch": 1}\n')
-    with pytest.raises(UserError, match="w8/metrics.jsonl: no errors of quantized weights; train with train.errors"):
+    with pytest.raises(UserError, match="w8: no errors of tensors in its last epoch; train with few bits and train"):
         module.read_erring(place)
     with pytest.raises(UserError, match="nowhere: no experiment"):
         module.read_erring(tmp_path / "nowhere")
@@ -56,3 +60,30 @@ def test_what_has_no_errors_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["errors", str(place)])
     with pytest.raises(UserError, match="at least three experiments, to be put in an order; found 1"):
         module.main()
+
+
+def test_records_are_enough(tmp_path, monkeypatch, capsys):
+    for n in range(3):
+        place = trained(tmp_path / f"exp/w{n}", 30.0 + n, 20.0 - n, n)
+        write_record(tmp_path / f"w{n}.yaml", place, read_experiment(place), "lineage", "cpu")
+    shutil.rmtree(tmp_path / "exp")
+    monkeypatch.setattr(sys, "argv", ["errors", *(str(tmp_path / f"w{n}.yaml") for n in range(3))])
+    module.main()
+    assert "| w0         |   30.00 |       60.00 |       20 |" in capsys.readouterr().out
+
+
+def test_what_is_sent_has_errors_too(tmp_path):
+    place = trained(tmp_path / "x", 30.0, 10.0, 0.5)
+    of = {"bytes_per_step": 9, "sqnr": 6.0, "cosine": 0.9, "l1": 0.2}
+    back = {**of, "sqnr": None, "cosine": 0.5}
+    ways = {"lstm0 to lstm1": of, "lstm1 to lstm0": back, "lstm9 to lstm10": {**of, "l1": 0.4}}
+    lines = [{"dev_frame_error_cd": 0.5}, {"dev_frame_error_cd": 0.4, "sent_error": 0.3, "boundaries": ways}]
+    (place / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    epochs = read_experiment(place).epochs
+    assert epochs["frame_error"] == [50, 40] and epochs["sent_error"] == [None, 0.3]
+    assert epochs["forward_l1"] == [None, 0.3] and epochs["backward_cosine"] == [None, 0.5]
+    assert "backward_sqnr" not in epochs
+    found = module.read_erring(place)
+    assert found.measures["forward_sqnr"] == 6 and found.measures["sent_error"] == 0.3
+    with pytest.raises(UserError, match="x, w4: no measure that all of them have"):
+        module.shared_measures([found, module.read_erring(trained(tmp_path / "w4", 30.0, 10.0, 0.5))])

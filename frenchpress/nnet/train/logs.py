@@ -46,6 +46,12 @@ def epoch_line(entry: dict[str, float]) -> str:
     )
 
 
+def _sent(entry: dict[str, Any]) -> int:
+    """Bytes per step that a worker sends, or all stages of a pipeline together."""
+    ways = entry.get("boundaries", {}).values()
+    return entry.get("sent_bytes_per_step", 0) + sum(figures["bytes_per_step"] for figures in ways)
+
+
 def _way(way: str, figures: dict[str, float | None]) -> str:
     decibel = "" if figures["sqnr"] is None else f" at {figures['sqnr']:.1f} dB"
     return f", {way} {figures['bytes_per_step'] / 1e6:.3f} MB a step{decibel}"
@@ -60,7 +66,7 @@ def write_summary(run: Run, arguments: argparse.Namespace, device: torch.device)
     else:
         _, error_cd, error_mono = evaluate(run.result, run.dev)
         best = {"epoch": 0, "dev_frame_error_cd": error_cd, "dev_frame_error_mono": error_mono}
-    sent = sum(e.get("sent_bytes_per_step", 0) * e["steps"] for e in history)
+    sent = sum(_sent(e) * e["steps"] for e in history)
     summary: dict[str, Any] = {
         "command": " ".join(sys.argv),
         "config": str(arguments.config),
@@ -71,6 +77,7 @@ def write_summary(run: Run, arguments: argparse.Namespace, device: torch.device)
         "dev_frame_error_cd": best["dev_frame_error_cd"],
         "dev_frame_error_mono": best["dev_frame_error_mono"],
         "seconds": round(seconds, 1),
+        "processor_seconds": round(sum(e.get("processor_seconds", 0) for e in history), 1),
         "frames_per_second": round(len(history) * len(run.train) / max(seconds, 1e-9), 1),
         **({"sent_bytes_per_step": round(sent / sum(e["steps"] for e in history))} if sent else {}),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "cpu",

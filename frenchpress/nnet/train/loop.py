@@ -80,7 +80,7 @@ def train_epoch(run: Run) -> None:
     number, last = progress.epoch + 1, config.epochs
     mine = run.workers.mine
     bar = Meter(f"epoch {number} of {last}", len(batches), progress.step, then=last - number)
-    saved = started = time.monotonic()
+    saved, started = time.monotonic(), clocks()
     for rows in batches[progress.step :]:
         batch = run.train.batch(rows, model.context, mine)
         if config.augment is not None:
@@ -92,14 +92,21 @@ def train_epoch(run: Run) -> None:
         run.masks.before_step(progress.epoch, progress.step, len(batches))
         with run.workers.sharing(len(rows)):
             step(run, batch)
-        now = time.monotonic()
-        progress.seconds, started = progress.seconds + now - started, now
+        now = clocks()
+        progress.seconds += now[0] - started[0]
+        progress.processor += now[1] - started[1]
+        started = now
         bar.update()
-        if run.workers.as_first(now - saved >= run.checkpoint_seconds):
+        if run.workers.as_first(now[0] - saved >= run.checkpoint_seconds):
             gather(run)
             save(run)
-            saved = started = time.monotonic()
+            saved, started = time.monotonic(), clocks()
     bar.close()
+
+
+def clocks() -> tuple[float, float]:
+    """Seconds on the clock, and of processor time that this process took."""
+    return time.monotonic(), time.process_time()
 
 
 def step(run: Run, batch: Batch) -> None:
@@ -178,6 +185,7 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
             "dev_frame_error_mono": error_mono,
             "lr_lstm": run.optimizer.param_groups[0]["lr"],
             "seconds": round(progress.seconds, 2),
+            "processor_seconds": round(progress.processor, 2),
             "frames_per_second": round(progress.frames / max(progress.seconds, 1e-9), 1),
             **({} if density is None else {"density": density}),
             **({"sent_bytes_per_step": round(progress.sent / progress.step)} if progress.sent else {}),

@@ -32,6 +32,7 @@ class Progress:
     loss_cd: float = 0.0
     loss_mono: float = 0.0
     seconds: float = 0.0  # of training in this epoch
+    processor: float = 0.0  # seconds of processor time that this process took for it, all threads together
     sent: float = 0.0  # bytes of gradients in this epoch, by each worker
     missed: float = 0.0  # sum of squares of what the first one did not send of its gradients in this epoch
     to_send: float = 0.0  # and of what it was to send
