@@ -1,5 +1,6 @@
 """Compiled models against the packed reference and the trained model: every mask, every format, and what is refused."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -194,6 +195,18 @@ def test_the_command_writes_a_library_that_examples_run(saved):
     assert subprocess.run([program, path], capture_output=True, text=True, check=True).stdout == done.stdout
     wrong = subprocess.run([program, EXAMPLES / "run_library.cc"], capture_output=True, text=True)
     assert wrong.returncode == 1 and wrong.stderr.count("\n") == 1
+
+
+def test_of_what_tvm_writes_only_lines_of_constants_are_left_out(saved, capfd, monkeypatch):
+    load = tvm.runtime.load_module
+
+    def and_warn(path):
+        os.write(2, b"another warning\n")
+        return load(path)
+
+    monkeypatch.setattr(tvm.runtime, "load_module", and_warn)
+    Library.load(saved[0])
+    assert capfd.readouterr().err == "another warning\n"
 
 
 def test_a_library_refuses_what_does_not_fit(saved, tmp_path):

@@ -9,7 +9,11 @@ is what a program must know of the library, as JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -186,6 +190,22 @@ def choose_formats(
     return formats.builder_.get(), formats.choices
 
 
+@contextmanager
+def _without_scopes() -> Iterator[None]:
+    """TVM 0.27 warns of every constant that it saves or loads, and no setting stops it; what else comes is written."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as caught:
+        before = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            caught.seek(0)
+            os.write(2, b"".join(line for line in caught if b"Warning: Scope " not in line))
+
+
 @dataclass(frozen=True)
 class Compiled:
     """A compiled network, and what was chosen for its matrices."""
@@ -197,7 +217,8 @@ class Compiled:
         """As a shared library; UserError where the C++ compiler that links it is missing or fails."""
         with atomic_path(path) as temporary:
             try:
-                self.executable.export_library(str(temporary))
+                with _without_scopes():
+                    self.executable.export_library(str(temporary))
             except (RuntimeError, ValueError, OSError) as error:
                 raise UserError(f"{path}: cannot be linked, is there a C++ compiler? ({_first(error)})") from None
 
@@ -243,7 +264,8 @@ class Library:
         """UserError where it holds no network of this version."""
         self._name = name
         try:
-            self._machine = relax.VirtualMachine(module, tvm.cpu())
+            with _without_scopes():  # an executable is saved and loaded first
+                self._machine = relax.VirtualMachine(module, tvm.cpu())
             self._network = self._machine["network"]
             self.about = json.loads(self._machine["about"]().numpy().tobytes())
         except (AttributeError, ValueError, RuntimeError) as error:
@@ -257,7 +279,9 @@ class Library:
         if not Path(path).is_file():
             raise UserError(f"{path}: no such file; frenchpress to-tvm writes one")
         try:
-            return cls(tvm.runtime.load_module(str(path)), str(path))
+            with _without_scopes():
+                module = tvm.runtime.load_module(str(path))
+            return cls(module, str(path))
         except (RuntimeError, OSError) as error:
             raise UserError(f"{path}: not a library that can be loaded ({_first(error)})") from None
 
