@@ -10,14 +10,14 @@ import torch
 from frenchpress.bench.compiler import run_compiler, run_density
 from frenchpress.bench.growth import run_growth
 from frenchpress.bench.inference import CLOCKS, run_inference
-from frenchpress.bench.movement import run_movement
+from frenchpress.bench.movement import run_lists, run_movement
 from frenchpress.bench.timing import machine
 from frenchpress.bench.training import run_training
 from frenchpress.common import UserError, run_main
 
 SPEED = {"training": run_training, "inference": run_inference}
 PARTS = {**SPEED, "growth": run_growth, "movement": run_movement}
-COMPILED = {"compiler": run_compiler, "density": run_density}
+COMPILED = {"compiler": run_compiler, "density": run_density, "lists": run_lists}
 """Only with TVM, and so not among all."""
 GROUPS = {"speed": SPEED.values(), "all": PARTS.values()}
 _WHAT = "what is timed (default: speed, which is training and inference)"

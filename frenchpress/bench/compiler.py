@@ -27,7 +27,7 @@ from frenchpress.bench.inference import (
 from frenchpress.bench.layers import PACKED, packed_model
 from frenchpress.bench.timing import Subject, interleave
 from frenchpress.common import UserError
-from frenchpress.export.compiler.formats import KINDS, choose, padded
+from frenchpress.export.compiler.formats import WHOLE, choose, padded
 from frenchpress.export.packages import require_tvm
 from frenchpress.report import figure
 from frenchpress.report.lines import Line, lines
@@ -61,7 +61,7 @@ def _libraries(args: argparse.Namespace) -> Iterator[tuple[str, Library]]:
     from frenchpress.export.compiler.module import Library, compile_network
     from frenchpress.export.compiler.network import of_packed
 
-    subjects = {"w8a16": ["dense"]} | {name: [kind for kind in KINDS if kind != "dense"] for name in MASKS}
+    subjects = {"w8a16": ["dense"]} | {name: [kind for kind in WHOLE if kind != "dense"] for name in MASKS}
     for name, kinds in subjects.items():
         network = of_packed(packed_model(args.inputs, args.cells, args.layers, PACKED[name], args.seed))
         for kind in kinds:
@@ -146,7 +146,7 @@ def run_density(args: argparse.Namespace) -> None:
     dense = subjects["dense", 1.0].microseconds_per_frame
     times = {
         kind: {density: subjects[kind, density].microseconds_per_frame for density in DENSITIES}
-        for kind in KINDS
+        for kind in WHOLE
         if kind != "dense"
     }
     print(f"\nproduct of 4 x {args.cells} x {args.cells} with one frame, us; dense: {dense:.1f}")

@@ -2,8 +2,9 @@
 
 A packed model is compiled with its integers: a file, or model.press in the directory. A directory without one has its
 trained model compiled in float32. For each matrix the format of least cost is taken, and printed with what the others
-would cost (cycles, estimated). The library is compared with the model before it is written. docs/sparsity_flow.md
-describes it all.
+would cost (cycles, estimated). Where a packed delta network holds back what the matrix reads, one of them is `columns`,
+which multiplies with what moved alone. The library is compared with the model before it is written.
+docs/sparsity_flow.md describes it all.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 from frenchpress.common import UserError, atomic_path, blaming, run_main
-from frenchpress.export.compiler.formats import KINDS
+from frenchpress.export.compiler.formats import KINDS, MOVED
 from frenchpress.export.pack import PACKED
 from frenchpress.export.packages import require_tvm
 from frenchpress.nnet.model import AcousticModel, load_model
@@ -87,8 +88,12 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="exp/x, with a packed or trained model in it, or a model.press")
     parser.add_argument("--out", type=Path, help=f"the library (default: {LIBRARY} beside the model)")
     parser.add_argument("--formats", nargs="+", choices=KINDS, default=KINDS, help="formats to choose from (all)")
+    moved = f"delta networks: share of columns that is taken to move in a frame ({MOVED}; frenchpress movement says it)"
+    parser.add_argument("--moved", metavar="SHARE", type=float, default=MOVED, help=moved)
     parser.add_argument("--cuda", metavar="ARCH", help="write CUDA source instead (model.cu), e.g. for sm_80")
     args = parser.parse_args()
+    if not 0 <= args.moved <= 1:
+        raise UserError(f"--moved {args.moved:g}: a share of columns, from 0 to 1")
     require_tvm()
     from frenchpress.export.compiler.module import Library, compile_network
 
@@ -98,7 +103,7 @@ def main() -> None:
         if args.cuda:
             _write_cuda(model, args.formats, args.cuda, args.out or home / "model.cu")
             return
-        compiled = compile_network(network_of(model), args.formats)
+        compiled = compile_network(network_of(model), args.formats, moved=args.moved)
         for choice in compiled.choices:
             print(choice)
         print(_compared(model, Library(compiled.executable)))

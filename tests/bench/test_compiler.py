@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("tvm", reason="the compiler is an extra: pip install -e '.[tvm]'")
 
-from frenchpress.bench import compiler  # noqa: E402
+from frenchpress.bench import compiler, movement  # noqa: E402
 from frenchpress.bench.inference import Unavailable  # noqa: E402
 
 ARGS = argparse.Namespace(
@@ -38,6 +38,16 @@ def test_every_format_is_timed_over_densities(monkeypatch, tmp_path, capsys):
     rows = re.findall(r"^(\w+)(?: +[\d.]+){2} +(?:[\d.]+|inf)$", capsys.readouterr().out, re.M)
     assert rows == ["blocks", "banks", "csr"]
     assert (tmp_path / "plots" / "density.svg").stat().st_size > 0
+
+
+def test_lists_stand_beside_all_columns(monkeypatch, capsys):
+    monkeypatch.setattr(movement, "LISTED", ("w8a16",))
+    monkeypatch.setattr(movement, "LIST_THRESHOLDS", ((1.0, 0.012),))
+    movement.run_lists(ARGS)
+    out = capsys.readouterr().out
+    assert "movement, w8a16, compiled by TVM" in out
+    (row,) = re.findall(r"^  1 and 0.012 +([\d.]+) %" + r" +[\d.]+ us +[\d.]+ us +[\d.]+x" * 2 + "$", out, re.M)
+    assert 0 < float(row) < 100
 
 
 def test_break_even_by_hand():

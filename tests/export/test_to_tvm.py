@@ -18,8 +18,8 @@ from test_pack import COUNTS, W8A16, make  # noqa: E402
 
 from frenchpress.common import UserError  # noqa: E402
 from frenchpress.export import packages, to_tvm  # noqa: E402
-from frenchpress.export.compiler import moved, operators  # noqa: E402
-from frenchpress.export.compiler.formats import KINDS, Form, Matrix, choose, forms, padded  # noqa: E402
+from frenchpress.export.compiler import operators  # noqa: E402
+from frenchpress.export.compiler.formats import KINDS, Form, Matrix, choose, forms  # noqa: E402
 from frenchpress.export.compiler.module import Library, compile_network, cuda_source  # noqa: E402
 from frenchpress.export.compiler.network import of_packed, of_trained  # noqa: E402
 from frenchpress.export.pack import PACKED, pack_model  # noqa: E402
@@ -90,7 +90,7 @@ def unstored(stored):
     """Every step of every tile, put back where its index says: [tiles, lanes, columns]."""
     lanes, columns = stored.form.lanes, stored.shape[2]
     found = np.zeros((stored.tiles, lanes, columns), stored.values.dtype)
-    if stored.form.kind == "dense":
+    if stored.form.kind in ("dense", "columns"):
         return stored.values.reshape(stored.tiles, columns, lanes).transpose(0, 2, 1)
     start, column, *place = stored.index
     for tile in range(stored.tiles):
@@ -128,38 +128,6 @@ def test_the_format_goes_by_what_is_kept():
     choice = choose(few.astype(np.int8), "few")
     assert choice.stored.form.kind == "csr" or choice.costs["csr"] < choice.costs["dense"]
     assert "few: density 0.01" in str(choice) and "dense" in str(choice)
-
-
-def test_a_list_of_moved_columns():
-    """Complete, it is the dense product; kept up over frames with a threshold of 0 too, reading what moved alone."""
-    rng = np.random.default_rng(0)
-    weights = (rng.integers(-9, 9, (4, 10, 30)) * (rng.random((4, 10, 30)) < 0.3)).astype(np.int8)
-    stored = Matrix(weights).stored(Form("columns", 16))
-    functions = {"find": moved.find_moved(30, 0), "far": moved.find_moved(30, 5)}
-    functions["product"] = moved.moved_product(stored)
-    module = tvm.IRModule({name: f.with_attr("global_symbol", name) for name, f in functions.items()})
-    compiled = tvm.compile(module, QUICK)
-    tensors = [tvm.runtime.tensor(array) for array in (stored.values, *stored.index)]
-
-    def empty(*sizes):
-        return [tvm.runtime.tensor(np.zeros(size, np.int32)) for size in sizes]
-
-    sent, sums = empty(30, 4 * padded(10))
-    x = np.zeros(30, np.int32)
-    for t in range(5):
-        which = rng.random(30) < (1.0 if t == 0 else 0.2)
-        x = np.where(which, rng.integers(1, 100, 30), x).astype(np.int32)
-        out, after = empty(30, 1, 30, 30), empty(4 * padded(10))[0]
-        compiled["find"](tvm.runtime.tensor(x), sent, *out)
-        *index, now = out
-        assert index[1].numpy()[0] <= which.sum() and (t > 0 or index[1].numpy()[0] == 30)
-        compiled["product"](*index, sums, *tensors, after)
-        sums, sent = after, now
-        assert np.array_equal(sums.numpy().reshape(4, -1)[:, :10], weights.astype(int) @ x)
-    near = tvm.runtime.tensor((x + 5).astype(np.int32))
-    out = empty(30, 1, 30, 30)
-    compiled["far"](near, sent, *out)
-    assert out[1].numpy()[0] == 0 and not out[2].numpy().any() and np.array_equal(out[3].numpy(), x)
 
 
 @pytest.fixture(scope="module")

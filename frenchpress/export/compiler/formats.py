@@ -8,8 +8,7 @@ for each of its rows (lanes). Rows of each gate are filled up with zeros to a mu
              to their finest. A tile has the same rows of all gates where these keep the same places
     banks    a step has a weight of any of WINDOW columns for each row: banks, and single weights that are well spread
     csr      a tile is one row, a step one weight (compressed sparse rows)
-    columns  the other way round: a column is a row of steps, each of one weight for each row of one tile that keeps it;
-             for inputs that come with a list of the columns that moved
+    columns  as dense, of which only the columns that moved are read; for inputs that come with a list of these
 """
 
 from __future__ import annotations
@@ -47,12 +46,19 @@ class Form:
         return f"{self.kind} {self.groups}x{self.height}" if self.kind == "blocks" else self.kind
 
 
-CYCLES = {"dense": (0.2, 0.11), "blocks": (0.7, 0.105), "banks": (1.5, 1.1), "csr": (1.4, 0.0)}
-"""What a step takes, about: so much, and so much for each lane. From `frenchpress bench --what density`, AVX-512."""
+CYCLES = {"dense": (0.2, 0.11), "blocks": (0.7, 0.105), "banks": (1.5, 1.1), "csr": (1.4, 0.0), "columns": (0.7, 0.11)}
+"""What a step takes, about: so much, and so much for each lane. From `frenchpress bench --what density`, AVX-512; of
+columns from `--what lists`."""
 _TILE_CYCLES = 10.0
+_LIST_CYCLES = 2.0
+"""For each column, until it is in the list or not."""
+MOVED = 0.25
+"""Share of columns that is taken to move in a frame of a delta network, where nothing else is said."""
 KINDS = tuple(CYCLES)
-TAKES = {"product": KINDS, "recurrence": KINDS, "moved_product": ("columns",)}
-"""Operator -> the kinds that it is written for."""
+WHOLE = tuple(kind for kind in KINDS if kind != "columns")
+"""Kinds that can do without a list."""
+DENSE = "dense", "columns"
+"""Kinds whose every column is a step."""
 
 
 def forms(gates: int) -> list[Form]:
@@ -60,16 +66,15 @@ def forms(gates: int) -> list[Form]:
     blocks = [Form("blocks", height) for height in (4, 8, 16)]
     if gates > 1:
         blocks += [Form("blocks", height, gates) for height in (1, 2, 4, 8, 16)]
-    return [Form("dense", ROWS), *blocks, Form("banks", 16), Form("csr", 1)]
+    return [Form("dense", ROWS), *blocks, Form("banks", 16), Form("csr", 1), Form("columns", ROWS)]
 
 
 @dataclass(frozen=True)
 class Stored:
     """A matrix in its form. `values` [steps, lanes]; `index`, constant tensors that say what the steps are:
 
-    dense: none. blocks, csr: start int32 [tiles + 1], the steps of each tile; column uint16 [steps]. banks: the same,
-    column being the first of the window, and place uint8 [steps, lanes], counted from there. columns: start int32
-    [columns + 1], the steps of each column; tile int32 [steps].
+    dense, columns: none. blocks, csr: start int32 [tiles + 1], the steps of each tile; column uint16 [steps]. banks:
+    the same, column being the first of the window, and place uint8 [steps, lanes], counted from there.
     """
 
     form: Form
@@ -121,30 +126,28 @@ class Matrix:
     def stored(self, form: Form) -> Stored:
         """In a form."""
         tiles = self.tiles(form)
-        if form.kind == "dense":
+        if form.kind in DENSE:
             return Stored(form, self.shape, tiles.transpose(0, 2, 1).reshape(-1, form.lanes).copy(), ())
         if form.kind == "banks":
             return Stored(form, self.shape, *_windows(tiles))
-        present = (tiles != 0).any(axis=1)
-        if form.kind == "columns":
-            column, tile = np.nonzero(present.T)
-            index = _starts(column, tiles.shape[2]), tile.astype(np.int32)
-            return Stored(form, self.shape, tiles[tile, :, column], index)
-        tile, column = np.nonzero(present)
+        tile, column = np.nonzero((tiles != 0).any(axis=1))
         return Stored(form, self.shape, tiles[tile, :, column], (_starts(tile, len(tiles)), column.astype(np.uint16)))
 
-    def cost(self, form: Form) -> float:
-        """Cycles that a product with one vector takes, about."""
+    def cost(self, form: Form, moved: float = 1.0) -> float:
+        """Cycles that a product with one vector takes, about; `moved`: share of columns that are in a list."""
         tiles = self.tiles(form)
+        every, lists = len(tiles) * tiles.shape[2], 0.0
         if form.kind == "dense":
-            steps = tiles.shape[0] * tiles.shape[2]
+            steps: float = every
+        elif form.kind == "columns":
+            steps, lists = moved * every, _LIST_CYCLES * tiles.shape[2]
         elif form.kind == "banks":
             # Windows can take more where weights are not spread; rows that keep most decide.
             steps = int((tiles != 0).sum(axis=2).max(axis=1).sum())
         else:
             steps = int((tiles != 0).any(axis=1).sum())
         step, lane = CYCLES[form.kind]
-        return steps * (step + lane * form.lanes) + len(tiles) * _TILE_CYCLES
+        return steps * (step + lane * form.lanes) + len(tiles) * _TILE_CYCLES + lists
 
 
 def _starts(owner: NDArray[np.int64], owners: int) -> NDArray[np.int32]:
@@ -175,22 +178,27 @@ def _windows(tiles: Array) -> tuple[Array, tuple[Array, ...]]:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen for a matrix, and what each kind would take at best, in cycles."""
+    """What was chosen for a matrix, and what each kind would take at best, in cycles, if so many columns `moved`."""
 
     name: str
     density: float
     stored: Stored
     costs: dict[str, float]
+    moved: float
 
     def __str__(self) -> str:
-        costs = ", ".join(f"{kind} {cost:.0f}" for kind, cost in self.costs.items())
+        share = {"columns": f" if {100 * self.moved:g} % move"}
+        costs = ", ".join(f"{kind} {cost:.0f}{share.get(kind, '')}" for kind, cost in self.costs.items())
         return f"{self.name}: density {self.density:.4f} -> {self.stored.form}, {self.stored.bytes} bytes ({costs})"
 
 
-def choose(weights: Array, name: str = "matrix", kinds: Iterable[str] = KINDS) -> Choice:
-    """The form of least cost among `kinds`, for weights [gates, rows, columns]; UserError where none takes them."""
+def choose(weights: Array, name: str = "matrix", kinds: Iterable[str] = WHOLE, moved: float = 1.0) -> Choice:
+    """The form of least cost among `kinds`, for weights [gates, rows, columns] of whose columns a share `moved` moves
+    in a frame; UserError where none takes them."""
     matrix, kinds = Matrix(weights, name), tuple(kinds)
-    costs = {form: matrix.cost(form) for form in forms(weights.shape[0]) if form.kind in kinds}
+    if not kinds:
+        raise UserError(f"{name}: its inputs say nothing of columns that moved; give one of {', '.join(WHOLE)} too")
+    costs = {form: matrix.cost(form, moved) for form in forms(weights.shape[0]) if form.kind in kinds}
     best = min(costs, key=lambda form: costs[form])
     least = {kind: min(cost for form, cost in costs.items() if form.kind == kind) for kind in kinds}
-    return Choice(name, matrix.density, matrix.stored(best), least)
+    return Choice(name, matrix.density, matrix.stored(best), least, moved)

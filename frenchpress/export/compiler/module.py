@@ -1,9 +1,9 @@
 """One Relax module of a network: dense operators first, then a pass that gives each matrix its format; compiled, saved.
 
 `network(features float32 [frames + left + right, dim], states of each layer) -> (logits of each head, states after the
-last frame)`; the caller repeats the first and the last frame of an utterance as context. States are h and c, and what
-was last sent of the inputs where these are held back (delta networks). `about() -> uint8 [bytes]`
-is what a program must know of the library, as JSON.
+last frame)`; the caller repeats the first and the last frame of an utterance as context. States are h and c; where
+inputs of a product are held back (delta networks), what was last sent of them, and the sums of the product. `about() ->
+uint8 [bytes]` is what a program must know of the library, as JSON.
 """
 
 from __future__ import annotations
@@ -26,16 +26,33 @@ from tvm.tirx import PrimFunc, Var
 
 from frenchpress.common import UserError, atomic_path
 from frenchpress.export.compiler import operators
-from frenchpress.export.compiler.formats import KINDS, TAKES, Array, Choice, Stored, choose, padded
+from frenchpress.export.compiler.formats import KINDS, MOVED, WHOLE, Array, Choice, Stored, choose, padded
+from frenchpress.export.compiler.moved import find_moved, moved_product, moved_recurrence
 from frenchpress.export.compiler.network import Head, Layer, Network, Rounding
 from frenchpress.export.compiler.operators import GpuLoops, Loops
 from frenchpress.packed.model import GATES
 
 Emit = Callable[[Stored], PrimFunc]
-Operator = tuple[Emit, tuple[str, ...]]
-"""What makes the function for a stored matrix, and the kinds of format that it takes."""
+"""What makes the function for a stored matrix."""
 _PREFIX = "frenchpress."
 MAGIC = "frenchpress.network"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator on a matrix, with all columns and, where its inputs say what moved, with these columns alone.
+
+    `extra`: how many of its inputs, the last ones, only the second takes.
+    """
+
+    whole: Emit
+    by_list: Emit | None = None
+    extra: int = 0
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Kinds of format."""
+        return KINDS if self.by_list else WHOLE
 
 
 class _Builder:
@@ -52,85 +69,107 @@ class _Builder:
         return relax.TensorType(shape, dtype or self.types)
 
     def call(
-        self, name: str, emitted: PrimFunc, inputs: Sequence[relax.Expr], constants: Sequence[Array], width: int
-    ) -> relax.Var:
-        """A function without a matrix: its output [frames, width]."""
+        self, name: str, emitted: PrimFunc, inputs: Sequence[relax.Expr], out: relax.TensorType, *more: relax.TensorType
+    ) -> list[relax.Var]:
+        """A function without a format to choose: its outputs."""
         known = self.block.add_func(emitted, name)
-        arguments = [*inputs, *map(relax.const, constants)]
-        return self.block.emit(relax.call_tir(known, arguments, self.type(self.frames, width)), name)
+        return self.apart(relax.call_tir(known, inputs, [out, *more]), name, 1 + len(more))
+
+    def apart(self, call: relax.Call, name: str, outputs: int) -> list[relax.Var]:
+        """Outputs of a call, one by one."""
+        found = self.block.emit(call, name)
+        return [found] if outputs == 1 else [self.block.emit(relax.TupleGetItem(found, i)) for i in range(outputs)]
 
     def matrix(
         self,
         name: str,
-        emit: partial[PrimFunc],
+        operator: Operator,
         inputs: Sequence[relax.Expr],
         weights: Array,
         out: list[relax.TensorType],
-    ) -> relax.Var:
+    ) -> list[relax.Var]:
         """An operator on a matrix, as yet without a format: its last argument is the dense one."""
-        self.emits[_PREFIX + name] = emit, TAKES[emit.func.__name__]
+        self.emits[_PREFIX + name] = operator
         arguments = [*inputs, relax.const(weights)]
-        return self.block.emit(relax.call_dps_packed(_PREFIX + name, arguments, out), name.replace(".", "_"))
+        return self.apart(relax.call_dps_packed(_PREFIX + name, arguments, out), name.replace(".", "_"), len(out))
 
     def rounded(self, name: str, x: relax.Var, to: Rounding, columns: int) -> relax.Var:
         """`x` on the grid of a layer."""
         if to is None:
             return x
         function = operators.rounding(self.loops, to, columns, self.types)
-        return self.call(f"{name}_round", function, [x], (), columns)
+        return self.call(f"{name}_round", function, [x], self.type(self.frames, columns))[0]
 
-    def product(self, name: str, x: relax.Var, weights: Array) -> relax.Var:
-        """Sums [frames, gates * padded rows]."""
-        gates, rows, _ = weights.shape
-        out = [self.type(self.frames, gates * padded(rows))]
-        return self.matrix(name, partial(operators.product, self.loops, dtype=self.types), [x], weights, out)
+    def product(
+        self, name: str, x: relax.Var, weights: Array, states: Sequence[relax.Var] = (), hold: int = 0
+    ) -> list[relax.Var]:
+        """Sums [frames, gates * padded rows] over `x`, of which moves up to `hold` are not seen.
 
-    def held(self, x: relax.Var, layer: Layer, sent: relax.Var) -> list[relax.Expr]:
-        """Inputs as they are seen, and what was last sent."""
-        columns = layer.input.shape[2]
-        known = self.block.add_func(operators.holding(self.loops, layer.hold, columns), f"{layer.name}_hold")
-        types = [self.type(self.frames, columns), self.type(columns)]
-        both = self.block.emit(relax.call_tir(known, [x, sent], types))
-        return [self.block.emit(relax.TupleGetItem(both, i)) for i in range(2)]
+        With `states` (what was last sent of the inputs, and the sums for it) these follow, after the last frame.
+        """
+        gates, rows, columns = weights.shape
+        whole, type_ = partial(operators.product, self.loops, dtype=self.types), self.type
+        out = [type_(self.frames, gates * padded(rows))]
+        if not states:
+            return self.matrix(name, Operator(whole), [x], weights, out)
+        sent, sums = states
+        all_, one, short = type_(self.frames, columns), type_(columns), name.replace(".", "_")
+        seen, now = self.call(f"{short}_hold", operators.holding(self.loops, hold, columns), [x, sent], all_, one)
+        lists = all_, all_, type_(self.frames)
+        moved = self.call(f"{short}_moved", find_moved(self.loops, columns), [seen, sent], *lists)
+        by_list = partial(moved_product, self.loops) if self.loops.by_list else None
+        operator = Operator(whole, by_list, 1 + len(moved))
+        found = self.matrix(name, operator, [seen, *moved, sums], weights, out)
+        last = operators.last(self.loops, gates * padded(rows), self.types)
+        return [*found, now, *self.call(f"{short}_last", last, found, type_(gates * padded(rows)))]
 
-    def layer(self, x: relax.Var, layer: Layer, states: Sequence[relax.Var]) -> list[relax.Expr]:
+    def layer(self, x: relax.Var, layer: Layer, states: Sequence[relax.Var]) -> list[relax.Var]:
         """Outputs [frames, cells], then the states after."""
         cells, columns = layer.recurrent.shape[1], layer.input.shape[2]
-        h, c, *sent = states
+        (h, c, *more), (inputs_still, outputs_still) = states, layer.still
+        kept, back = more[:2] if inputs_still else [], more[-1:] if outputs_still else []
         x = self.rounded(layer.name, x, layer.rounding, columns)
-        if sent:
-            x, *sent = self.held(x, layer, *sent)
-        along = self.product(f"{layer.name}.input", x, layer.input)
-        inputs = [along, h, c, *map(relax.const, layer.cell.constants)]
+        along, *kept = self.product(f"{layer.name}.input", x, layer.input, kept, layer.hold)
         out = [self.type(*shape) for shape in ((self.frames, cells), (cells,), (cells,), (GATES * padded(cells),))]
-        emit = partial(operators.recurrence, self.loops, cell=layer.cell)
-        all_ = self.matrix(f"{layer.name}.recurrent", emit, inputs, layer.recurrent, out)
-        return [*(self.block.emit(relax.TupleGetItem(all_, i)) for i in range(3)), *sent]
+        whole = partial(operators.recurrence, self.loops, cell=layer.cell)
+        by_list = partial(moved_recurrence, self.loops, cell=layer.cell) if back and self.loops.by_list else None
+        operator = Operator(whole, by_list, len(back))
+        inputs = [along, h, c, *map(relax.const, layer.cell.constants), *back]
+        x, h, c, sums = self.matrix(f"{layer.name}.recurrent", operator, inputs, layer.recurrent, out)
+        return [x, h, c, *kept, *([sums] if back else [])]
 
-    def head(self, x: relax.Var, head: Head) -> relax.Var:
-        """Logits [frames, outputs]."""
+    def head(self, x: relax.Var, head: Head, states: Sequence[relax.Var]) -> list[relax.Var]:
+        """Logits [frames, outputs], then the states after."""
         _, outputs, columns = head.weights.shape
-        sums = self.product(head.name, self.rounded(head.name, x, head.rounding, columns), head.weights)
+        x = self.rounded(head.name, x, head.rounding, columns)
+        sums, *kept = self.product(head.name, x, head.weights, states)
         function = operators.logits(self.loops, head.finish, outputs)
-        return self.call(f"{head.name}_logits", function, [sums], head.finish.constants, outputs)
+        inputs = [sums, *map(relax.const, head.finish.constants)]
+        return [*self.call(f"{head.name}_logits", function, inputs, self.type(self.frames, outputs)), *kept]
 
     def module(self) -> tvm.IRModule:
         """All of it."""
         net, context = self.network, sum(self.network.context)
         features = relax.Var("features", self.type(self.given, net.dim, dtype="float32"))
+        parts = [*net.layers, *net.heads]
         states = [
-            [relax.Var(f"{layer.name}_{key}", self.type(count)) for key, count in layer.states.items()]
-            for layer in net.layers
+            [relax.Var(f"{part.name}_{key}", self.type(count)) for key, count in part.states.items()] for part in parts
         ]
-        with self.block.function("network", [features, *(var for of_layer in states for var in of_layer)]):
+        with self.block.function("network", [features, *(var for of_part in states for var in of_part)]):
             with self.block.dataflow():
+                width = (context + 1) * net.dim
                 function = operators.splice(self.loops, net.input, net.dim, context)
-                x = self.call("splice", function, [features], net.input.constants, (context + 1) * net.dim)
-                last = []
-                for layer, before in zip(net.layers, states):
-                    x, *after = self.layer(x, layer, before)
-                    last += after
-                out = self.block.emit_output(relax.Tuple([*(self.head(x, head) for head in net.heads), *last]))
+                inputs = [features, *map(relax.const, net.input.constants)]
+                (x,) = self.call("splice", function, inputs, self.type(self.frames, width))
+                logits, after = [], []
+                for part, before in zip(parts, states):
+                    if isinstance(part, Layer):
+                        x, *last = self.layer(x, part, before)
+                    else:
+                        out, *last = self.head(x, part, before)
+                        logits.append(out)
+                    after += last
+                out = self.block.emit_output(relax.Tuple([*logits, *after]))
             self.block.emit_func_output(out)
         about = np.frombuffer(json.dumps(_about(net)).encode(), np.uint8)
         with self.block.function("about", []):
@@ -140,7 +179,7 @@ class _Builder:
 
 def _about(network: Network) -> dict[str, object]:
     outputs = {head.name: head.weights.shape[1] for head in network.heads}
-    states = [count for layer in network.layers for count in layer.states.values()]
+    states = [count for part in (*network.layers, *network.heads) for count in part.states.values()]
     left, right = network.context
     return {
         "magic": MAGIC, "tvm": tvm.__version__, "dim": network.dim, "left": left, "right": right, "states": states,
@@ -152,9 +191,11 @@ def _about(network: Network) -> dict[str, object]:
 class _Formats(relax.PyExprMutator):
     """Operators on dense matrices become functions on stored ones."""
 
-    def __init__(self, module: tvm.IRModule, emits: dict[str, Operator], kinds: Iterable[str]) -> None:
+    def __init__(
+        self, module: tvm.IRModule, emits: dict[str, Operator], kinds: Iterable[str], moved: float
+    ) -> None:  # fmt: skip
         super().__init__(module)
-        self.emits, self.kinds, self.choices = emits, tuple(kinds), []
+        self.emits, self.kinds, self.moved, self.choices = emits, tuple(kinds), moved, []
         self.refused: UserError | None = None
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
@@ -163,13 +204,18 @@ class _Formats(relax.PyExprMutator):
         if name not in self.emits:
             return super().visit_call_(call)
         *inputs, weights = call.args[1].fields
-        short, (emit, takes) = str(name).removeprefix(_PREFIX), self.emits[name]
+        short, operator = str(name).removeprefix(_PREFIX), self.emits[name]
         try:
-            choice = choose(weights.value.numpy(), short, [kind for kind in takes if kind in self.kinds])
+            kinds = [kind for kind in operator.takes if kind in self.kinds]
+            choice = choose(weights.value.numpy(), short, kinds, self.moved)
         except UserError as error:  # comes out of TVM as something else
             self.refused = error
             raise
         self.choices.append(choice)
+        if choice.stored.form.kind == "columns":
+            emit = operator.by_list
+        else:
+            emit, inputs = operator.whole, inputs[: len(inputs) - operator.extra]
         function = self.builder_.add_func(emit(choice.stored), short.replace(".", "_"))
         index = map(relax.const, (choice.stored.values, *choice.stored.index))
         out = list(call.ty.fields) if isinstance(call.ty, relax.TupleType) else [call.ty]
@@ -177,17 +223,21 @@ class _Formats(relax.PyExprMutator):
 
 
 def choose_formats(
-    module: tvm.IRModule, emits: dict[str, Operator], kinds: Iterable[str] = KINDS
+    module: tvm.IRModule, emits: dict[str, Operator], kinds: Iterable[str] = KINDS, moved: float = MOVED
 ) -> tuple[tvm.IRModule, list[Choice]]:
-    """The pass: the module with every matrix in the format of least cost among `kinds`, and what was chosen."""
-    formats = _Formats(module, emits, kinds)
+    """The pass: the module with every matrix in the format of least cost among `kinds`, and what was chosen.
+
+    `moved`: share of columns that move in a frame where inputs are held back. Lists that nothing reads are left out.
+    """
+    formats = _Formats(module, emits, kinds, moved)
     try:
         for name, function in module.functions_items():
             if isinstance(function, relax.Function):
                 formats.builder_.update_func(name, formats.visit_expr(function))
     except RuntimeError as error:
         raise formats.refused or error from None
-    return formats.builder_.get(), formats.choices
+    used = relax.transform.DeadCodeElimination(["network", "about"])
+    return used(formats.builder_.get()), formats.choices
 
 
 @contextmanager
@@ -234,13 +284,19 @@ def host_target() -> tvm.target.Target:
 
 
 def compile_network(
-    network: Network, kinds: Iterable[str] = KINDS, target: tvm.target.Target | None = None
+    network: Network,
+    kinds: Iterable[str] = KINDS,
+    target: tvm.target.Target | None = None,
+    moved: float = MOVED,
 ) -> Compiled:
-    """Compile for a target (default: this processor); UserError where no format among `kinds` takes a matrix."""
+    """Compile for a target (default: this processor); UserError where no format among `kinds` takes a matrix.
+
+    `moved`: share of columns that move in a frame, by which formats are chosen where inputs are held back.
+    """
     target = target or host_target()
     builder = _Builder(network, GpuLoops() if target.kind.name == "cuda" else Loops())
     dense = builder.module()
-    module, choices = choose_formats(dense, builder.emits, kinds)
+    module, choices = choose_formats(dense, builder.emits, kinds, moved)
     return Compiled(tvm.compile(module, target), choices)
 
 

@@ -1,61 +1,174 @@
 """Feature maps with an index of their own: which columns moved, as tensors that flow from one operator to the next.
 
-A frame of `columns` values is sent on as `moved` int32 [columns], the numbers of those that changed by more than a
-threshold since they were last sent, in ascending order; `count` int32 [1], how many these are; and `change` [columns],
-by how much each one moved, 0 for the others. What a product gave for the frame before, and the columns that moved, are
-enough for this frame's: W x = W x_before + W change (delta networks, Neil et al., ICML 2017, eq. 2). On integers this
-is exact for what was sent; with a threshold of 0 it is the dense product.
+Of a frame of `columns` values, int32, as they are seen (in a delta network most of them as in the frame before):
+
+    moved   int32 [columns]   numbers of the columns that are not what they were in the frame before, in ascending order
+    change  int32 [columns]   by how much each of these moved, in the same order
+    count   int32             how many there are; what follows them in `moved` and `change` has no meaning
+
+With the sums of the frame before they are enough for this frame's: W x = W x_before + W change (delta networks, Neil et
+al., ICML 2017, eq. 2). On integers that is exact. Every column on the way is what it was or what it will be, so that
+sums on the way fit where all sums of such inputs fit. Where more than a share of the columns moved, the product is
+computed whole, of the same weights: a dense change takes no longer than without a list.
 """
 
 from __future__ import annotations
 
-from tvm.tirx import PrimFunc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tvm.tirx import Expr, PrimFunc
 from tvm.tirx.script import builder as T
 
+from frenchpress.export.compiler.arithmetic import Buffer, IntegerCell, Sums
 from frenchpress.export.compiler.formats import Stored, padded
-from frenchpress.export.compiler.operators import Loops, function, tensor, tensors
+from frenchpress.export.compiler.operators import Loops, Outputs, emit_product, function, next_states, tensor, tensors
+from frenchpress.packed.model import GATES
+
+FEW_OF_8 = 7
+"""Of 8 columns so many may move, until a product is computed whole. By list it was no slower at any share."""
 
 
-def find_moved(columns: int, threshold: int) -> PrimFunc:
-    """(x, sent int32 [columns]) -> (moved, count, change, sent int32 [columns] after this frame)."""
+Place = Callable[[Expr], tuple[Buffer, list[Expr]]]
+"""Of a place in a list, the buffer and where in it that is."""
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What moved in each of a few frames: `count(frame)`, and `moved(frame, turn)`, `change(frame, turn)` below it."""
+
+    count: Callable[[int], Expr]
+    moved: Callable[[int, Expr], Expr]
+    change: Callable[[int, Expr], Expr]
+
+    def are_few(self, columns: int, frames: int) -> Expr:
+        """Whether a product of these frames is computed by list."""
+        total = self.count(0)
+        for frame in range(1, frames):
+            total = total + self.count(frame)
+        return total * 8 <= FEW_OF_8 * columns * frames
+
+
+def find_moved(loops: Loops, columns: int) -> PrimFunc:
+    """(x [n, columns], the frame before [columns]) -> (moved, change [n, columns], count [n]), all int32."""
 
     def emit() -> None:
-        x, before = tensor((columns,), "int32"), tensor((columns,), "int32")
-        moved, count, change, sent = (tensor((size,), "int32") for size in (columns, 1, columns, columns))
-        with Loops().function():
-            T.buffer_store(count, T.int32(0), [0])
+        n = T.int64()
+        x, before = (tensor(shape, "int32") for shape in ((n, columns), (columns,)))
+        moved, change, count = (tensor(shape, "int32") for shape in ((n, columns), (n, columns), (n,)))
+        with loops.function(), T.serial(n) as t:
+            found = T.alloc_buffer((1,), "int32", scope="local")
+            T.buffer_store(found, T.int32(0), [0])
             with T.serial(columns) as i:
-                step = T.bind(x[i] - before[i])
-                far = T.bind(T.max(step, -step) > threshold)
-                T.buffer_store(change, T.Select(far, step, T.int32(0)), [i])
-                T.buffer_store(sent, T.Select(far, x[i], before[i]), [i])
-                with T.If(far), T.Then():
-                    T.buffer_store(moved, i, [count[0]])
-                    T.buffer_store(count, count[0] + 1, [0])
+                last = T.if_then_else(t == 0, before[i], x[T.max(t - 1, T.int64(0)), i])
+                _append(x[t, i] - last, i, found, lambda at: (moved, [t, at]), lambda at: (change, [t, at]))
+            T.buffer_store(count, found[0], [t])
 
     return function(emit)
 
 
-def moved_product(stored: Stored) -> PrimFunc:
-    """(moved, count, change, sums int32 [gates * padded rows], weights by columns) -> sums after this frame.
+def _append(step: Expr, column: Expr, count: Buffer, moved: Place, change: Place) -> None:
+    """A column to the list, if it moved; written in any case, without a branch, which could not be foreseen."""
+    step, at = T.bind(step), T.bind(count[0])
+    for value, (buffer, place) in ((column, moved(at)), (step, change(at))):
+        T.buffer_store(buffer, value, place)
+    T.buffer_store(count, at + (step != 0).astype("int32"), [0])
 
-    Weights of columns that did not move are not read.
+
+def _emit_by_list(
+    loops: Loops, stored: Stored, values: Buffer, lists: Lists, before: Sums, out: Outputs, frames: int
+) -> None:  # fmt: skip
+    """out(frame, row, sum) of frames that follow each other: sums `before` them, and what moved in each."""
+    lanes = stored.form.lanes
+    with loops.items(stored.tiles, lanes) as tile:
+        sums = T.alloc_buffer((lanes,), "int32", scope="local")
+        with loops.lanes(lanes) as (_, lane, place):
+            T.buffer_store(sums, before(tile * lanes + lane), [place])
+        for frame in range(frames):
+            with T.serial(lists.count(frame)) as turn:
+                step = T.bind(tile * stored.shape[2] + lists.moved(frame, turn))
+                change = T.bind(lists.change(frame, turn))
+                with loops.lanes(lanes) as (_, lane, place):
+                    product = values[step, lane].astype("int32") * change
+                    T.buffer_store(sums, sums[place] + product, [place])
+            with loops.lanes(lanes) as (_, lane, place):
+                out(frame, tile * lanes + lane, sums[place])
+
+
+def moved_product(loops: Loops, stored: Stored) -> PrimFunc:
+    """(x, moved, change [n, columns], count [n], sums before [gates * padded rows], weights) -> sums of each frame."""
+
+    def emit() -> None:
+        n, (gates, rows, columns) = T.int64(), stored.shape
+        width = gates * padded(rows)
+        x, moved, change = (tensor((n, columns), "int32") for _ in range(3))
+        count, before = tensor((n,), "int32"), tensor((width,), "int32")
+        weights, out = tensors((stored.values,)), tensor((n, width), "int32")
+
+        def part(first: Expr, frames: int) -> None:
+            lists = Lists(
+                lambda frame: count[first + frame], lambda frame, turn: moved[first + frame, turn],
+                lambda frame, turn: change[first + frame, turn],
+            )  # fmt: skip
+
+            def given(frame: int, column: Expr) -> Expr:
+                return x[first + frame, column]
+
+            def store(frame: int, row: Expr, total: Expr) -> None:
+                T.buffer_store(out, total, [first + frame, row])
+
+            def sums(row: Expr) -> Expr:
+                return T.if_then_else(first == 0, before[row], out[T.max(first - 1, T.int64(0)), row])
+
+            with T.If(lists.are_few(columns, frames)):
+                with T.Then():
+                    _emit_by_list(loops, stored, weights[0], lists, sums, store, frames)
+                with T.Else():
+                    emit_product(loops, stored, weights, given, store, "int32", frames)
+
+        with loops.function():
+            loops.groups(n, part)
+
+    return function(emit)
+
+
+def moved_recurrence(loops: Loops, stored: Stored, cell: IntegerCell) -> PrimFunc:
+    """The loop of a layer over frames, which finds after each what moved of its outputs, for the next.
+
+    As operators.recurrence, but that it is given sums over outputs and gives them back: those of its last outputs.
+    (..., constants of the cell, sums over outputs [4 * padded cells], weights) -> (..., these after the last frame).
     """
 
     def emit() -> None:
-        (gates, rows, columns), lanes = stored.shape, stored.form.lanes
-        moved, count, change = (tensor((size,), "int32") for size in (columns, 1, columns))
-        before = tensor((gates * padded(rows),), "int32")
-        values, start, tile = tensors((stored.values, *stored.index))
-        out = tensor((gates * padded(rows),), "int32")
-        with Loops().function():
-            with T.serial(gates * padded(rows) // lanes) as part, T.vectorized(lanes) as lane:
-                T.buffer_store(out, before[part * lanes + lane], [part * lanes + lane])
-            with T.serial(count[0]) as turn:
-                column = T.bind(moved[turn])
-                with T.serial(start[column], start[column + 1]) as step, T.vectorized(lanes) as lane:
-                    row = tile[step] * lanes + lane
-                    product = values[step, lane].astype("int32") * change[column]
-                    T.buffer_store(out, out[row] + product, [row])
+        n, cells, rows = T.int64(), stored.shape[1], padded(stored.shape[1])
+        along, h0, c0 = (tensor(shape, "int32") for shape in ((n, GATES * rows), (cells,), (cells,)))
+        constants, before = tensors(cell.constants), tensor((GATES * rows,), "int32")
+        weights, shapes = tensors((stored.values,)), ((n, cells), (cells,), (cells,), (GATES * rows,))
+        out, h, c, back = (tensor(shape, "int32") for shape in shapes)
+        moved, change = (T.alloc_buffer((cells,), "int32") for _ in range(2))
+        count = T.alloc_buffer((1,), "int32", scope="local")
+        lists = Lists(lambda _: count[0], lambda _, turn: moved[turn], lambda _, turn: change[turn])
+
+        def store(_: int, row: Expr, total: Expr) -> None:
+            T.buffer_store(back, total, [row])
+
+        with loops.function():
+            for target, source, size in ((h, h0, cells), (c, c0, cells), (back, before, GATES * rows)):
+                with loops.items(size) as i:
+                    T.buffer_store(target, source[i], [i])
+            with T.serial(n) as t:
+                with loops.items(cells) as j:
+                    new = next_states(cell, j, rows, along, t, back, (h, c), constants)
+                    for value, buffer, at in zip(new, (out, c), ([t, j], [j])):
+                        T.buffer_store(buffer, value, at)
+                T.buffer_store(count, T.int32(0), [0])
+                with loops.items(cells) as j:
+                    _append(out[t, j] - h[j], j, count, lambda at: (moved, [at]), lambda at: (change, [at]))
+                    T.buffer_store(h, out[t, j], [j])
+                with T.If(lists.are_few(cells, 1)):
+                    with T.Then():
+                        _emit_by_list(loops, stored, weights[0], lists, lambda row: back[row], store, 1)
+                    with T.Else():
+                        emit_product(loops, stored, weights, lambda _, column: h[column], store, "int32")
 
     return function(emit)

@@ -19,7 +19,7 @@ from frenchpress.export.compiler.arithmetic import (
     IntegerInput,
     IntegerRounding,
 )
-from frenchpress.export.compiler.formats import Array
+from frenchpress.export.compiler.formats import Array, padded
 from frenchpress.export.to_onnx import OUTPUTS, lstm_arrays, static_grid
 from frenchpress.nnet.linear import PressedLinear
 from frenchpress.nnet.lstm import QuantLSTMLayer
@@ -29,11 +29,22 @@ from frenchpress.packed.model import GATES, PackedMatrix, PackedModel, Requantiz
 Rounding = IntegerRounding | FloatRounding | None
 
 
+def _rows(weights: Array) -> int:
+    """Sums that a product has."""
+    return weights.shape[0] * padded(weights.shape[1])
+
+
+def _kept(weights: Array, still: bool) -> dict[str, int]:
+    """Of a product whose inputs are held back: what was last sent of them, and its sums."""
+    return {"sent": weights.shape[2], "sums": _rows(weights)} if still else {}
+
+
 @dataclass(frozen=True)
 class Layer:
     """One LSTM layer: `input` [4, cells, inputs] and `recurrent` [4, cells, cells], int8 or float32.
 
-    `hold`: inputs that moved by no more than that are seen as they were last sent.
+    `hold`: inputs that moved by no more than that are seen as they were last sent. `still`: whether inputs, and whether
+    outputs, are held back somewhere, so that most of them are what they were in the frame before.
     """
 
     name: str
@@ -42,22 +53,30 @@ class Layer:
     recurrent: Array
     cell: IntegerCell | FloatCell
     hold: int = 0
+    still: tuple[bool, bool] = (False, False)
 
     @property
     def states(self) -> dict[str, int]:
         """What goes on from frame to frame, and how many numbers each is."""
-        cells, columns = self.recurrent.shape[1], self.input.shape[2]
-        return {"h": cells, "c": cells} | ({"sent": columns} if self.hold else {})
+        cells, back = self.recurrent.shape[1], _rows(self.recurrent)
+        kept = _kept(self.input, self.still[0]) | ({"back": back} if self.still[1] else {})
+        return {"h": cells, "c": cells} | kept
 
 
 @dataclass(frozen=True)
 class Head:
-    """One head: `weights` [1, outputs, inputs], int8 or float32."""
+    """One head: `weights` [1, outputs, inputs], int8 or float32. `still`: as of the inputs of a layer."""
 
     name: str
     rounding: Rounding
     weights: Array
     finish: IntegerHead | FloatHead
+    still: bool = False
+
+    @property
+    def states(self) -> dict[str, int]:
+        """As Layer.states."""
+        return _kept(self.weights, self.still)
 
 
 @dataclass(frozen=True)
@@ -86,16 +105,18 @@ def _requantizing(requantizer: Requantizer, bits: int) -> Rounding:
 
 def of_packed(model: PackedModel) -> Network:
     """A packed model, integers inside."""
+    outputs = [layer.hold_output > 0 for layer in model.layers]
     layers = (
         Layer(
             f"lstm{i}", _requantizing(layer.requantizer, layer.input_bits), _integers(layer.input_matrix),
             _integers(layer.recurrent_matrix), IntegerCell(layer), layer.hold_input,
+            (layer.hold_input > 0 or (i > 0 and outputs[i - 1]), outputs[i]),
         )
         for i, layer in enumerate(model.layers)
     )  # fmt: skip
     head, given = model.head, model.input
     rounding = _requantizing(head.requantizer, head.input_bits)
-    heads = (Head("head_cd", rounding, _integers(head.matrix), IntegerHead(head)),)
+    heads = (Head("head_cd", rounding, _integers(head.matrix), IntegerHead(head), outputs[-1]),)
     return Network(given.dim, (given.left, given.right), IntegerInput(given), tuple(layers), heads)
 
 

@@ -25,7 +25,7 @@ from frenchpress.export.compiler.arithmetic import (
     IntegerRounding,
     held,
 )
-from frenchpress.export.compiler.formats import Array, Stored, padded
+from frenchpress.export.compiler.formats import DENSE, Array, Stored, padded
 from frenchpress.packed.model import GATES
 
 Shape = tuple[int | Expr, ...]
@@ -41,6 +41,8 @@ class Loops:
     """One thread; the lanes of a tile are a vector."""
 
     side_by_side = _FRAMES
+    by_list = True
+    """Whether there are products of the columns that moved alone."""
 
     @contextmanager
     def function(self) -> Iterator[None]:
@@ -51,6 +53,15 @@ class Loops:
     def frames(self, count: Expr) -> T.frame.ForFrame:
         """Frames that do not depend on each other."""
         return T.serial(count)
+
+    def groups(self, count: Expr, part: Callable[[Expr, int], None]) -> None:
+        """Frames in their order, some side by side: part(the first, how many)."""
+        many = self.side_by_side
+        with self.frames(count // many) as group:
+            part(group * many, many)
+        if many > 1:
+            with T.serial(count % many) as rest:
+                part(count // many * many + rest, 1)
 
     @contextmanager
     def items(self, count: int, lanes: int = 1) -> Iterator[Expr]:
@@ -77,6 +88,7 @@ class GpuLoops(Loops):
 
     THREADS = 256
     side_by_side = 1
+    by_list = False
 
     @contextmanager
     def function(self) -> Iterator[None]:
@@ -132,7 +144,7 @@ def function(emit: Callable[[], None]) -> PrimFunc:
 
 
 def _steps(stored: Stored, index: Sequence[Buffer], tile: Expr) -> T.frame.ForFrame:
-    if stored.form.kind == "dense":
+    if stored.form.kind in DENSE:
         columns = stored.shape[2]
         return T.serial(tile * columns, tile * columns + columns)
     return T.serial(index[0][tile], index[0][tile + 1])
@@ -140,7 +152,7 @@ def _steps(stored: Stored, index: Sequence[Buffer], tile: Expr) -> T.frame.ForFr
 
 def _column(stored: Stored, index: Sequence[Buffer], tile: Expr, step: Expr, lane: Expr) -> Expr:
     """Which column a lane multiplies with in a step."""
-    if stored.form.kind == "dense":
+    if stored.form.kind in DENSE:
         return step - tile * stored.shape[2]
     first = index[1][step].astype("int32")
     return first + index[2][step, lane].astype("int32") if stored.form.kind == "banks" else first
@@ -183,15 +195,19 @@ def product(loops: Loops, stored: Stored, dtype: str) -> PrimFunc:
                 lambda frame, row, total: T.buffer_store(out, total, [first + frame, row]), dtype, frames,
             )  # fmt: skip
 
-        many = loops.side_by_side
         with loops.function():
-            with loops.frames(n // many) as group:
-                part(group * many, many)
-            if many > 1:
-                with T.serial(n % many) as rest:
-                    part(n // many * many + rest, 1)
+            loops.groups(n, part)
 
     return function(emit)
+
+
+def next_states(
+    cell: IntegerCell | FloatCell, j: Expr, rows: int, along: Buffer, t: Expr, back: Buffer, states: Sequence[Buffer],
+    constants: Sequence[Buffer],
+) -> Sequence[Expr]:  # fmt: skip
+    """Output and cell state of cell j after frame t, from `states` before it and sums; `rows` padded ones a gate."""
+    places, before = [gate * rows + j for gate in range(GATES)], [T.bind(state[j]) for state in states]
+    return cell.step(lambda row: along[t, row], lambda row: back[row], before, places, constants)
 
 
 def recurrence(loops: Loops, stored: Stored, cell: IntegerCell | FloatCell) -> PrimFunc:
@@ -219,9 +235,7 @@ def recurrence(loops: Loops, stored: Stored, cell: IntegerCell | FloatCell) -> P
                 )  # fmt: skip
                 loops.sync()
                 with loops.items(cells) as j:
-                    places = [gate * rows + j for gate in range(GATES)]
-                    states = T.bind(h[j]), T.bind(c[j])
-                    new = cell.step(lambda row: along[t, row], lambda row: back[row], states, places, constants)
+                    new = next_states(cell, j, rows, along, t, back, (h, c), constants)
                     for value, buffer, at in zip((*new, new[0]), (h, c, out), ([j], [j], [t, j])):
                         T.buffer_store(buffer, value, at)
                 loops.sync()
@@ -267,6 +281,18 @@ def holding(loops: Loops, hold: int, columns: int) -> PrimFunc:
                 seen = T.bind(held(x[t, i], sent[i], hold))
                 T.buffer_store(out, seen, [t, i])
                 T.buffer_store(sent, seen, [i])
+
+    return function(emit)
+
+
+def last(loops: Loops, columns: int, dtype: str) -> PrimFunc:
+    """(x [n, columns]) -> that of the last frame [columns]."""
+
+    def emit() -> None:
+        n = T.int64()
+        x, out = tensor((n, columns), dtype), tensor((columns,), dtype)
+        with loops.function(), loops.items(columns) as i:
+            T.buffer_store(out, x[n - 1, i], [i])
 
     return function(emit)
 
