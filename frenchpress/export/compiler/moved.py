@@ -16,13 +16,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tvm.tirx import Expr, PrimFunc
 from tvm.tirx.script import builder as T
 
 from frenchpress.export.compiler.arithmetic import Buffer, IntegerCell, Sums
 from frenchpress.export.compiler.formats import Stored, padded
-from frenchpress.export.compiler.operators import Loops, Outputs, emit_product, function, next_states, tensor, tensors
+from frenchpress.export.compiler.operators import (
+    Loops,
+    Outputs,
+    emit_product,
+    emit_tile,
+    function,
+    next_states,
+    tensor,
+    tensors,
+)
 from frenchpress.packed.model import GATES
 
 FEW_OF_8 = 7
@@ -75,24 +85,23 @@ def _append(step: Expr, column: Expr, count: Buffer, moved: Place, change: Place
     T.buffer_store(count, at + (step != 0).astype("int32"), [0])
 
 
-def _emit_by_list(
-    loops: Loops, stored: Stored, values: Buffer, lists: Lists, before: Sums, out: Outputs, frames: int
+def _emit_tile(
+    loops: Loops, stored: Stored, values: Buffer, tile: Expr, lists: Lists, before: Sums, out: Outputs, frames: int
 ) -> None:  # fmt: skip
-    """out(frame, row, sum) of frames that follow each other: sums `before` them, and what moved in each."""
+    """out(frame, row, sum) for the rows of a tile, of frames that follow each other: sums `before` them, what moved."""
     lanes = stored.form.lanes
-    with loops.items(stored.tiles, lanes) as tile:
-        sums = T.alloc_buffer((lanes,), "int32", scope="local")
-        with loops.lanes(lanes) as (_, lane, place):
-            T.buffer_store(sums, before(tile * lanes + lane), [place])
-        for frame in range(frames):
-            with T.serial(lists.count(frame)) as turn:
-                step = T.bind(tile * stored.shape[2] + lists.moved(frame, turn))
-                change = T.bind(lists.change(frame, turn))
-                with loops.lanes(lanes) as (_, lane, place):
-                    product = values[step, lane].astype("int32") * change
-                    T.buffer_store(sums, sums[place] + product, [place])
+    sums = T.alloc_buffer((lanes,), "int32", scope="local")
+    with loops.lanes(lanes) as (_, lane, place):
+        T.buffer_store(sums, before(tile * lanes + lane), [place])
+    for frame in range(frames):
+        with T.serial(lists.count(frame)) as turn:
+            step = T.bind(tile * stored.shape[2] + lists.moved(frame, turn))
+            change = T.bind(lists.change(frame, turn))
             with loops.lanes(lanes) as (_, lane, place):
-                out(frame, tile * lanes + lane, sums[place])
+                product = values[step, lane].astype("int32") * change
+                T.buffer_store(sums, sums[place] + product, [place])
+        with loops.lanes(lanes) as (_, lane, place):
+            out(frame, tile * lanes + lane, sums[place])
 
 
 def moved_product(loops: Loops, stored: Stored) -> PrimFunc:
@@ -105,7 +114,7 @@ def moved_product(loops: Loops, stored: Stored) -> PrimFunc:
         count, before = tensor((n,), "int32"), tensor((width,), "int32")
         weights, out = tensors((stored.values,)), tensor((n, width), "int32")
 
-        def part(first: Expr, frames: int) -> None:
+        def part(tile: Expr, first: Expr, frames: int) -> None:
             lists = Lists(
                 lambda frame: count[first + frame], lambda frame, turn: moved[first + frame, turn],
                 lambda frame, turn: change[first + frame, turn],
@@ -122,12 +131,13 @@ def moved_product(loops: Loops, stored: Stored) -> PrimFunc:
 
             with T.If(lists.are_few(columns, frames)):
                 with T.Then():
-                    _emit_by_list(loops, stored, weights[0], lists, sums, store, frames)
+                    _emit_tile(loops, stored, weights[0], tile, lists, sums, store, frames)
                 with T.Else():
-                    emit_product(loops, stored, weights, given, store, "int32", frames)
+                    emit_tile(loops, stored, weights, tile, given, store, "int32", frames)
 
-        with loops.function():
-            loops.groups(n, part)
+        # All frames of one tile, then the next: columns are read here and there, and a tile stays near the processor.
+        with loops.function(), loops.items(stored.tiles, stored.form.lanes) as tile:
+            loops.groups(n, partial(part, tile))
 
     return function(emit)
 
@@ -166,8 +176,8 @@ def moved_recurrence(loops: Loops, stored: Stored, cell: IntegerCell) -> PrimFun
                     _append(out[t, j] - h[j], j, count, lambda at: (moved, [at]), lambda at: (change, [at]))
                     T.buffer_store(h, out[t, j], [j])
                 with T.If(lists.are_few(cells, 1)):
-                    with T.Then():
-                        _emit_by_list(loops, stored, weights[0], lists, lambda row: back[row], store, 1)
+                    with T.Then(), loops.items(stored.tiles, stored.form.lanes) as tile:
+                        _emit_tile(loops, stored, weights[0], tile, lists, lambda row: back[row], store, 1)
                     with T.Else():
                         emit_product(loops, stored, weights, lambda _, column: h[column], store, "int32")
 

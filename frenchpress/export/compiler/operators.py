@@ -162,23 +162,31 @@ def emit_product(
     loops: Loops, stored: Stored, weights: Sequence[Buffer], x: Inputs, out: Outputs, dtype: str, frames: int = 1
 ) -> None:  # fmt: skip
     """Sums of weight * x(frame, column) over columns; out(frame, row, sum) for each padded row of each gate."""
+    with loops.items(stored.tiles, stored.form.lanes) as tile:
+        emit_tile(loops, stored, weights, tile, x, out, dtype, frames)
+
+
+def emit_tile(
+    loops: Loops, stored: Stored, weights: Sequence[Buffer], tile: Expr, x: Inputs, out: Outputs, dtype: str,
+    frames: int,
+) -> None:  # fmt: skip
+    """The rows of one tile of such a product."""
     (values, *index), form = weights, stored.form
     width = loops.sums(form.lanes)
-    with loops.items(stored.tiles, form.lanes) as tile:
-        sums = T.alloc_buffer((frames * width,), dtype, scope="local")
+    sums = T.alloc_buffer((frames * width,), dtype, scope="local")
+    for frame in range(frames):
+        with loops.lanes(form.lanes) as (_, _, place):
+            T.buffer_store(sums, getattr(T, dtype)(0), [frame * width + place])
+    with _steps(stored, index, tile) as step:
         for frame in range(frames):
-            with loops.lanes(form.lanes) as (_, _, place):
-                T.buffer_store(sums, getattr(T, dtype)(0), [frame * width + place])
-        with _steps(stored, index, tile) as step:
-            for frame in range(frames):
-                with loops.lanes(form.lanes) as (_, lane, place):
-                    at = frame * width + place
-                    factor = x(frame, _column(stored, index, tile, step, lane))
-                    T.buffer_store(sums, sums[at] + values[step, lane].astype(dtype) * factor, [at])
-        for frame in range(frames):
-            with loops.lanes(form.height, form.groups) as (group, lane, place):
-                row = group * padded(stored.shape[1]) + tile * form.height + lane
-                out(frame, row, sums[frame * width + place])
+            with loops.lanes(form.lanes) as (_, lane, place):
+                at = frame * width + place
+                factor = x(frame, _column(stored, index, tile, step, lane))
+                T.buffer_store(sums, sums[at] + values[step, lane].astype(dtype) * factor, [at])
+    for frame in range(frames):
+        with loops.lanes(form.height, form.groups) as (group, lane, place):
+            row = group * padded(stored.shape[1]) + tile * form.height + lane
+            out(frame, row, sums[frame * width + place])
 
 
 def product(loops: Loops, stored: Stored, dtype: str) -> PrimFunc:
