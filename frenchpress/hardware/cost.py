@@ -22,6 +22,8 @@ CELL_CONSTANTS, CELL_TABLE, CELL_SUMS, CELL_STATE = 3 * GATES, 10, 2 * GATES, 2
 CELL_PRODUCTS = 2 * GATES + 5 + 4
 """Products for a cell: scales of the sums, between the table's entries, f * c, i * g, o * tanh, output."""
 OUTPUT_CONSTANTS, OUTPUT_PRODUCTS = 2, 1
+_MOSTLY = 0.8
+"""Share of kept weights among those stored, below which a message says why."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class _Use:
 
     def __init__(self, chip: Chip) -> None:
         self._chip, self._words = chip, {name: np.zeros(1, np.int64) for name in chip.memories.present()}
+        self._kept = self._stored = 0
 
     def product(self, name: str, matrix: PackedMatrix, act_bits: int) -> tuple[Part, ProductCost]:
         """A matrix with the vector that comes to it."""
@@ -126,6 +129,7 @@ class _Use:
             cost = dataflow.cost(matrix, act_bits, memories)
         for memory, words in cost.words.items():
             self._words[memory] = self._words[memory] + words
+        self._kept, self._stored = self._kept + cost.macs, self._stored + cost.executed
         bits = matrix.bits, act_bits
         return Part(name, cost.cycles, cost.macs, cost.executed, bits, cost.lost, cost.accesses), cost
 
@@ -155,6 +159,9 @@ class _Use:
                 kilo = found[name] * sram.wide / 8000, sram.bits / 8000
                 needs = f"the model needs {found[name]} words in a bank ({kilo[0]:.1f} kB in all), there are "
                 needs += f"{sram.words} ({kilo[1]:.1f} kB)"
+                if name == "weights" and self._kept < _MOSTLY * self._stored:
+                    share = 100 * self._kept / self._stored
+                    needs += f"; {share:.0f} % of what it stores is kept, the rest zeros: {self._chip.dataflow.remedy}"
                 raise UserError(f"{self._chip.name}: memories.{name}: {needs}")
         return found
 

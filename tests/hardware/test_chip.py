@@ -18,6 +18,7 @@ from frenchpress.packed.write import write_model
 
 CHIPS = Path(__file__).parents[2] / "chips"
 HCGS = {"levels": (Level(8, 1, 4), Level(4, 1, 2)), "cells": (32, 32), "outputs": 24, "bits": 6}
+SMALL = HCGS | {"levels": (Level(8, 1, 4), Level(2, 1, 4))}
 
 
 def changed(tmp_path, old, new, name="hcgs65"):
@@ -57,7 +58,8 @@ def test_refuses(tmp_path, old, new, message):
 @pytest.mark.parametrize(
     "old,new,model,message",
     [
-        ("words: 6144", "words: 3", HCGS, "x.yaml: memories.weights: the model needs 34 words in a bank"),
+        ("words: 6144", "words: 3", HCGS, r"x.yaml: memories.weights: the model needs 34 words in a bank .* kB\)$"),
+        ("words: 6144", "words: 3", SMALL, r"25 % of what it stores is kept, .*blocks: \[32, 4\]}, fill its 4 x 4$"),
         ("word_bits: 64}\n  sums", "word_bits: 8}\n  sums", HCGS, "lstm0 input: activations of 16 bits"),
         ("kind", "kind", {"levels": 0.1}, "x.yaml: lstm0 input: not blocks in blocks; dataflow blocks takes"),
         ("kind", "kind", {"bits": 1}, "x.yaml: lstm0 input: weights of one bit"),

@@ -38,6 +38,11 @@ class Banks:
         """One for each bank of each row."""
         return self.rows * self.banks
 
+    @property
+    def remedy(self) -> str:
+        """Masks that are balanced on the banks."""
+        return f"a mask with as many weights in each of {self.banks} banks of columns (method: bank) fills it"
+
     def check_memories(self, memories: Memories) -> None:
         """Every multiplier reads an activation of its own."""
         if memories.index is None:

@@ -49,6 +49,10 @@ class Dataflow(Protocol):
     def multipliers(self) -> int:
         """Of one channel."""
 
+    @property
+    def remedy(self) -> str:
+        """What leaves fewer zeros among the weights that are stored, for a message."""
+
     def check_memories(self, memories: Memories) -> None:
         """UserError, which begins with the key, where memories do not fit the array."""
 

@@ -7,6 +7,7 @@ the multipliers, and these wait for it where a block needs more numbers than it 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,6 +58,13 @@ class Blocks:
     def multipliers(self) -> int:
         """One for each weight of a step."""
         return self.gates * self.rows * self.columns
+
+    @property
+    def remedy(self) -> str:
+        """Blocks that fill the array."""
+        side = math.lcm(self.rows, self.columns)
+        example = f"hcgs: {{blocks: [{8 * side}, {side}]}}"
+        return f"smallest blocks of {side}, such as {example}, fill its {self.rows} x {self.columns}"
 
     def check_memories(self, memories: Memories) -> None:
         """The sums of a step come and go at once."""

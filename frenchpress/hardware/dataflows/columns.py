@@ -42,6 +42,11 @@ class Columns:
         """One for each element."""
         return self.elements
 
+    @property
+    def remedy(self) -> str:
+        """Fewer entries of zero."""
+        return f"more than dataflow.run_bits: {self.run_bits} break fewer runs"
+
     def check_memories(self, memories: Memories) -> None:
         """Each element has banks of its own, and an entry fits into a word."""
         if memories.index is None:
