@@ -195,7 +195,7 @@ if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 4 ]; then
   parents=()
   [ "$stage" -le 4 ] || parents=(--no-parents)
   plan=$(python -m frenchpress.nnet.order $conf --exp "$out" --seeds $seeds "${parents[@]}")
-  python -m frenchpress.nnet.check $(cut -f 1 <<< "$plan" | uniq) > /dev/null
+  python -m frenchpress.nnet.check $conf --exp "$out" --seeds $seeds "${parents[@]}" > /dev/null
 fi
 
 begin=$SECONDS

@@ -20,7 +20,7 @@ from frenchpress.hardware.cost import frame_cost
 from frenchpress.hardware.totals import frame_energy
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.checkpoint import SUMMARY
-from frenchpress.nnet.given import INIT, given_places, is_trained, load_given, start_from
+from frenchpress.nnet.given import INIT, give, given_places, is_trained, load_given
 from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.nnet.task import Task
 from frenchpress.packed.model import PackedModel
@@ -40,7 +40,7 @@ def before_training(space: Space, config: Config, out: Path, task: Task, identit
     masks = MaskSchedule(model, config.seed, model.units)
     place = given_places(config, out).get(INIT)
     if place is not None and is_trained(place):
-        start_from(model, load_given(INIT, place, model, identity), place)
+        give(INIT, place, model, load_given(INIT, place, model, identity))
     masks.finish()
     size = size_report(model, model.constants)
     yield {"stored_bytes": float(size["stored_bytes"]), "macs": float(size["macs_kept"])}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from frenchpress.common import UserError, run_main
+from frenchpress.common import UserError, blaming, digest, run_main
 from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.size import size_report
 from frenchpress.config import Config, blame_layer, load_config
+from frenchpress.nnet.checkpoint import CONFIG
+from frenchpress.nnet.given import check_task, give, given_places, is_trained
 from frenchpress.nnet.model import AcousticModel, Sizes
+from frenchpress.nnet.order import Training, maker, training_order
 from frenchpress.nnet.task import Task
 
 DEFAULT_TASK = Path("exp/task")
@@ -43,6 +47,33 @@ def check_lines(path: Path | str, sizes: Sizes, matrices: bool = False) -> list[
     return [_total_line(path, size, sizes), *lines, *more]
 
 
+def check_given(order: Sequence[Training], exp: Path, sizes: Sizes, task: str | None = None) -> None:
+    """UserError for a model that one of `order` starts or learns from and that does not fit it.
+
+    In `exp` such a model is trained, on the task of this digest where that is known, or it has a `.cfg`.
+    """
+    for training in order:
+        config = training.load()
+        parents, where = {}, exp / training.name
+        for key, place in given_places(config, where).items():
+            if is_trained(place):
+                parents[key] = load_config(place / CONFIG)
+                if task is not None:
+                    with blaming(training.path):
+                        check_task(key, place, task)
+            else:
+                parents[key] = maker(training, key, place).load()
+        check_fit(training.path, config, where, parents, sizes)
+
+
+def check_fit(path: Path | str, config: Config, out: Path, parents: Mapping[str, Config], sizes: Sizes) -> None:
+    """UserError, naming `path`, where the run of `config` in `out` cannot be given what `parents` describe, by key."""
+    model = build_model(path, config, sizes) if parents else None
+    for key, parent in parents.items():
+        with blaming(path):
+            give(key, given_places(config, out)[key], model, AcousticModel(parent, sizes))
+
+
 def _total_line(path: Path | str, size: dict[str, Any], sizes: Sizes) -> str:
     return (
         f"{path}: {size['kept']} of {size['macs_dense']} weights kept, {size['stored_bytes'] / 1e6:.3f} MB, "
@@ -60,14 +91,14 @@ def _matrix_line(matrix: dict[str, Any]) -> str:
     )
 
 
-def _sizes(args: argparse.Namespace) -> Sizes:
-    """Those of the task, where there is one; what the options say comes first."""
+def _sizes(args: argparse.Namespace, place: Path | None) -> Sizes:
+    """Those of the task in `place`, where there is one; what the options say comes first."""
     for option in ("feat_dim", "pdfs", "phones"):
         if getattr(args, option) is not None and getattr(args, option) < 1:
             raise UserError(f"--{option.replace('_', '-')} is {getattr(args, option)}, expected at least 1")
     known = SUPPOSED
-    if args.task is not None or (DEFAULT_TASK / ".done").exists():
-        task = Task.load(args.task or DEFAULT_TASK)
+    if place is not None:
+        task = Task.load(place)
         known = Sizes(task.feat_dim, task.num_pdfs, task.num_phones)
     given = Sizes(args.feat_dim or known.feat_dim, args.pdfs or known.num_pdfs, args.phones or known.num_phones)
     if given == SUPPOSED:
@@ -86,11 +117,21 @@ def main() -> None:
     parser.add_argument("--pdfs", type=int, help=f"tied states ({SUPPOSED.num_pdfs})")
     parser.add_argument("--phones", type=int, help=f"phones ({SUPPOSED.num_phones})")
     parser.add_argument("--matrices", action="store_true", help="bits, density and bytes of each matrix too")
+    parser.add_argument("--exp", type=Path, help="where models that one starts or learns from are (that of the task)")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[], help="seeds that each is to be trained with")
+    parser.add_argument("--no-parents", action="store_true", help="do not look for such models")
     parser.add_argument("config", nargs="+", type=Path, help="conf/x.cfg")
     arguments = parser.parse_args()
-    sizes = _sizes(arguments)
+    there = arguments.task is not None or (DEFAULT_TASK / ".done").exists()
+    place = (arguments.task or DEFAULT_TASK) if there else None
+    sizes = _sizes(arguments, place)
     for path in arguments.config:
         print(*check_lines(path, sizes, arguments.matrices), sep="\n")
+    if not arguments.no_parents:
+        exp = arguments.exp or (place or DEFAULT_TASK).parent
+        # Who names another --exp may be about to make its task.
+        task = digest(place) if place is not None and arguments.exp is None else None
+        check_given(training_order(arguments.config, arguments.seeds, exp), exp, sizes, task)
 
 
 if __name__ == "__main__":

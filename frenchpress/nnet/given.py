@@ -66,13 +66,27 @@ def use_given(config: Config, out: Path, model: AcousticModel, task_digest: str)
     teachers = {}
     for key, place in given_places(config, out).items():
         found = load_given(key, place, model, task_digest)
-        if key == INIT:
-            start_from(model, found, place)
-        elif key == MASKS:
-            take_masks(model, found, place, scratch=config.train.init is None)
-        else:
+        give(key, place, model, found)
+        if key not in (INIT, MASKS):
             teachers[place] = found
     return teachers
+
+
+def give(key: str, place: Path, model: AcousticModel, given: AcousticModel) -> None:
+    """Let `model` start from, or have the masks of, the model `given` in `place`; what teaches it changes nothing.
+
+    UserError unless that fits: the same inputs, states and phones, and the same layers or masks.
+    """
+    for what, ours, theirs in (
+        ("features, tied states and phones", model.sizes, given.sizes),
+        ("model.context", model.context, given.context),
+    ):
+        if ours != theirs:
+            raise UserError(f"{key}: {place}: has other {what}: {_plain(theirs)}, and this model has {_plain(ours)}")
+    if key == INIT:
+        start_from(model, given, place)
+    elif key == MASKS:
+        take_masks(model, given, place, scratch=model.config.train.init is None)
 
 
 def make_teacher(config: Config, models: Mapping[Path, AcousticModel], frames: Frames, task_digest: str) -> Teacher:
@@ -94,19 +108,15 @@ def kept_for_others(teacher: Path, out: Path) -> str:
 
 
 def load_given(key: str, place: Path, model: AcousticModel, task_digest: str) -> AcousticModel:
-    """The model in `place`, on the device of `model`; UserError unless it takes the same inputs, says something of the
-    same states and phones, and was trained on the task of this digest.
-    """
-    given = load_model(place, model.input_mean.device)
-    for what, ours, theirs in (
-        ("features, tied states and phones", model.sizes, given.sizes),
-        ("model.context", model.context, given.context),
-    ):
-        if ours != theirs:
-            raise UserError(f"{key}: {place}: has other {what}: {_plain(theirs)}, and this model has {_plain(ours)}")
+    """The model in `place`, on the device of `model`; UserError unless it was trained on the task of this digest."""
+    check_task(key, place, task_digest)
+    return load_model(place, model.input_mean.device)
+
+
+def check_task(key: str, place: Path, task_digest: str) -> None:
+    """UserError unless the model in `place` was trained on the task of this digest."""
     if read_header(place / CONFIG).get("task") != task_digest:
         raise UserError(f"{key}: {place}: was trained on another task, or the task was made again since")
-    return given
 
 
 def _plain(sizes: object) -> str:

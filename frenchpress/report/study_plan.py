@@ -15,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from frenchpress.common import UserError, digest, nearest, run_main, write_if_changed
-from frenchpress.config import Config, config_to_yaml
-from frenchpress.nnet.check import build_model
+from frenchpress.config import Config, config_to_yaml, load_config
+from frenchpress.nnet.check import build_model, check_fit
+from frenchpress.nnet.checkpoint import CONFIG
 from frenchpress.nnet.given import given_names, given_places, is_trained
 from frenchpress.nnet.model import Sizes
 from frenchpress.nnet.task import Task
@@ -127,6 +128,22 @@ def check_given(study: Study, plan: Sequence[tuple[str, int]], configs: dict[str
         before.add(out)
 
 
+def check_fits(
+    study: Study, plan: Sequence[tuple[str, int]], configs: dict[str, Config], exp: Path, sizes: Sizes
+) -> None:
+    """UserError for an experiment of a checked `plan` whose layers or masks are not those of a model that it starts or
+    learns from. Its first seed shows that.
+    """
+    shared = study.runs()
+    for name, seed in {name: seed for name, seed in reversed(plan)}.items():
+        config, out = replace(configs[name], seed=seed), exp / f"{name}-seed{seed}"
+        parents = {}
+        for key, place in given_places(config, out).items():
+            own = shared.get(place.name.rpartition("-seed")[0]) if place.parent == exp else None
+            parents[key] = load_config(place / CONFIG) if own is None else configs[own]
+        check_fit(f"{study.experiments[name].place}: experiment {name}", config, out, parents, sizes)
+
+
 def check_results(recipe: Path, task: str, exp: Path) -> None:
     """UserError where the study in `recipe` has records of runs on another task than the one of this digest."""
     for record in sorted((recipe / RUNS).glob("*.yaml")):
@@ -171,9 +188,12 @@ def main() -> None:
     needs = {run: [p.name for p in given if p.parent == args.exp] for run, given in places.items()}
     done, known = look_up(study, runs, args.exp, args.results or args.recipe, identity, args.set)
     left = to_make(list(runs), done, known, needs)
-    check_given(study, [(name, seed) for name, seed in plan if f"{name}-seed{seed}" in left], configs, args.exp)
-    todo = {name: configs[name] for name, seed in plan if f"{name}-seed{seed}" in left}
-    check_models(study, todo, Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
+    to_run = [(name, seed) for name, seed in plan if f"{name}-seed{seed}" in left]
+    check_given(study, to_run, configs, args.exp)
+    todo = {name: configs[name] for name, _ in to_run}
+    sizes = Sizes(task.feat_dim, task.num_pdfs, task.num_phones)
+    check_models(study, todo, sizes)
+    check_fits(study, to_run, configs, args.exp, sizes)
     for run in left:
         write_config(args.exp / "conf" / f"{run}.cfg", runs[run], study, args.set)
         print(run, *needs[run])

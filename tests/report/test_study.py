@@ -9,7 +9,15 @@ from frenchpress.common import UserError
 from frenchpress.nnet.check import build_model
 from frenchpress.nnet.model import Sizes
 from frenchpress.report.study import load_study
-from frenchpress.report.study_plan import check_given, check_results, parents_first, planned, read_seeds, to_make
+from frenchpress.report.study_plan import (
+    check_fits,
+    check_given,
+    check_results,
+    parents_first,
+    planned,
+    read_seeds,
+    to_make,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = [
@@ -195,6 +203,18 @@ def test_a_teacher_of_another_seed_is_trained_before(recipe, tmp_path):
     assert plan == [("float", 1), ("float", 2), ("taught", 1), ("taught", 2)]
     check_given(study, plan, study.configs(), tmp_path / "exp")
     assert parents_first({"a": ["b", "elsewhere"], "b": ["a"]}) == ["b", "a"]  # a circle is said later
+
+
+def test_what_is_given_fits(recipe, tmp_path):
+    study = load_study(recipe(GIVEN))
+    plan, sizes = planned(study, [], []), Sizes(4, 6, 3)
+    check_fits(study, plan, study.configs(["model.lstm.cells=8"]), tmp_path / "exp", sizes)
+    configs = study.configs(["model.lstm.cells=8"])
+    configs["float"] = study.configs(["model.lstm.cells=16"])["float"]
+    with pytest.raises(
+        UserError, match=r"study.yaml:\d+: experiment pruned: train.init: \S+float-seed\d: .* must agree"
+    ):
+        check_fits(study, plan, configs, tmp_path / "exp", sizes)
 
 
 def test_what_is_given_may_have_been_trained_earlier(recipe, tmp_path):

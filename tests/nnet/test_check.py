@@ -1,0 +1,83 @@
+"""What `frenchpress check` says of models that one starts or learns from, before anything is trained."""
+
+import sys
+
+import pytest
+
+from frenchpress.common import UserError
+from frenchpress.nnet import check
+
+FLOAT = (
+    "model: {lstm: {layers: 1, cells: 8}}\ncompress: {lstm0: {mask: {method: magnitude, keep: 1/2, after_epoch: 1}}}"
+)
+
+
+@pytest.fixture
+def checked(tmp_path, monkeypatch, capsys):
+    """Check a child of `float.cfg` that says so; what was printed."""
+
+    def run(said, *options, float=FLOAT):
+        (tmp_path / "float.cfg").write_text(float)
+        (tmp_path / "child.cfg").write_text(f"base: float.cfg\n{said}\n")
+        words = ["check", "--pdfs", 6, "--phones", 3, "--exp", tmp_path / "exp", tmp_path / "child.cfg", *options]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+        monkeypatch.chdir(tmp_path)
+        check.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "train: {init: float, mask_from: float, distill: {teacher: float}}",
+        "train: {init: float}\ncompress: {lstm0: {factors: {rank: 2}, mask: null}}",
+        "train: {init: 'float_seed{seed}'}",
+    ],
+)
+def test_what_its_cfg_trains_first_is_sound(checked, said):
+    assert "child.cfg: " in checked(said) and "weights kept" in checked(said, "--seeds", "1", "2")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            "train: {init: flaot}",
+            r"child\.cfg: train\.init: \S+exp/flaot is not trained, and there is no \S+flaot\.cfg",
+        ),
+        ("train: {mask_from: none}", r"child\.cfg: train\.mask_from: \S+none is not trained"),
+        ("train: {distill: {teacher: [float, x]}}", r"child\.cfg: train\.distill\.teacher\.2: \S+x is not trained"),
+        (
+            "model: {lstm: {cells: 9}}\ntrain: {init: float}",
+            r"child\.cfg: train\.init: \S+exp/float: lstm\.lstm0\.\S+: \[32, 440\], and this model has \[36, 440\]; ",
+        ),
+        ("model: {lstm: {layers: 2}}\ntrain: {init: float}", r"train\.init: .*: none, and this model has \[32"),
+        (
+            "model: {context: [1, 1]}\ntrain: {distill: {teacher: float}}",
+            r"child\.cfg: train\.distill\.teacher: \S+float: has other model\.context: 5, 5, and this model has 1, 1",
+        ),
+        (
+            "compress: {lstm0: {mask: {method: bank, bank: 4, keep: 1/2}}}\ntrain: {mask_from: float}",
+            r"child\.cfg: train\.mask_from: \S+float: lstm\.lstm0\.input_matrix: mask magnitude, and this model has",
+        ),
+    ],
+)
+def test_what_is_not_there_or_does_not_fit_is_one_line(checked, said, message):
+    with pytest.raises(UserError, match=message) as error:
+        checked(said)
+    assert "\n" not in str(error.value)
+    checked(said, "--no-parents")
+
+
+def test_a_trained_one_counts_by_what_it_was_trained_with(checked, tmp_path):
+    place = tmp_path / "exp/float"
+    place.mkdir(parents=True)
+    (place / "config.yaml").write_text(FLOAT)
+    (place / "final.pt").touch()
+    wider = FLOAT.replace("cells: 8", "cells: 9")
+    with pytest.raises(UserError, match=r"\[32, 440\], and this model has \[36, 440\]"):
+        checked("train: {init: float}", float=wider)
+    (place / "config.yaml").write_text(wider)
+    checked("train: {init: float}", float=wider)
