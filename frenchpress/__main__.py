@@ -6,6 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
+from frenchpress.arguments import check_early
 from frenchpress.commands import COMMANDS, listing
 from frenchpress.common import UserError, nearest, run_main
 
@@ -21,6 +22,7 @@ def main() -> None:
     if name not in COMMANDS:
         raise UserError(f"{called}: no command {name!r}{nearest(name, COMMANDS, 'the commands are')}")
     sys.argv = [f"{called} {name}", *arguments[1:]]
+    check_early(name)
     importlib.import_module(COMMANDS[name]).main()
 
 

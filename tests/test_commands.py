@@ -49,6 +49,48 @@ def test_listing_loads_nothing_heavy():
     assert "recognise" in done.stdout
 
 
+EARLY = [
+    ("pack none", "none: no such directory"),
+    ("pack {exp}/x", "{exp}/x/final.pt: no such file; has the model been trained?"),
+    (
+        "movement {exp}/x --banks 0",
+        "frenchpress movement: argument --banks: '0', expected a number from 1 up; --help",
+    ),
+    ("movement", "frenchpress movement: the following arguments are required: experiment; --help lists what it takes"),
+    ("diagnose {exp}/x --tsak y", "frenchpress diagnose: unrecognized arguments: --tsak y; --help lists what it takes"),
+    ("compare {exp}/x {exp}/y --split train", "frenchpress compare: argument --split: invalid choice: 'train'"),
+    ("errors {exp}/x {exp}/y", "{exp}/y: no such file or directory"),
+    ("to-onnx {exp}/x", "{exp}/x/final.pt: no such file; has the model been trained?"),
+    ("decode {exp}/x --task none", "none: no such directory"),
+    ("check none.cfg", "none.cfg: no such file"),
+    ("study-plan --task {exp} none exp/none", "none: no such directory"),
+]
+
+
+@pytest.mark.parametrize(("called", "said"), EARLY)
+def test_what_is_wrong_with_a_call_is_one_line_before_torch_is_loaded(called, said, tmp_path, monkeypatch):
+    (tmp_path / "x").mkdir()
+    monkeypatch.setattr(sys, "argv", ["frenchpress", *called.format(exp=tmp_path).split()])
+    monkeypatch.setattr(door.importlib, "import_module", lambda module: pytest.fail(f"{module} was imported"))
+    with pytest.raises(UserError) as error:
+        door.main()
+    assert str(error.value).startswith(said.format(exp=tmp_path)) and "\n" not in str(error.value)
+
+
+def test_what_reads_the_arguments_loads_nothing_heavy():
+    code = (
+        "import sys, frenchpress.arguments; from frenchpress.arguments import _ARGUMENTS, check_early\n"
+        "for name in _ARGUMENTS:\n"
+        "    sys.argv = ['frenchpress ' + name, '--help']\n"
+        "    try: check_early(name)\n"
+        "    except SystemExit as stopped: assert stopped.code == 0\n"
+        "assert not {'torch', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "What may be wrong with a trained model" in done.stdout, "the docstring of the module describes it"
+
+
 @pytest.mark.parametrize("before", [["-m", "frenchpress"], [str(Path(sys.executable).parent / "frenchpress")]])
 def test_help_of_a_command_shows_how_it_was_called(before):
     done = subprocess.run([sys.executable, *before, "show", "--help"], cwd=ROOT, capture_output=True, text=True)

@@ -9,13 +9,13 @@ second.
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, digest, run_main
 from frenchpress.export.pack import PACKED
 from frenchpress.feats.unadapted import ADAPTED
@@ -56,28 +56,24 @@ def differing(one: Path, other: Path) -> list[str]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", type=Path, help="the task that the model was trained on (as its train.yaml says)")
-    parser.add_argument("--nj", type=int, default=1, help="processes that search (1)")
-    parser.add_argument("experiment", type=Path, help="exp/x, with model.press in it")
-    args = parser.parse_args()
-    task, runtime = Task.of(args.experiment, args.task), Runtime.load(args.experiment / PACKED)
+    args = parse("decode-packed")
+    task, runtime = Task.of(args.place, args.task), Runtime.load(args.place / PACKED)
     features = runtime.model.meta.get("features", ADAPTED)
     fits = (runtime.model.outputs, runtime.model.input.dim) == (task.num_pdfs, task.feat_dim)
     if not fits or features != task.features:
-        raise UserError(f"{args.experiment / PACKED}: made for another task than {task.path}")
-    print(f"{args.experiment / PACKED}: {'numpy' if runtime.level is None else LEVELS[runtime.level]}")
-    out, options = args.experiment / "packed", trained_config(args.experiment).decode
+        raise UserError(f"{args.place / PACKED}: made for another task than {task.path}")
+    print(f"{args.place / PACKED}: {'numpy' if runtime.level is None else LEVELS[runtime.level]}")
+    out, options = args.place / "packed", trained_config(args.place).decode
     out.mkdir(exist_ok=True)
-    key, network = digest(args.experiment / PACKED), Network(runtime)
+    key, network = digest(args.place / PACKED), Network(runtime)
     text = decode_experiment(out, task, network, options, key, args.nj)
     print(f"{out}/{task.unit.rate} is up to date" if text is None else text.rstrip())
     if network.frames:
         print(f"network: {network}")
     for name in ("decode_dev", "decode_test"):
-        if not (args.experiment / name).is_dir():
+        if not (args.place / name).is_dir():
             continue
-        others = differing(out / name, args.experiment / name)
+        others = differing(out / name, args.place / name)
         print(" ".join([f"{name}: {len(others)} utterances differ from the trained model's", *others]))
 
 

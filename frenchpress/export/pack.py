@@ -10,7 +10,6 @@ which only training needs, is left out. docs/packed_model.md describes the file.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, blaming, read_yaml, run_main
 from frenchpress.common.combinations import Counted
 from frenchpress.compress import FactoredWeight, PressedWeight, Weight
@@ -229,14 +229,9 @@ def _origin(task: Task, system: Path | None, train: Path | None) -> tuple[Path, 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", type=Path, help="the task that the model was trained on (as its train.yaml says)")
-    parser.add_argument("--front", type=Path, help="GMM system that its features come from, e.g. exp/tri3")
-    parser.add_argument("--train", type=Path, help="training set with MFCC, e.g. data/train")
-    parser.add_argument("experiment", type=Path, help="exp/x, with a trained model in it")
-    args = parser.parse_args()
+    args = parse("pack")
     task = Task.of(args.experiment, args.task)
-    packed, size = pack_experiment(args.experiment, task, _origin(task, args.front, args.train))
+    packed, size = pack_experiment(args.experiment, task, _origin(task, args.front, args.train_set))
     content = -(-packed.content_bits // 8)
     kept = sum(m.kept for m in packed.matrices)
     above = 100 * (size / content - 1)

@@ -14,7 +14,6 @@ make a frame's result depend on the call that it comes in; those activations sta
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, atomic_path, run_main
 from frenchpress.compress import ActQuantizer
 from frenchpress.export.graph import Floats, GraphBuilder, Grid, LstmArrays, add_lstm_stack, add_rounding
@@ -136,16 +136,13 @@ def _features(directory: Path) -> str | None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Write a trained model as an ONNX file.")
-    parser.add_argument("directory", type=Path, help="exp/x, with a trained model in it")
-    parser.add_argument("--out", type=Path, help="the file (default: model.onnx in that directory)")
-    args = parser.parse_args()
-    out = args.out or args.directory / "model.onnx"
+    args = parse("to-onnx")
+    out = args.out or args.experiment / "model.onnx"
     if out.is_dir():
         raise UserError(f"--out: {out} is a directory, expected a file to write")
     require("onnx")
-    model = load_model(args.directory)
-    exported = export_model(model, args.directory.resolve().name, _features(args.directory)).SerializeToString()
+    model = load_model(args.experiment)
+    exported = export_model(model, args.experiment.resolve().name, _features(args.experiment)).SerializeToString()
     with atomic_path(out) as temporary:
         temporary.write_bytes(exported)
     print(f"{out}: {len(exported) / 2**20:.1f} MiB")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from frenchpress.arguments import DEFAULT_TASK, parse
 from frenchpress.common import UserError, blaming, digest, run_main
 from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.size import size_report
@@ -17,7 +18,6 @@ from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.nnet.order import Training, maker, training_order
 from frenchpress.nnet.task import Task
 
-DEFAULT_TASK = Path("exp/task")
 _FAR = 1.25
 """Density over what was asked for, from which on it is said: a bank of 16 keeps one at least."""
 SUPPOSED = Sizes(feat_dim=40, num_pdfs=1000, num_phones=48)  # while there is no task
@@ -93,9 +93,6 @@ def _matrix_line(matrix: dict[str, Any]) -> str:
 
 def _sizes(args: argparse.Namespace, place: Path | None) -> Sizes:
     """Those of the task in `place`, where there is one; what the options say comes first."""
-    for option in ("feat_dim", "pdfs", "phones"):
-        if getattr(args, option) is not None and getattr(args, option) < 1:
-            raise UserError(f"--{option.replace('_', '-')} is {getattr(args, option)}, expected at least 1")
     known = SUPPOSED
     if place is not None:
         task = Task.load(place)
@@ -111,17 +108,7 @@ def _sizes(args: argparse.Namespace, place: Path | None) -> Sizes:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Check .cfg files and print the size of each one's model.")
-    parser.add_argument("--task", type=Path, help=f"a task, for the next three ({DEFAULT_TASK}, where it exists)")
-    parser.add_argument("--feat-dim", type=int, help=f"features per frame ({SUPPOSED.feat_dim})")
-    parser.add_argument("--pdfs", type=int, help=f"tied states ({SUPPOSED.num_pdfs})")
-    parser.add_argument("--phones", type=int, help=f"phones ({SUPPOSED.num_phones})")
-    parser.add_argument("--matrices", action="store_true", help="bits, density and bytes of each matrix too")
-    parser.add_argument("--exp", type=Path, help="where models that one starts or learns from are (that of the task)")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[], help="seeds that each is to be trained with")
-    parser.add_argument("--no-parents", action="store_true", help="do not look for such models")
-    parser.add_argument("config", nargs="+", type=Path, help="conf/x.cfg")
-    arguments = parser.parse_args()
+    arguments = parse("check")
     there = arguments.task is not None or (DEFAULT_TASK / ".done").exists()
     place = (arguments.task or DEFAULT_TASK) if there else None
     sizes = _sizes(arguments, place)

@@ -6,11 +6,11 @@ that are not finished, and models, are left alone.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, locked_dir, run_main
 from frenchpress.nnet.checkpoint import BEST, CHECKPOINT, POSTERIORS
 from frenchpress.nnet.model import FINAL
@@ -54,24 +54,21 @@ def remove(path: Path) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--delete", action="store_true", help="remove what is listed")
-    parser.add_argument("exp", type=Path, help="directory of experiments, or one of them")
-    args = parser.parse_args()
-    if not args.exp.is_dir():
-        raise UserError(f"{args.exp}: no such directory")
+    args = parse("clean")
+    if not args.place.is_dir():
+        raise UserError(f"{args.place}: no such directory")
     total = 0
-    for path, size, why in leftovers(args.exp):
+    for path, size, why in leftovers(args.place):
         if args.delete:
             remove(path)
         print(f"{readable(size):>9}  {path} ({why})")
         total += size
     if not total:
-        print(f"{args.exp}: nothing to remove")
+        print(f"{args.place}: nothing to remove")
     elif args.delete:
         print(f"{readable(total)} removed")
     else:
-        print(f"{readable(total)} can be removed: frenchpress clean --delete {args.exp}")
+        print(f"{readable(total)} can be removed: frenchpress clean --delete {args.place}")
 
 
 if __name__ == "__main__":

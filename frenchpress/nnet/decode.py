@@ -6,7 +6,6 @@ are chosen on dev; test is decoded and scored once with them.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, digest, locked_dir, read_yaml, run_main
 from frenchpress.common.progress import progress
 from frenchpress.config import Config, DecodeConfig, config_differences, config_from_dict, load_config
@@ -177,35 +177,28 @@ def decoded_as(out: Path, trained: Config, cfg: Path) -> Config:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Decode and score dev and test with a trained model.")
-    parser.add_argument("--task", type=Path, help="the task that the model was trained on (as its train.yaml says)")
-    parser.add_argument("--nj", type=int, default=1, help="processes that search (1)")
-    parser.add_argument("--config", type=Path, help="conf/x.cfg: decode as it says now (as it was when trained)")
-    parser.add_argument("--only-dev", action="store_true", help="leave test alone, for choices between models")
-    parser.add_argument("out", type=Path, help="exp/x, with a trained model in it")
-    args = parser.parse_args()
-    config, task = trained_config(args.out), Task.of(args.out, args.task)
+    args = parse("decode")
+    out = args.experiment
+    config, task = trained_config(out), Task.of(out, args.task)
     if args.config is not None:
-        config = decoded_as(args.out, config, args.config)
+        config = decoded_as(out, config, args.config)
     make_deterministic(config)
     device = choose_device(config.train.device)
-    model = load_model(args.out, device)
+    model = load_model(out, device)
     if model.sizes.num_pdfs != task.num_pdfs or model.sizes.feat_dim != task.feat_dim:
         raise UserError(
-            f"{args.out}: trained for {model.sizes.num_pdfs} tied states and {model.sizes.feat_dim} features, but "
+            f"{out}: trained for {model.sizes.num_pdfs} tied states and {model.sizes.feat_dim} features, but "
             f"{task.path} has {task.num_pdfs} and {task.feat_dim}; decode with the task that it was trained on"
         )
     # Before PER is written, which says that all is done.
     by = Decoding(task, config.decode, args.nj)
-    for epoch, per in decode_epochs(args.out, by, device):
+    for epoch, per in decode_epochs(out, by, device):
         print(f"after epoch {epoch}: {task.unit.rate} {per:.2f} % on dev", flush=True)
     if args.only_dev:
-        print(f"{args.out}: {task.unit.rate} {decode_dev(args.out, by, model):.2f} % on dev")
+        print(f"{out}: {task.unit.rate} {decode_dev(out, by, model):.2f} % on dev")
         return
-    text = decode_experiment(
-        args.out, task, model.batch_log_posteriors, config.decode, digest(args.out / FINAL), args.nj
-    )
-    print(f"{args.out}/{task.unit.rate} is up to date" if text is None else text, end="\n" if text is None else "")
+    text = decode_experiment(out, task, model.batch_log_posteriors, config.decode, digest(out / FINAL), args.nj)
+    print(f"{out}/{task.unit.rate} is up to date" if text is None else text, end="\n" if text is None else "")
 
 
 if __name__ == "__main__":

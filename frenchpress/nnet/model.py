@@ -14,12 +14,11 @@ from frenchpress.common import UserError, blaming
 from frenchpress.compress.quantizers import name_quantizers
 from frenchpress.config import Config, config_from_dict, layer_presses
 from frenchpress.config.load import HEADS
+from frenchpress.nnet import FINAL
 from frenchpress.nnet.data import Frames, splice
 from frenchpress.nnet.linear import PressedLinear
 from frenchpress.nnet.lstm import QuantLSTMLayer
 from frenchpress.nnet.units import Units, is_cell_plan, link
-
-FINAL = "final.pt"
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ norm. What is written says the same as the model did, has no mask left, and can 
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, atomic_dir, blaming, read_yaml, run_main
 from frenchpress.compress import pressed_tensors
 from frenchpress.compress.size import size_report
@@ -107,10 +107,7 @@ def shrink_experiment(place: Path, out: Path) -> AcousticModel:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", type=Path, help="exp/x, trained, with cells removed")
-    parser.add_argument("out", type=Path, help="exp/y, which is not there yet")
-    args = parser.parse_args()
+    args = parse("shrink")
     small = shrink_experiment(args.experiment, args.out)
     stored = size_report(small, small.constants)["stored_bytes"] / 1e6
     print(f"{args.out}: {small.config.model.lstm.cells} cells a layer, {stored:.3f} MB")

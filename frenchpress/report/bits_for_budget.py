@@ -10,18 +10,16 @@ times the mean curvature of the loss (Dong et al. 2020, arXiv 1911.03852; the tr
 
 from __future__ import annotations
 
-import argparse
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, atomic_path, run_main
 from frenchpress.compress import PressedWeight, Quantizer, make_quantizer, size_report
 from frenchpress.compress.options import FLOAT_BITS
@@ -35,7 +33,6 @@ from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 from frenchpress.nnet.task import Task
 from frenchpress.report.markdown import markdown
 
-_UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "KIB": 2**10, "MIB": 2**20}
 _STEP = 0.01
 
 
@@ -191,18 +188,6 @@ def with_bits(model: AcousticModel, bits: Sequence[int], quantizer: str, init: s
     return replace(model.config, compress=presses, train=replace(model.config.train, init=init))
 
 
-def parse_bytes(text: str) -> int:
-    """400000, 400kB, 0.4MB, 390KiB; argparse's error for anything else."""
-    found = re.fullmatch(r"([0-9.]+)\s*([a-zA-Z]*)", text)
-    try:
-        value = int(float(found[1]) * _UNITS[found[2].upper()])
-    except (TypeError, KeyError, ValueError):
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes, such as 400kB or 0.4MB")
-    return value
-
-
 def solve(model: AcousticModel, choices: Sequence[Mapping[int, Choice]], budget: int) -> tuple[list[int], int]:
     """Bits of each place, and the bytes of the whole model; UserError where `budget`, in bytes, is below the least."""
     other = size_report(model, model.constants)["other_bytes"]
@@ -218,18 +203,7 @@ def solve(model: AcousticModel, choices: Sequence[Mapping[int, Choice]], budget:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bytes", type=parse_bytes, required=True, metavar="SIZE", help="of the model: 400kB, 0.4MB")
-    parser.add_argument("--by", choices=("loss", "hessian", "sqnr"), default="loss", help="what harm is (loss)")
-    parser.add_argument("--bits", type=int, nargs="+", default=[2, 3, 4, 5, 6, 8], help="to choose from (2 3 4 5 6 8)")
-    parser.add_argument("--quantizer", default="uniform", help="how weights are rounded (uniform)")
-    parser.add_argument("--task", type=Path, help="the task (the one it was trained on)")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th utterance of dev (1)")
-    parser.add_argument("--out", type=Path, help="the .cfg (bits.cfg in the experiment)")
-    parser.add_argument("experiment", type=Path, help="exp/<name>, trained")
-    arguments = parser.parse_args()
-    if arguments.every < 1:
-        raise UserError(f"--every: {arguments.every} must be at least 1")
+    arguments = parse("bits-for-budget")
     model = load_model(arguments.experiment)
     task = Task.of(arguments.experiment, arguments.task)
     if Sizes(task.feat_dim, task.num_pdfs, task.num_phones) != model.sizes:

@@ -6,7 +6,6 @@ codes.svg (with matplotlib) into the experiment's directory or another one.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, atomic_path, run_main
 from frenchpress.compress import PressedWeight
 from frenchpress.compress.codes import (
@@ -273,10 +273,7 @@ def compare_model(directory: Path) -> tuple[list[MatrixCodes], list[str]]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Compare all index codes on a trained model.")
-    parser.add_argument("experiment", type=Path, help="exp/<name>, with its final.pt")
-    parser.add_argument("--out", type=Path, help="directory for codes.md and codes.svg (the experiment's)")
-    args = parser.parse_args()
+    args = parse("codes")
     name, out = args.experiment.resolve().name, args.out or args.experiment
     matrices, floats = compare_model(args.experiment)
     text = codes_text(name, matrices, floats)

@@ -9,7 +9,6 @@ directory with decode_test in it will do, also a GMM's (exp/tri3) or that of a p
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, run_main
 from frenchpress.config import config_differences
 from frenchpress.nnet.checkpoint import CONFIG
@@ -176,12 +176,8 @@ def comparison(systems: Sequence[Compared], split: str, top: int) -> str:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--split", choices=("test", "dev"), default="test", help="the set to compare on (test)")
-    parser.add_argument("--top", type=int, default=8, help="speakers and phones or words to show (8)")
-    parser.add_argument("exp", type=Path, nargs="+", help="exp/x; the first one is what the others are held against")
-    args = parser.parse_args()
-    print(comparison(read_systems(args.exp, args.split), args.split, args.top), end="")
+    args = parse("compare")
+    print(comparison(read_systems(args.experiments, args.split), args.split, args.top), end="")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from one model and keep the same weights; otherwise more than the errors tells t
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, run_main
 from frenchpress.report.collect import System, read_experiment, unit_of
 from frenchpress.report.epochs import ERRORS, FRAME_ERROR, PLACES, SENT_ERROR
@@ -100,10 +100,7 @@ def foretelling_table(runs: Sequence[Erring], measures: Sequence[str]) -> list[s
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Which error of weights, or of what is sent, foretells the PER.")
-    what = "exp/<name>, trained with train.errors, train.traffic or train.pipeline, and decoded; or its record"
-    parser.add_argument("experiments", type=Path, nargs="+", help=what)
-    places = parser.parse_args().experiments
+    places = parse("errors").experiments
     if len(places) < 3:
         raise UserError(f"expected at least three experiments, to be put in an order; found {len(places)}")
     runs = [read_erring(place) for place in places]

@@ -7,15 +7,14 @@ the columns that move are spread over the banks of a memory.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, run_main
 from frenchpress.common.progress import progress
 from frenchpress.compress import PressedWeight, Weight
@@ -138,13 +137,7 @@ def summary(maps: list[FeatureMap]) -> dict[str, object]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Say how much of the feature maps of a trained model moves on dev.")
-    parser.add_argument("--task", type=Path, help="the task (the one it was trained on)")
-    parser.add_argument("--banks", type=int, default=8, help="banks that columns are dealt out to (8)")
-    parser.add_argument("experiment", type=Path, help="exp/x")
-    args = parser.parse_args()
-    if args.banks < 1:
-        raise UserError(f"--banks is {args.banks}, expected at least 1")
+    args = parse("movement")
     model, task = model_and_task(args.experiment, args.task)
     found = summary(measure(model, Frames(task.split("dev")), args.banks))
     write_yaml(args.experiment / MOVEMENT, found)

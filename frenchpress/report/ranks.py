@@ -7,9 +7,7 @@ train such a model from this one (docs/structures.md).
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
+from frenchpress.arguments import parse
 from frenchpress.common import run_main
 from frenchpress.compress import rank_of_energy
 from frenchpress.compress.weight import PressedTensor, pressed_tensors
@@ -35,10 +33,7 @@ def said(tensor: PressedTensor, rank: int) -> tuple[str, str]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Rank of each matrix of a trained model for shares of its energy.")
-    parser.add_argument("--energy", type=float, nargs="+", default=[0.5, 0.8, 0.9, 0.95], help="shares (0.5 ... 0.95)")
-    parser.add_argument("experiment", type=Path, help="exp/<name>, trained")
-    arguments = parser.parse_args()
+    arguments = parse("ranks")
     tensors = pressed_tensors(load_model(arguments.experiment))
     head = ["matrix", "shape", *(part for e in arguments.energy for part in (f"rank, {e:g}", "weights"))]
     rows, layers = [], {}

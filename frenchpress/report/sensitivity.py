@@ -7,17 +7,16 @@ number of weights should have more of them, and where fewer (docs/structures.md)
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from pathlib import Path
 
 import torch
 
-from frenchpress.common import UserError, run_main
+from frenchpress.arguments import parse
+from frenchpress.common import run_main
 from frenchpress.compress import PressedWeight
 from frenchpress.nnet.data import Frames
 from frenchpress.nnet.losses import evaluate
@@ -69,27 +68,9 @@ def sensitivities(model: AcousticModel, frames: Frames, keeps: list[Fraction]) -
             yield Sensitivity(name, kept, [kept - number for number in numbers], losses)
 
 
-def share(text: str) -> Fraction:
-    """A share of weights between 0 and 1, such as 1/4; argparse's error for anything else."""
-    try:
-        value = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        value = Fraction(0)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share of weights between 0 and 1, such as 1/4")
-    return value
-
-
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Dev loss with fewer weights in one matrix at a time, not retrained.")
-    parser.add_argument("--task", type=Path, help="the task (the one it was trained on)")
-    parser.add_argument("--keep", type=share, nargs="+", default=[Fraction(3, 5)], help="shares to keep (3/5)")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th utterance of dev (1)")
-    parser.add_argument("experiment", type=Path, help="exp/<name>, trained")
-    arguments = parser.parse_args()
-    if arguments.every < 1:
-        raise UserError(f"--every: {arguments.every} must be at least 1")
+    arguments = parse("sensitivity")
     model, task = model_and_task(arguments.experiment, arguments.task)
     frames = Frames(islice(task.split("dev"), 0, None, arguments.every))
     head = ["matrix", "weights", *(f"{part} kept" for keep in arguments.keep for part in (keep, f"per 1000, {keep}"))]

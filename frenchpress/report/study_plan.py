@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, digest, nearest, run_main, write_if_changed
 from frenchpress.config import Config, config_to_yaml, load_config
 from frenchpress.nnet.check import build_model, check_fit
@@ -156,15 +157,7 @@ def check_results(recipe: Path, task: str, exp: Path) -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Check a study, write its configurations, print what is left to run.")
-    parser.add_argument("--task", type=Path, required=True, help="directory of features, targets and graph")
-    parser.add_argument("--seeds", default="", help="'1 2 3' in place of the study's own")
-    parser.add_argument("--only", default="", help="experiments, names or patterns, with spaces between")
-    parser.add_argument("--results", type=Path, help="where records are kept (the recipe's directory)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all, e.g. train.epochs=2")
-    parser.add_argument("recipe", type=Path, help="recipes/X")
-    parser.add_argument("exp", type=Path, help="exp/X")
-    return parser.parse_args()
+    return parse("study-plan")
 
 
 def read_seeds(text: str) -> list[int]:

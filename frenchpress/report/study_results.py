@@ -7,12 +7,12 @@ recipes/X/runs (frenchpress.report.records).
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, run_main
 from frenchpress.config import Config
 from frenchpress.hardware.chip import Chip, load_chip
@@ -159,12 +159,7 @@ def study_on_chip(chip: Chip, study: Study, runs: dict[str, list[Run]], exp: Pat
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Write RESULTS.md, figures, records and the page of a study.")
-    parser.add_argument("--out", type=Path, help="where they are written (the recipe's directory)")
-    parser.add_argument("--chip", type=Path, help="description of a chip, chips/x.yaml: what packed models cost on it")
-    parser.add_argument("recipe", type=Path, help="recipes/X")
-    parser.add_argument("exp", type=Path, help="exp/X")
-    args = parser.parse_args()
+    args = parse("study-results")
     study, out = load_study(args.recipe), args.out or args.recipe
     chip = load_chip(args.chip) if args.chip else None
     runs = read_runs(study, args.exp, out)

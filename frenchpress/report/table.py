@@ -5,7 +5,6 @@ Writes exp/RESULTS.md, exp/results.json, and the page exp/report/index.html.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from frenchpress.arguments import parse
 from frenchpress.common import atomic_path, run_main
 from frenchpress.hardware.chip import load_chip
 from frenchpress.report.baseline import Baseline
@@ -301,29 +301,21 @@ def write(path: Path, text: str) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Write RESULTS.md, results.json and the page of an exp directory.")
-    parser.add_argument("--exp", type=Path, required=True)
-    parser.add_argument(
-        "--reference", type=Path, help="YAML `system: [dev PER, test PER]` beside the GMMs; null: not known"
-    )
-    parser.add_argument("--baseline", help="the experiment that differences count from (the first float one)")
-    parser.add_argument("--conf", type=Path, default=Path("conf"), help="where the .cfg files are (conf)")
-    parser.add_argument("--chip", type=Path, help="description of a chip, chips/x.yaml: what packed models cost on it")
-    args = parser.parse_args()
+    args = parse("table")
     chip = load_chip(args.chip) if args.chip else None
-    gmms, experiments = collect(args.exp)
+    gmms, experiments = collect(args.place)
     reference = read_reference(args.reference) if args.reference else {}
-    baseline = Baseline.choose(args.exp, experiments, args.baseline)
+    baseline = Baseline.choose(args.place, experiments, args.baseline)
     values, more, rows = results_data(gmms, experiments, reference, baseline), [], []
     if chip:
-        rows = [on_chip(chip, s.name, args.exp / s.name, s.test.per if s.test else None) for s in experiments]
+        rows = [on_chip(chip, s.name, args.place / s.name, s.test.per if s.test else None) for s in experiments]
         values, more = values | {"hardware": chip_data(rows)}, chip_section(chip, rows, unit_of(experiments))
-    text = results_text(args.exp, gmms, experiments, reference, args.conf, baseline, more)
-    write(args.exp / "results.json", json.dumps(values, indent=1, sort_keys=True) + "\n")
-    write(args.exp / "RESULTS.md", text)
+    text = results_text(args.place, gmms, experiments, reference, args.conf, baseline, more)
+    write(args.place / "results.json", json.dumps(values, indent=1, sort_keys=True) + "\n")
+    write(args.place / "RESULTS.md", text)
     print(text)
     figures = {row.name: chip_figures(row) for row in rows}
-    print(write_exp_page(args.exp, gmms, experiments, baseline, figures))
+    print(write_exp_page(args.place, gmms, experiments, baseline, figures))
 
 
 if __name__ == "__main__":

@@ -209,7 +209,7 @@ def test_check_takes_the_sizes_of_the_task_where_there_is_one(tmp_path, monkeypa
     check.main()
     assert f"77 tied states and {PHONES} phones" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["check", "--pdfs", "0", str(cfg)])
-    with pytest.raises(UserError, match="--pdfs is 0, expected at least 1"):
+    with pytest.raises(UserError, match="--pdfs: '0', expected a number from 1 up"):
         check.main()
 
 

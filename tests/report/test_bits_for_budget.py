@@ -9,6 +9,7 @@ from made_cfg import write_cfg
 from small_task import make_task
 from torch.nn.functional import cross_entropy
 
+from frenchpress.arguments import parse_bytes
 from frenchpress.common import UserError
 from frenchpress.compress import make_quantizer, size_report
 from frenchpress.config import load_config
@@ -111,7 +112,7 @@ def test_a_cfg_comes_out_that_has_the_bytes(model, task, by, tmp_path, monkeypat
 
 
 def test_numbers_of_bytes():
-    assert [module.parse_bytes(text) for text in ("400kB", "0.4MB", "10", "1 KiB")] == [400000, 400000, 10, 1024]
+    assert [parse_bytes(text) for text in ("400kB", "0.4MB", "10", "1 KiB")] == [400000, 400000, 10, 1024]
     for text in ("-3", "x", "3 stones", "0"):
         with pytest.raises(argparse.ArgumentTypeError, match="no number of bytes, such as 400kB"):
-            module.parse_bytes(text)
+            parse_bytes(text)

@@ -86,5 +86,5 @@ def test_the_command_prints_and_keeps_it(model, task, tmp_path, monkeypatch, cap
     assert "| lstm0 inputs" in said and f"of {kept['macs_dense']} multiply-accumulates a frame are left" in said
     assert kept["banks"] == 8 and len(kept["maps"]) == 5
     monkeypatch.setattr(sys, "argv", ["movement", "--task", str(task.path), "--banks", "0", str(place)])
-    with pytest.raises(UserError, match="--banks is 0, expected at least 1"):
+    with pytest.raises(UserError, match="--banks: '0', expected a number from 1 up"):
         module.main()

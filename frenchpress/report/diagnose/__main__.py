@@ -6,11 +6,11 @@ exp/x/diagnose/. Nothing is trained or decoded again but for a check of the grap
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from frenchpress.arguments import parse
 from frenchpress.common import run_main, write_if_changed
 from frenchpress.nnet.data import Frames
 from frenchpress.nnet.model import AcousticModel
@@ -133,10 +133,7 @@ def _aligned(pairs: list[tuple[str | None, str | None]]) -> list[str]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", type=Path, help="the task that the model was trained on (as its train.yaml says)")
-    parser.add_argument("experiment", type=Path, help="exp/x, trained; decoded too for what concerns its errors")
-    args = parser.parse_args()
+    args = parse("diagnose")
     model, task = model_and_task(args.experiment, args.task)
     found = diagnose(args.experiment, task, model)
     write_report(args.experiment, task, found)
