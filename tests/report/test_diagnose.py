@@ -239,6 +239,11 @@ def test_bad_input(exp, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["diagnose", "--task", str(exp / "task"), str(exp / "y")])
     with pytest.raises(UserError, match="y/final.pt: no such file"):
         command.main()
-    (exp / "x/metrics.jsonl").write_text("{")
-    with pytest.raises(UserError, match="metrics.jsonl: not a JSON object"):
-        kinds(exp)
+    for text, said in (
+        ("{", "metrics.jsonl: not a JSON object in each line"),
+        ("[1]", "metrics.jsonl: not a JSON object in each line"),
+        ('{"epoch": 1, "loss_cd": "high"}', "metrics.jsonl:1: loss_cd: expected a number"),
+    ):
+        (exp / "x/metrics.jsonl").write_text(text)
+        with pytest.raises(UserError, match=said):
+            kinds(exp)

@@ -17,7 +17,7 @@ from frenchpress.nnet.model import AcousticModel
 from frenchpress.nnet.task import Task
 from frenchpress.report import figure
 from frenchpress.report.diagnose import figures
-from frenchpress.report.diagnose.curves import History, curve_findings, read_history
+from frenchpress.report.diagnose.curves import CURVES, History, curve_findings, read_history
 from frenchpress.report.diagnose.errors import Errors, error_findings
 from frenchpress.report.diagnose.findings import Finding
 from frenchpress.report.diagnose.layers import Activity, layer_findings, measure
@@ -41,7 +41,7 @@ class Diagnosis:
 
 def diagnose(experiment: Path, task: Task, model: AcousticModel) -> Diagnosis:
     """Look at curves, errors, task and layers of the trained `model` of `experiment`."""
-    history, dev, decode = read_history(experiment), task.split("dev"), model.config.decode
+    history, dev, decode = read_history(experiment, CURVES), task.split("dev"), model.config.decode
     frames = Frames(islice(dev, _UTTERANCES))
     activity = measure(model, frames)
     errors = Errors.load(experiment, task.optional_tokens, dev.utt2spk)

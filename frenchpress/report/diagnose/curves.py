@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from frenchpress.report.diagnose.findings import Finding, what_is_off
 
 History = list[dict[str, float]]
 
+CURVES = ("epoch", "loss_cd", "loss_mono", "dev_loss", "dev_frame_error_cd", "dev_frame_error_mono", "lr_lstm")
+"""What learning curves are drawn of."""
+
 FALLING = 0.01  # of dev loss and of dev frame error in the last epoch, both relative: worth going on
 POINTS = 0.002  # and of dev frame error, absolute
 RISEN = 0.02  # of dev loss above its least, relative: overfitted
@@ -22,13 +26,27 @@ JUMP = 0.05  # of the training loss from one epoch to the next, relative: unstab
 LITTLE = 0.7  # of what guessing by priors alone would cost: little was learnt
 
 
-def read_history(experiment: Path) -> History:
-    """An entry per epoch; empty where nothing was trained; UserError for a damaged file."""
+def read_history(experiment: Path, needed: Sequence[str] = ()) -> History:
+    """An entry per epoch; empty where nothing was trained; UserError for a damaged file, and for one in which an epoch
+    has no number under a key that is `needed`.
+    """
     path = experiment / "metrics.jsonl"
+    history = [_entry(path, line) for line in read_lines(path)] if path.exists() else []
+    for number, entry in enumerate(history, 1):
+        for key in needed:
+            if not isinstance(entry.get(key), (int, float)):
+                raise UserError(f"{path}:{number}: {key}: expected a number; train again (--restart)")
+    return history
+
+
+def _entry(path: Path, line: str) -> dict[str, float]:
     try:
-        return [json.loads(line) for line in read_lines(path)] if path.exists() else []
+        entry = json.loads(line)
     except json.JSONDecodeError:
-        raise UserError(f"{path}: not a JSON object in each line; train again (--restart)") from None
+        entry = None
+    if not isinstance(entry, dict):
+        raise UserError(f"{path}: not a JSON object in each line; train again (--restart)")
+    return entry
 
 
 def curve_findings(history: History, pdf_counts: NDArray[np.int64], config: Config) -> list[Finding]:
