@@ -1,6 +1,7 @@
 """The Triton kernels against plain float64 torch: on a GPU where there is one, else in Triton's interpreter."""
 
 import itertools
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -152,10 +153,8 @@ def test_compact_values(share):
 def structure_on(structure, device):
     if structure is None:
         return None
-    moved = {n: getattr(structure, n).to(device) for n in ("inputs", "flat", "mask", "source", "target")}
-    return type(structure)(
-        structure.block, structure.rows, structure.columns, structure.gates, structure.groups, **moved
-    )
+    values = {field.name: getattr(structure, field.name) for field in fields(structure)}
+    return replace(structure, **{name: value.to(device) for name, value in values.items() if torch.is_tensor(value)})
 
 
 @pytest.mark.skipif(not ON_GPU, reason="takes a GPU, whose programs run side by side")

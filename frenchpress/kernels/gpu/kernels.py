@@ -15,7 +15,7 @@ _TO_INTEGER = tl.constexpr(12582912.0)
 
 
 @triton.jit
-def _tanh(x):
+def _tanh(x: tl.tensor) -> tl.tensor:
     """Within 3e-7, also relative to a small result, where 1 - exp(-2x) has lost its digits."""
     e = tl.exp(-2.0 * tl.abs(x))
     far = (1.0 - e) / (1.0 + e)
@@ -25,27 +25,27 @@ def _tanh(x):
 
 
 @triton.jit
-def _wait(arrived, target):
+def _wait(arrived: tl.tensor, target: tl.tensor) -> None:
     """Until `target` arrivals of the programs of this group have been counted, and what they wrote before is here."""
     while tl.atomic_add(arrived, 0, sem="acquire", scope="gpu") < target:
         pass
 
 
 @triton.jit
-def _arrive(arrived):
+def _arrive(arrived: tl.tensor) -> None:
     """Let the other programs of this group see what all threads of this one have written."""
     tl.debug_barrier()
     tl.atomic_add(arrived, 1, sem="release", scope="gpu")
 
 
 @triton.jit
-def _weights(values, tile, k, K: tl.constexpr, N: tl.constexpr):
+def _weights(values: tl.tensor, tile: tl.tensor, k: tl.tensor, K: tl.constexpr, N: tl.constexpr) -> tl.tensor:
     """Of one tile, for the positions `k` [S, KS] among its kept inputs: [S, KS, N]."""
     return tl.load(values + (tile * K + k[:, :, None]) * N + tl.arange(0, N)[None, None, :])
 
 
 @triton.jit
-def _inputs(x, row, width, columns):
+def _inputs(x: tl.tensor, row: tl.tensor, width: tl.constexpr, columns: tl.tensor) -> tl.tensor:
     """Columns [S, KS] of rows [BT] of x [., width], written by other programs a moment ago: [S, BT, KS]."""
     # Past L1, which is not coherent between multiprocessors.
     return tl.load(x + row[None, :, None] * width + columns[:, None, :], cache_modifier=".cg")
@@ -53,9 +53,9 @@ def _inputs(x, row, width, columns):
 
 @triton.jit
 def _product(
-    x, row, width, index, values, tile, columns, weights,
-    K: tl.constexpr, S: tl.constexpr, KS: tl.constexpr, N: tl.constexpr,
-):  # fmt: skip
+    x: tl.tensor, row: tl.tensor, width: tl.constexpr, index: tl.tensor, values: tl.tensor, tile: tl.tensor,
+    columns: tl.tensor, weights: tl.tensor, K: tl.constexpr, S: tl.constexpr, KS: tl.constexpr, N: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
     """Rows `row` [BT] of x [., width] times the kept weights of `tile`: [BT, N].
 
     The K kept inputs are worked off in chunks of S slices; each warp has a slice of its own, and they are added last.
@@ -72,10 +72,12 @@ def _product(
 
 @triton.jit(do_not_specialize=["first", "last", "first_group"])
 def forward_steps(
-    pre, index, values, offsets, steps, scale, gates, cell, out, arrived, first, last, first_group,
+    pre: tl.tensor, index: tl.tensor, values: tl.tensor, offsets: tl.tensor, steps: tl.tensor, scale: tl.tensor,
+    gates: tl.tensor, cell: tl.tensor, out: tl.tensor, arrived: tl.tensor,
+    first: tl.tensor, last: tl.tensor, first_group: tl.tensor,
     CELLS: tl.constexpr, K: tl.constexpr, S: tl.constexpr, KS: tl.constexpr,
     CT: tl.constexpr, BT: tl.constexpr, ROUND: tl.constexpr,
-):  # fmt: skip
+) -> None:  # fmt: skip
     """Steps first..last-1 for CT cells of BT sequences, from the packed projections `pre` [N, 4 CELLS].
 
     `offsets` int64 [T + 1]: where each step's rows start. `steps` int64 [groups]: how many steps have a row of the
@@ -129,9 +131,11 @@ def forward_steps(
 
 @triton.jit(do_not_specialize=["first", "last", "first_group", "total"])
 def backward_steps(
-    dout, index, values, offsets, steps, gates, cell, d, carry, arrived, first, last, first_group, total,
+    dout: tl.tensor, index: tl.tensor, values: tl.tensor, offsets: tl.tensor, steps: tl.tensor, gates: tl.tensor,
+    cell: tl.tensor, d: tl.tensor, carry: tl.tensor, arrived: tl.tensor,
+    first: tl.tensor, last: tl.tensor, first_group: tl.tensor, total: tl.tensor,
     CELLS: tl.constexpr, K: tl.constexpr, S: tl.constexpr, KS: tl.constexpr, CT: tl.constexpr, BT: tl.constexpr,
-):  # fmt: skip
+) -> None:  # fmt: skip
     """Steps total-1-first down to total-last: gradients `d` [N, 4 CELLS] of the gates' inputs, from `dout` [N, CELLS].
 
     `carry` [sequences, CELLS], zero before the first launch, takes the cell's gradient from one launch to the next.
