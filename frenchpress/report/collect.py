@@ -21,6 +21,7 @@ _SIZES = (
     "parameters",
     "density",
     "stored_bytes",
+    "huffman_bytes",
     "compression_ratio",
     "weight_ratio",
     "macs_dense",

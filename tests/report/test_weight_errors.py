@@ -10,7 +10,7 @@ import yaml
 from frenchpress.common import UserError
 from frenchpress.report import errors as module
 from frenchpress.report.collect import read_experiment
-from frenchpress.report.records import write_record
+from frenchpress.report.records import read_record, write_record
 
 
 def trained(place, per, sqnr, kl):
@@ -65,8 +65,10 @@ def test_what_has_no_errors_is_refused(tmp_path, monkeypatch):
 def test_records_are_enough(tmp_path, monkeypatch, capsys):
     for n in range(3):
         place = trained(tmp_path / f"exp/w{n}", 30.0 + n, 20.0 - n, n)
+        (place / "size.yaml").write_text("huffman_bytes: 5\n")
         write_record(tmp_path / f"w{n}.yaml", place, read_experiment(place), "lineage", "cpu")
     shutil.rmtree(tmp_path / "exp")
+    assert read_record(tmp_path / "w0.yaml").system.sizes == {"huffman_bytes": 5}
     monkeypatch.setattr(sys, "argv", ["errors", *(str(tmp_path / f"w{n}.yaml") for n in range(3))])
     module.main()
     assert "| w0         |   30.00 |       60.00 |       20 |" in capsys.readouterr().out
