@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,8 +77,26 @@ def open_store(url: str, space: Space, task: str, heartbeat: int) -> Store:
                 grace_period=2 * heartbeat,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
             )
+            if lite:
+                _one_at_a_time(storage.engine)
         identity = json.dumps(space.identity(), sort_keys=True)
         return Store(optuna.storages.get_storage(storage), shown(url), space, task, identity)
+
+
+def _one_at_a_time(engine: sqlalchemy.Engine) -> None:
+    """Let each transaction on an SQLite file lock it from its first statement on.
+
+    Python's driver begins one at the first change only. So two workers could read that a trial waits, and both take it.
+    """
+    engine.dispose()  # connections of before would not hear of it
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None
+
+    @sqlalchemy.event.listens_for(engine, "begin")
+    def begin(connection: sqlalchemy.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def sqlite_url(path: Path) -> str:

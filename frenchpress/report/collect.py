@@ -12,7 +12,7 @@ from typing import Any
 
 from frenchpress.common import UserError, digest, read_yaml
 from frenchpress.nnet.checkpoint import SUMMARY
-from frenchpress.report.epochs import Epochs, read_epochs
+from frenchpress.report.epochs import Epochs
 from frenchpress.report.lineage import lineage
 from frenchpress.score.unit import PHONE, UNITS, Unit
 
@@ -59,7 +59,7 @@ class System:
 
     `cfg`: the file that it was made from. `codes`: index codes of its masks. `by_epoch`: dev PER after each epoch,
     where that was measured. `starts_from`, `learns_from`: names of the runs whose models it was given. `epochs`: as
-    `read_epochs` has them.
+    `read_epochs` has them, in records alone.
     """
 
     name: str
@@ -166,7 +166,6 @@ def read_experiment(place: Path) -> System:
         _by_epoch(place),
         made.starts_from,
         made.learns_from,
-        read_epochs(place),
     )
 
 

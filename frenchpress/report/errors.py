@@ -10,13 +10,13 @@ from one model and keep the same weights; otherwise more than the errors tells t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from frenchpress.arguments import parse
 from frenchpress.common import UserError, run_main
 from frenchpress.report.collect import System, read_experiment, unit_of
-from frenchpress.report.epochs import ERRORS, FRAME_ERROR, PLACES, SENT_ERROR
+from frenchpress.report.epochs import ERRORS, FRAME_ERROR, PLACES, SENT_ERROR, read_epochs
 from frenchpress.report.markdown import markdown
 from frenchpress.report.rank import kendall, spearman
 from frenchpress.report.records import read_record
@@ -51,7 +51,7 @@ def read_erring(place: Path) -> Erring:
     if place.is_file():
         system = read_record(place).system
     elif (place / "config.yaml").is_file():
-        system = read_experiment(place)
+        system = replace(read_experiment(place), epochs=read_epochs(place))
     else:
         raise UserError(f"{place}: no experiment: no config.yaml in it")
     if system.state or system.dev is None:

@@ -7,7 +7,7 @@ recorded is not trained again, save where a run still to be made starts or learn
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from frenchpress.nnet.checkpoint import CONFIG, read_header
 from frenchpress.nnet.given import INIT, TEACHER
 from frenchpress.nnet.model import FINAL
 from frenchpress.report.collect import System, measured, settings
+from frenchpress.report.epochs import read_epochs
 from frenchpress.report.lineage import joined, named_models
 
 RUNS = "runs"
@@ -44,6 +45,7 @@ def record_path(recipe: Path, run: str) -> Path:
 def write_record(path: Path, place: Path, system: System, lineage: str, device: str) -> None:
     """Write the record of the finished run in `place`, if that is not what is there."""
     task = read_header(place / CONFIG).get("task", "")
+    system = replace(system, epochs=read_epochs(place))
     values = asdict(Record(lineage, task, digest(place / FINAL), device, read_yaml(place / CONFIG), system))
     # In the record already, as `config`; and the file that it was written to.
     for key in ("config", "cfg"):

@@ -10,6 +10,7 @@ import yaml
 from frenchpress.common import UserError
 from frenchpress.report import errors as module
 from frenchpress.report.collect import read_experiment
+from frenchpress.report.epochs import read_epochs
 from frenchpress.report.records import read_record, write_record
 
 
@@ -81,7 +82,7 @@ def test_what_is_sent_has_errors_too(tmp_path):
     ways = {"lstm0 to lstm1": of, "lstm1 to lstm0": back, "lstm9 to lstm10": {**of, "l1": 0.4}}
     lines = [{"dev_frame_error_cd": 0.5}, {"dev_frame_error_cd": 0.4, "sent_error": 0.3, "boundaries": ways}]
     (place / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    epochs = read_experiment(place).epochs
+    epochs = read_epochs(place)
     assert epochs["frame_error"] == [50, 40] and epochs["sent_error"] == [None, 0.3]
     assert epochs["forward_l1"] == [None, 0.3] and epochs["backward_cosine"] == [None, 0.5]
     assert "backward_sqnr" not in epochs
