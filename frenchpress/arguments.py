@@ -112,6 +112,18 @@ def _share(text: str) -> Fraction:
     return value
 
 
+def _each(convert: Callable[[str], float]) -> Callable[[str], float]:
+    """Of an option that takes several numbers, and would take a path behind them too; argparse's error for that."""
+
+    def read(text: str) -> float:
+        try:
+            return convert(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number; a path stands before it") from None
+
+    return read
+
+
 def _number(text: str) -> int:
     """A number from 1 up; argparse's error for anything else."""
     if not text.isdecimal() or not 0 < int(text) < 10**9:
@@ -177,7 +189,7 @@ def _sensitivity(parser: argparse.ArgumentParser) -> None:
 def _bits_for_budget(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bytes", type=parse_bytes, required=True, metavar="SIZE", help="of the model: 400kB, 0.4MB")
     parser.add_argument("--by", choices=("loss", "hessian", "sqnr"), default="loss", help="what harm is (loss)")
-    parser.add_argument("--bits", type=int, nargs="+", default=[2, 3, 4, 5, 6, 8], help="to choose from (2 3 4 5 6 8)")
+    parser.add_argument("--bits", type=_each(int), nargs="+", default=[2, 3, 4, 5, 6, 8], help="(2 3 4 5 6 8)")
     parser.add_argument("--quantizer", default="uniform", help="how weights are rounded (uniform)")
     _add_task(parser)
     _add_every(parser)
@@ -186,7 +198,7 @@ def _bits_for_budget(parser: argparse.ArgumentParser) -> None:
 
 
 def _ranks(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--energy", type=float, nargs="+", default=[0.5, 0.8, 0.9, 0.95], help="shares (0.5 ... 0.95)")
+    parser.add_argument("--energy", type=_each(float), nargs="+", default=[0.5, 0.8, 0.9, 0.95], help="(0.5 ... 0.95)")
     _add_experiment(parser)
 
 
@@ -229,7 +241,7 @@ def _check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--phones", type=_number, metavar="N", help="phones")
     parser.add_argument("--matrices", action="store_true", help="bits, density and bytes of each matrix too")
     parser.add_argument("--exp", type=Path, help="where models that one starts or learns from are (that of the task)")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[], help="seeds that each is to be trained with")
+    parser.add_argument("--seeds", type=_each(int), nargs="*", default=[], help="seeds to train each with")
     parser.add_argument("--no-parents", action="store_true", help="do not look for such models")
     parser.add_argument("config", nargs="+", type=Path, help="conf/x.cfg")
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from frenchpress.arguments import parse
 from frenchpress.common import UserError, atomic_path, run_main
+from frenchpress.common.progress import progress
 from frenchpress.compress import PressedWeight, Quantizer, make_quantizer, size_report
 from frenchpress.compress.options import FLOAT_BITS
 from frenchpress.compress.size import bytes_of, matrix_size
@@ -142,23 +143,37 @@ def _gradients(
                 w.weight.copy_(old)
 
 
+def sizes_of(model: AcousticModel, bits: Sequence[int], quantizer: str) -> list[dict[int, int]]:
+    """Bits that each place of `model` would take in a file with each number of bits for a weight."""
+
+    def size(place: Place) -> int:
+        return sum(matrix_size("", weight).stored_bits for weight in place.weights)
+
+    return [{number: size(place) for number in rounding(place, bits, quantizer)} for place in places(model)]
+
+
+def rounding(place: Place, bits: Sequence[int], quantizer: str) -> Iterator[int]:
+    """The numbers of bits, with the weights of `place` rounded to each."""
+    for number in bits:
+        with rounded(place.weights, make_quantizer(quantizer, number).eval()):
+            yield number
+
+
 def choices_of(
-    model: AcousticModel, frames: Frames, by: str, bits: Sequence[int], quantizer: str, samples: int = 4
+    model: AcousticModel, frames: Frames, by: str, sizes: Sequence[Mapping[int, int]], quantizer: str, samples: int = 4
 ) -> list[dict[int, Choice]]:
     """What each number of bits costs in each place of `model`, whose weights are float; `by` as said above."""
     curvature = traces(model, frames, samples) if by == "hessian" else {}
     whole = evaluate(model, frames)[0] if by == "loss" else 0.0
     found = []
-    for place in places(model):
+    for place, size in zip(places(model), progress(sizes, "rounding each matrix alone")):
         options = {}
-        for number in bits:
-            with rounded(place.weights, make_quantizer(quantizer, number).eval()):
-                size = sum(matrix_size("", w).stored_bits for w in place.weights)
-                if by == "loss":
-                    harm = evaluate(model, frames)[0] - whole
-                else:
-                    harm = sum(_error(w, curvature.get(w)) for w in place.weights)
-            options[number] = Choice(harm, size)
+        for number in rounding(place, list(size), quantizer):
+            if by == "loss":
+                harm = evaluate(model, frames)[0] - whole
+            else:
+                harm = sum(_error(w, curvature.get(w)) for w in place.weights)
+            options[number] = Choice(harm, size[number])
         found.append(options)
     return found
 
@@ -188,17 +203,14 @@ def with_bits(model: AcousticModel, bits: Sequence[int], quantizer: str, init: s
     return replace(model.config, compress=presses, train=replace(model.config.train, init=init))
 
 
-def solve(model: AcousticModel, choices: Sequence[Mapping[int, Choice]], budget: int) -> tuple[list[int], int]:
-    """Bits of each place, and the bytes of the whole model; UserError where `budget`, in bytes, is below the least."""
-    other = size_report(model, model.constants)["other_bytes"]
-    least = other + bytes_of(sum(place[min(place)].size for place in choices))
+def check_budget(sizes: Sequence[Mapping[int, int]], other: int, budget: int) -> None:
+    """UserError where `budget` is below the least that the model takes; in bytes, with `other` beside its matrices."""
+    least = other + bytes_of(sum(place[min(place)] for place in sizes))
     if budget < least:
         raise UserError(
             f"--bytes: {budget} is below {least}, which the model takes with the fewest bits everywhere; "
             "prune it first, or take fewer cells"
         )
-    bits = allocate(choices, 8 * (budget - other))
-    return bits, other + bytes_of(sum(place[number].size for place, number in zip(choices, bits)))
 
 
 def main() -> None:
@@ -210,9 +222,13 @@ def main() -> None:
         raise UserError(f"{task.path}: not the task of {arguments.experiment}: other features, tied states or phones")
     frames = Frames(islice(task.split("dev"), 0, None, arguments.every))
     quantizer, weights = arguments.quantizer, [w for place in places(model) for w in place.weights]
+    other = size_report(model, model.constants)["other_bytes"]
     with rounded(weights, make_quantizer("none", FLOAT_BITS)):
-        choices = choices_of(model, frames, arguments.by, sorted(set(arguments.bits)), quantizer)
-    bits, size = solve(model, choices, arguments.bytes)
+        sizes = sizes_of(model, sorted(set(arguments.bits)), quantizer)
+        check_budget(sizes, other, arguments.bytes)
+        choices = choices_of(model, frames, arguments.by, sizes, quantizer)
+    bits = allocate(choices, 8 * (arguments.bytes - other))
+    size = other + bytes_of(sum(place[number].size for place, number in zip(choices, bits)))
     out = arguments.out or arguments.experiment / "bits.cfg"
     config = with_bits(model, bits, quantizer, arguments.experiment.resolve().name)
     with atomic_path(out) as temporary:

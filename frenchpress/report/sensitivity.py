@@ -17,6 +17,7 @@ import torch
 
 from frenchpress.arguments import parse
 from frenchpress.common import run_main
+from frenchpress.common.progress import progress
 from frenchpress.compress import PressedWeight
 from frenchpress.nnet.data import Frames
 from frenchpress.nnet.losses import evaluate
@@ -56,16 +57,16 @@ def only_largest(matrix: PressedWeight, number: int) -> Iterator[None]:
 def sensitivities(model: AcousticModel, frames: Frames, keeps: list[Fraction]) -> Iterator[Sensitivity]:
     """Each matrix of `model` in turn with `keeps` of its weights, the others whole."""
     whole, _, _ = evaluate(model, frames)
-    for name, matrix in model.named_modules():
-        if isinstance(matrix, PressedWeight):
-            mask = matrix.full_mask()
-            kept = matrix.weight.numel() if mask is None else int(mask.sum())
-            numbers = [max(1, round(keep * kept)) for keep in keeps]
-            losses = []
-            for number in numbers:
-                with only_largest(matrix, number):
-                    losses.append(evaluate(model, frames)[0] - whole)
-            yield Sensitivity(name, kept, [kept - number for number in numbers], losses)
+    matrices = [(name, m) for name, m in model.named_modules() if isinstance(m, PressedWeight)]
+    for name, matrix in progress(matrices, "each matrix with fewer weights"):
+        mask = matrix.full_mask()
+        kept = matrix.weight.numel() if mask is None else int(mask.sum())
+        numbers = [max(1, round(keep * kept)) for keep in keeps]
+        losses = []
+        for number in numbers:
+            with only_largest(matrix, number):
+                losses.append(evaluate(model, frames)[0] - whole)
+        yield Sensitivity(name, kept, [kept - number for number in numbers], losses)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ has made is taken from there. Seeds are the outer loop: stopped early, a study h
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -155,11 +154,6 @@ def check_results(recipe: Path, task: str, exp: Path) -> None:
             )
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Command line."""
-    return parse("study-plan")
-
-
 def read_seeds(text: str) -> list[int]:
     """Seeds as given on the command line."""
     words = text.split()
@@ -170,7 +164,7 @@ def read_seeds(text: str) -> list[int]:
 
 def main() -> None:
     """Command line."""
-    args = parse_arguments()
+    args = parse("study-plan")
     study, task, identity = load_study(args.recipe), Task.load(args.task), digest(args.task)
     if args.results is None:
         check_results(args.recipe, identity, args.exp)

@@ -82,7 +82,7 @@ def test_trace_is_that_of_the_hessian(model, task):
 def test_a_place_alone_is_rounded_and_comes_back(model, task):
     frames = Frames(task.split("dev"))
     before = evaluate(model, frames)[0]
-    choices = module.choices_of(model, frames, "loss", [2, 8], "uniform")
+    choices = module.choices_of(model, frames, "loss", module.sizes_of(model, [2, 8], "uniform"), "uniform")
     assert [place.name for place in module.places(model)] == ["lstm0.input", "lstm0.recurrent", "head_cd", "head_mono"]
     assert evaluate(model, frames)[0] == before
     model.head_cd.matrix.quantizer = make_quantizer("uniform", 2)
@@ -107,7 +107,14 @@ def test_a_cfg_comes_out_that_has_the_bytes(model, task, by, tmp_path, monkeypat
     assert size <= budget * 1.01
     assert config.compress["lstm0"].of_matrix("recurrent").weight_bits in (2, 3, 4, 5, 6, 8)
     monkeypatch.setattr("sys.argv", ["bits-for-budget", "--bytes", "100", str(tmp_path / "float")])
+    monkeypatch.setattr(module, "choices_of", lambda *given: pytest.fail("looked for harm before the bytes"))
     with pytest.raises(UserError, match="--bytes: 100 is below [0-9]+, which the model takes with the fewest bits"):
+        module.main()
+
+
+def test_a_path_after_numbers_is_said_to_be_none(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["bits-for-budget", "--bytes", "1MB", "--bits", "2", "4", "exp/x"])
+    with pytest.raises(UserError, match="--bits: 'exp/x' is no number; a path stands before it"):
         module.main()
 
 
