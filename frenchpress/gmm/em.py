@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from frenchpress.common.progress import progress
@@ -66,6 +65,8 @@ def accumulate(
 
     Each pdf is worked on by one thread in a fixed order, so the numbers do not depend on `threads`.
     """
+    import torch  # here, so that a stage that is done says so without the seconds that this takes
+
     # Cloned, so that matrix products start at the same alignment in memory in every run.
     coefficients, constants = (torch.from_numpy(a).clone() for a in gmms.linear_form())
     out_dim = (feats if stats_feats is None else stats_feats).shape[1]
@@ -97,6 +98,8 @@ def run_threads(work: Callable[[int], None], items: list[int], threads: int, wha
 
     `what` this is, and the `sizes` of the items, are for those who wait.
     """
+    import torch
+
     with ThreadPoolExecutor(max(threads, 1), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         done = zip(pool.map(work, items), sizes)
         for _ in progress(done, what, sum(sizes), size=lambda item: item[1]):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from frenchpress.gmm.gmms import GmmSet
+
+if TYPE_CHECKING:
+    import torch
 
 _FRAMES_AT_ONCE = 256  # so that the scores of an utterance's Gaussians stay in the processor's cache
 
@@ -19,6 +23,8 @@ class LogLikes:
     """
 
     def __init__(self, gmms: GmmSet) -> None:
+        import torch  # here, so that a stage that is done says so without the seconds that this takes
+
         coefficients, constants = gmms.linear_form()
         self._coefficients = torch.from_numpy(coefficients).float()
         self._constants = torch.from_numpy(constants).float()
@@ -26,6 +32,8 @@ class LogLikes:
 
     def __call__(self, feats: NDArray[np.float32], pdfs: NDArray[np.integer] | None = None) -> torch.Tensor:
         """Log-likelihoods [T, len(pdfs)] (all pdfs by default) of `feats` [T, D], natural logarithm."""
+        import torch
+
         chosen = np.arange(len(self._offsets) - 1) if pdfs is None else np.asarray(pdfs)
         sizes = self._offsets[chosen + 1] - self._offsets[chosen]
         order = np.argsort(-sizes, kind="stable")
@@ -45,6 +53,8 @@ class LogLikes:
 
 def _log_sum_slabs(scores: torch.Tensor, widths: list[int]) -> torch.Tensor:
     """log sum exp over slabs: row r of each of them belongs to the r-th mixture. Overwrites `scores`."""
+    import torch
+
     slabs = list(zip(widths, scores.split(widths)))
     total = slabs[0][1]
     peak = total.clone()

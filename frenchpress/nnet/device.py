@@ -20,7 +20,8 @@ def choose_device(wanted: str) -> torch.device:
 def make_deterministic(config: Config) -> None:
     """Same seed, same machine, same bits."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    # As use_deterministic_algorithms(True), which also imports torch's compiler, in as long as torch itself.
+    torch.set_deterministic_debug_mode("error")
     # The switch above also fills every fresh tensor with NaN; ours are all written before they are read.
     torch.utils.deterministic.fill_uninitialized_memory = False
     # More threads than cores would wait for each other at every time step; torchrun says how many workers share these.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
 from frenchpress.compress import PressedWeight, learned_ranges
 from frenchpress.config import TrainConfig
@@ -33,7 +35,7 @@ def parameter_groups(model: AcousticModel, config: TrainConfig) -> list[dict[str
 
 
 @torch.no_grad()
-def decay_weights(model: AcousticModel, optimizer: torch.optim.Optimizer, decay: float) -> None:
+def decay_weights(model: AcousticModel, optimizer: Optimizer, decay: float) -> None:
     """Shrink the matrices' weights by `decay` times their rate (decoupled weight decay, Loshchilov & Hutter 2019,
     arXiv 1711.05101, alg. 2); norms, biases, step sizes and ranges are left alone.
     """
@@ -51,6 +53,12 @@ class CompiledRMSprop(torch.optim.RMSprop):
     as long on their roots as on others.
     """
 
+    # As torch has them, without what imports its compiler before the first call: that takes as long as torch itself.
+    add_param_group, zero_grad, state_dict, load_state_dict = map(
+        inspect.unwrap,
+        (Optimizer.add_param_group, Optimizer.zero_grad, Optimizer.state_dict, Optimizer.load_state_dict),
+    )
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
         """Update every parameter that has a gradient; float32 on the CPU."""
@@ -66,19 +74,19 @@ class CompiledRMSprop(torch.optim.RMSprop):
                 native.rmsprop_step(p, grad, state["square_avg"], group["lr"], group["alpha"], group["eps"])
 
 
-def _rmsprop(groups: list[dict[str, Any]], config: TrainConfig, on_cpu: bool) -> torch.optim.Optimizer:
+def _rmsprop(groups: list[dict[str, Any]], config: TrainConfig, on_cpu: bool) -> Optimizer:
     """Compiled where it can be."""
     compiled = native.library() is not None and on_cpu and not config.momentum
     kind = CompiledRMSprop if compiled else torch.optim.RMSprop
     return kind(groups, alpha=config.alpha, eps=config.eps, momentum=config.momentum)
 
 
-Maker = Callable[[list[dict[str, Any]], TrainConfig, bool], torch.optim.Optimizer]
+Maker = Callable[[list[dict[str, Any]], TrainConfig, bool], Optimizer]
 OPTIMIZERS: dict[str, Maker] = {"rmsprop": _rmsprop}
 """`train.optimizer` -> what makes it of parameter groups, the configuration, and whether the model is on a CPU."""
 
 
-def make_optimizer(model: AcousticModel, config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimizer(model: AcousticModel, config: TrainConfig) -> Optimizer:
     """The optimizer of `config` over `parameter_groups`."""
     on_cpu = model.input_mean.device.type == "cpu"
     return OPTIMIZERS[config.optimizer](parameter_groups(model, config), config, on_cpu)

@@ -112,6 +112,14 @@ def command(config, task, out, *more):
     return [str(part) for part in parts]
 
 
+def test_it_starts_without_what_takes_as_long_as_torch(config, made_task, tmp_path):
+    arguments = command(config, made_task, tmp_path / "x", "--set", "train.epochs=1")[3:]
+    late = {"torch._dynamo", "torch._inductor", "torch.distributed.pipelining"}
+    code = f"import sys; from frenchpress.nnet.train.command import main; main(); print({late} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["set()"], done.stderr
+
+
 @pytest.mark.slow
 def test_killed_at_ten_random_moments_ends_with_the_same_bytes(config, made_task, tmp_path):
     more = ["--checkpoint-seconds", "0", "--set", "train.epochs=100"]

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
 
 from frenchpress.common import UserError
 from frenchpress.compress import ActQuantizer
@@ -27,7 +26,8 @@ from frenchpress.nnet.losses import losses
 from frenchpress.nnet.model import AcousticModel, real_frames
 from frenchpress.nnet.train.workers import Workers
 
-SCHEDULES = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
+if TYPE_CHECKING:
+    from torch.distributed.pipelining import Schedule1F1B, ScheduleGPipe
 
 
 class Stage(nn.Module):
@@ -167,12 +167,16 @@ class Stages(Workers):
 
     def _schedule(self, pieces: int, frames: int, count: int, loss: Any) -> ScheduleGPipe | Schedule1F1B:
         """What runs `count` microbatches of this shape through the stages."""
+        # Here: to import it takes as long as torch itself, and most trainings have no stages.
+        from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
+
         sent = torch.empty(pieces, frames, self.stage.layers[-1].cells, requires_grad=True)
         # Of the logits the library needs to know that there are two, and no shape.
         out = sent if self.stage.link is not None else (sent, sent)
         device = torch.device("cpu")
         stage = PipelineStage(self.stage, self.rank, self.size, device, input_args=sent, output_args=out)
-        return SCHEDULES[self.config.pipeline.schedule](stage, count, loss_fn=loss, scale_grads=False)
+        schedule = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}[self.config.pipeline.schedule]
+        return schedule(stage, count, loss_fn=loss, scale_grads=False)
 
 
 def microbatches(batch: Batch, count: int) -> tuple[Tensor, Tensor, list[Batch]]:
