@@ -64,6 +64,8 @@ def _there(path: Path) -> None:
 
 
 def _file(path: Path) -> None:
+    if path.is_dir():
+        raise UserError(f"{path}: a directory, where a file is expected")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
 

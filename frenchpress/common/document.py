@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from frenchpress.common.errors import UserError, did_you_mean
+from frenchpress.common.errors import UserError, nearest
 from frenchpress.common.files import read_lines
 
 KeyPath = tuple[str, ...]
@@ -90,8 +90,8 @@ def _base_of(layer: Document, path: Path) -> Path | None:
         raise UserError(f"{where}: base: expected the name of a {path.suffix} file, got {base!r}")
     found = path.parent / base
     if not found.is_file():
-        near = did_you_mean(base, sorted(other.name for other in path.parent.glob(f"*{path.suffix}")))
-        raise UserError(f"{where}: base: no file {found}{near}")
+        names = {other.stem: other.name for other in sorted(path.parent.glob(f"*{path.suffix}"))}
+        raise UserError(f"{where}: base: no file {found}{nearest(found.stem, names)}")
     return found
 
 
@@ -130,6 +130,8 @@ def _compose(text: str, where: str) -> yaml.Node | None:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        if getattr(error, "context", None) == "while scanning an alias" or "undefined alias" in problem:
+            problem = "a name that begins with * needs quotes"
         raise UserError(f"{where}{f':{mark.line + 1}' if mark else ''}: not YAML: {problem}") from None
 
 

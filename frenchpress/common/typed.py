@@ -22,8 +22,8 @@ def ranged(default: Any, low: float | None = None, high: float | None = None, ab
 def fill(kind: type, values: Any, document: Document, path: KeyPath = ()) -> Any:
     """An instance of dataclass `kind` from the mapping `values`; keys left out keep their defaults.
 
-    UserError, with file, line and key: an unknown key (the nearest legal one is suggested), a wrong type, a
-    value out of range, or what the dataclass itself refuses.
+    UserError, with file, line and key: an unknown key (the nearest legal one is suggested, or what `kind.belongs_to`
+    says of it), a wrong type, a value out of range, or what the dataclass itself refuses.
     """
     if not isinstance(values, dict):
         keys = ", ".join(f.name for f in dataclasses.fields(kind) if f.init)
@@ -34,7 +34,9 @@ def fill(kind: type, values: Any, document: Document, path: KeyPath = ()) -> Any
     for key, value in values.items():
         here = (*path, key)
         if key not in fields:
-            raise _refuse(document, here, f"unknown key{nearest(key, fields, 'the keys here are')}")
+            elsewhere = kind.belongs_to(key) if hasattr(kind, "belongs_to") else ""
+            near = f"; it is one of {elsewhere}" if elsewhere else nearest(key, fields, "the keys here are")
+            raise _refuse(document, here, f"unknown key{near}")
         given[key] = _convert(hints[key], value, document, here)
         problem = out_of_range(fields[key], given[key])
         if problem:

@@ -78,8 +78,8 @@ class MaskSchedule:
             plan = p.chain.plan
             if plan.timing.last >= max(1, epochs):  # without any, it is chosen before a first step all the same
                 raise UserError(
-                    f"{p.name}: mask: {plan.name}: reaches its density after epoch {plan.timing.last} of "
-                    f"{epochs}; at least one must be left to train with it"
+                    f"{p.name}: mask: {plan.name}: {plan.timing.last_key}: {plan.timing.last} of {epochs} epochs; at "
+                    "least one must be left to train with the mask"
                 )
 
         for p in self._growing:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 from frenchpress.common import UserError
 from frenchpress.common.typed import ranged
 from frenchpress.compress import Factors, act_quantizer_of, check_weight_press, spelt_mask
+from frenchpress.compress.activations import ACT_QUANTIZERS
 from frenchpress.compress.options import FLOAT_BITS, WeightPress, check_bits, rarely
+from frenchpress.compress.quantizers import QUANTIZERS
 from frenchpress.compress.sparsity import HierarchyMask, MaskMethod, RowMask
 
 MATRICES = ("input", "recurrent")
@@ -100,6 +102,13 @@ class LayerPress(WeightPress):
             raise UserError("mask: hcgs makes one already; one mask for a matrix, so leave one out (hcgs: null)")
         if self.factors is not None and (self.said_mask or self.prune):
             raise UserError("factors: two small matrices in place of one have no mask; leave mask, hcgs and prune out")
+
+    @classmethod
+    def belongs_to(cls, key: str) -> str:
+        """The section that has `key` as an option of some method; nothing where none has."""
+        places = {"quantizer_options": QUANTIZERS.values(), "act_options": ACT_QUANTIZERS.values()}
+        known = {place: {f.name for kind in kinds for f in fields(kind.Options)} for place, kinds in places.items()}
+        return " or ".join(place for place, names in known.items() if key in names)
 
     @property
     def said_mask(self) -> Mapping[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from frenchpress.arguments import DEFAULT_TASK, parse
 from frenchpress.common import UserError, blaming, digest, run_main
+from frenchpress.compress import pressed_tensors
 from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.size import size_report
 from frenchpress.config import Config, blame_layer, load_config
@@ -16,6 +17,7 @@ from frenchpress.nnet.checkpoint import CONFIG
 from frenchpress.nnet.given import check_task, give, given_places, is_trained
 from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.nnet.order import Training, maker, training_order
+from frenchpress.nnet.shared import check_shared
 from frenchpress.nnet.task import Task
 
 _FAR = 1.25
@@ -28,6 +30,9 @@ def build_model(path: Path | str, config: Config, sizes: Sizes) -> AcousticModel
     try:
         model = AcousticModel(config, sizes)
         MaskSchedule(model, given=config.train.mask_from is not None).check(config.train.epochs)
+        check_shared(model)
+        if config.train.mask_from and all(matrix.chain.mask is None for matrix in pressed_tensors(model)):
+            raise UserError("train.mask_from: would do nothing: no layer has a mask; repeat its mask sections")
         return model
     except UserError as error:
         raise blame_layer(config, path, str(error)) from None
@@ -112,8 +117,14 @@ def main() -> None:
     there = arguments.task is not None or (DEFAULT_TASK / ".done").exists()
     place = (arguments.task or DEFAULT_TASK) if there else None
     sizes = _sizes(arguments, place)
+    wrong = []
     for path in arguments.config:
-        print(*check_lines(path, sizes, arguments.matrices), sep="\n")
+        try:
+            print(*check_lines(path, sizes, arguments.matrices), sep="\n")
+        except UserError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise UserError("\nerror: ".join(wrong))
     if not arguments.no_parents:
         exp = arguments.exp or (place or DEFAULT_TASK).parent
         # Who names another --exp may be about to make its task.

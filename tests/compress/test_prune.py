@@ -98,5 +98,5 @@ def test_what_cannot_be_is_one_clear_line(prune, press, said):
 
 
 def test_a_mask_that_is_never_as_asked_for_is_refused():
-    with pytest.raises(UserError, match="part: mask: prune: reaches its density after epoch 1 of 1"):
+    with pytest.raises(UserError, match="part: mask: prune: after_epoch: 1 of 1"):
         MaskSchedule(make(hcgs=HCGS)[0]).check(1)

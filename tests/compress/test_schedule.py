@@ -101,7 +101,7 @@ def test_a_model_that_is_denser_than_asked_for_is_not_settled():
     assert [schedule.settled(e) for e in range(5)] == [False, False, False, True, True]
     assert [schedule.thinned(e) for e in range(5)] == [False, True, True, True, False]
     schedule.check(4)
-    with pytest.raises(UserError, match="part: mask: magnitude: reaches its density after epoch 3 of 3"):
+    with pytest.raises(UserError, match="part: mask: magnitude: end_epoch: 3 of 3"):
         schedule.check(3)
     for said in (None, {"method": "dynamic", "block": 4, "keep": 0.5, "start_epoch": 0, "end_epoch": 3}):
         schedule = MaskSchedule(make(said)[0])

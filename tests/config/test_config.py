@@ -115,6 +115,15 @@ def test_overrides(tmp_path):
 
 BAD = {
     "unknown key": ("train:\n  epoch: 3", [":2: train.epoch: unknown key; did you mean epochs?"]),
+    "option of a method": (
+        "compress: {'lstm*': {weight_bits: 4, range: mse}}",
+        ["range: unknown key; it is one of quantizer_options or act_options"],
+    ),
+    "star without quotes": (
+        "compress: {*: {weight_bits: 4}}",
+        [":1: not YAML: a name that begins with * needs quotes"],
+    ),
+    "stars without quotes": ("compress:\n  *lstm: {cell_bits: 4}", [":2: not YAML: a name that begins with *"]),
     "unknown section": ("trian: {}", [":1: trian: unknown key; did you mean train?"]),
     "unknown key, nothing near": (
         "model: {lstm: {zzz: 1}}",
@@ -243,7 +252,7 @@ BAD = {
     ),
     "traffic that is a number": ("train: {traffic: 16}", [":1: train.traffic: expected a word, got 16"]),
     "base not there": ("base: nowhere.cfg", [":1: base: no file", "nowhere.cfg"]),
-    "base misspelt": ("base: xx.cfg", [":1: base: no file", "xx.cfg, did you mean 'x.cfg'?"]),
+    "base misspelt": ("base: xx.cfg", [":1: base: no file", "xx.cfg; did you mean x?"]),
     "base not a name": ("base: [1]", [":1: base: expected the name of a .cfg file"]),
 }
 

@@ -81,3 +81,30 @@ def test_a_trained_one_counts_by_what_it_was_trained_with(checked, tmp_path):
         checked("train: {init: float}", float=wider)
     (place / "config.yaml").write_text(wider)
     checked("train: {init: float}", float=wider)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (
+            "train: {workers: 2, device: cpu}\ncompress: {lstm0: {act_bits: 8, act_quantizer: dynamic, mask: null}}",
+            "child.cfg:3: compress.lstm0.act_quantizer: dynamic takes its range from a whole batch, a worker has",
+        ),
+        (
+            "train: {init: float, mask_from: float}\ncompress: {lstm0: {mask: null}}",
+            "child.cfg: train.mask_from: would do nothing: no layer has a mask",
+        ),
+    ],
+)
+def test_what_training_would_refuse_is_refused(checked, said, line):
+    with pytest.raises(UserError, match=line):
+        checked(said)
+
+
+def test_all_files_are_looked_at(checked, tmp_path, capsys):
+    bad = [tmp_path / f"{name}.cfg" for name in "ab"]
+    for path in bad:
+        path.write_text("train: {epoch: 3}")
+    with pytest.raises(UserError) as found:
+        checked("train: {epochs: 2}", *bad)
+    assert str(found.value).count("did you mean epochs?") == 2 and "weights kept" in capsys.readouterr().out

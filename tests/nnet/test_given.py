@@ -109,7 +109,7 @@ def test_a_model_that_was_trained_again_is_noticed(monkeypatch, copy, made_task)
         (["model.lstm.cells=8"], r"train.init: .*/dense: lstm.lstm0.input_matrix.weight: \[64, 120\], .*\[32, 120\]"),
         (["model.lstm.batch_norm=false"], r"lstm.lstm0.bias: none, and this model has \[64\]; layers must agree"),
         (["model.lstm.layers=1"], r"lstm.lstm1.input_matrix.weight: \[64, 16\], and this model has none"),
-        (["compress.default.mask.after_epoch=1"], "mask: magnitude: reaches its density after epoch 1 of 0"),
+        (["compress.default.mask.after_epoch=1"], "mask.after_epoch: 1 of 0 epochs"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line_and_starts_nothing(monkeypatch, copy, made_task, more, said):

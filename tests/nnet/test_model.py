@@ -230,7 +230,7 @@ def test_check_takes_the_sizes_of_the_task_where_there_is_one(tmp_path, monkeypa
         ),
         (
             "'*': {mask: {method: magnitude, keep: 0.5, after_epoch: 9}}",
-            r"x\.cfg:2: compress\.\*\.mask: magnitude: reaches its density after epoch 9 of 8; .* \(layer lstm0\)$",
+            r"x\.cfg:2: compress\.\*\.mask\.after_epoch: 9 of 8 epochs; .* \(layer lstm0\)$",
         ),
         ("head_mono: {cell_bits: 8}", r"x\.cfg:2: compress\.head_mono\.cell_bits: only an LSTM layer"),
     ],

@@ -12,6 +12,7 @@ from worker_processes import train_as
 
 from frenchpress.common import UserError
 from frenchpress.config import load_config
+from frenchpress.nnet.check import build_model
 from frenchpress.nnet.data import Batch
 from frenchpress.nnet.model import AcousticModel, Sizes, load_model
 from frenchpress.nnet.task import Task
@@ -194,7 +195,10 @@ def test_what_does_not_go_with_it_is_one_line(tmp_path, setting, said):
 @pytest.mark.parametrize(
     ("layer", "said"),
     [
-        ("act_quantizer: dynamic", "lstm0.act_in: act_quantizer: dynamic takes its range from a whole batch"),
+        (
+            "act_quantizer: dynamic",
+            "compress.lstm0.act_quantizer: dynamic takes its range from a whole batch, which goes",
+        ),
         ("mask: {method: cell, keep: 1/2, after_epoch: 1}", "compress: mask: cell goes by the layer that reads"),
     ],
 )
@@ -204,9 +208,9 @@ def test_what_a_stage_cannot_know_is_refused(tmp_path, layer, said):
     compress: {{lstm0: {{act_bits: 8, {layer}}}}}
     train: {{pipeline: {{stages: 2}}}}
     """
-    model = AcousticModel(load_config(write_cfg(tmp_path, text)), Sizes(4, 6, 3))
+    path = write_cfg(tmp_path, text)
     with pytest.raises(UserError, match=said):
-        Stages(0, 2).check_model(model)
+        build_model(path, load_config(path), Sizes(4, 6, 3))
 
 
 def test_a_batch_of_few_pieces_is_refused(tmp_path):

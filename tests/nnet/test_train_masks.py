@@ -191,7 +191,7 @@ def test_probing_gives_every_weight_its_gradient(monkeypatch, compiled):
         ("compress.lstm1.mask.method=magic", "lstm1.mask.method: unknown 'magic'"),
         (
             "compress.lstm1.mask.after_epoch=3",
-            "compress.lstm1.mask: magnitude: reaches its density after epoch 3 of 3",
+            "compress.lstm1.mask.after_epoch: 3 of 3 epochs",
         ),
         ("compress.lstm1.hcgs.blocks=[8, 2]", "compress.lstm1.mask: hcgs makes one already"),
         ("compress.lstm0.recurrent.mask.block=32", "recurrent.mask.block: 32 x 32 is larger than .* 16 x 16"),

@@ -43,7 +43,12 @@ class Timing:
     @property
     def last(self) -> int:
         """Epochs done when the density is the one asked for."""
-        return self.end_epoch if self.after_epoch is None else self.after_epoch
+        return getattr(self, self.last_key)
+
+    @property
+    def last_key(self) -> str:
+        """What says that."""
+        return "end_epoch" if self.after_epoch is None else "after_epoch"
 
     def due(self, epoch: int, step: int) -> bool:
         """Whether the mask is chosen before step `step` of epoch `epoch`, both counted from 0."""

@@ -108,7 +108,6 @@ def train_experiment(arguments: argparse.Namespace, config: Config, workers: Wor
     identity, given = digest(arguments.task), given_digests(config, arguments.out)
     settings = checkpoint.training_config(config)
     workers.agree(lambda: {**settings, "task": identity, **given, **agreement.programs()})
-    workers.check_model(model)
     teachers = use_given(config, arguments.out, model, identity)
     with locked_dir(arguments.out) if workers.first else nullcontext(arguments.out) as out:
         if arguments.restart and workers.first:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from frenchpress.common import UserError
-from frenchpress.compress import ActQuantizer
 from frenchpress.compress.errors import ErrorSums
 from frenchpress.compress.traffic import Sent, make_link
 from frenchpress.compress.workers import total
@@ -115,21 +114,6 @@ class Stages(Workers):
         least, parts = min(map(len, batches)), self.config.pipeline.microbatches
         if least < parts:
             raise UserError(f"train.pipeline.microbatches: {parts}, but a batch of only {least} pieces; take fewer")
-
-    def check_model(self, model: AcousticModel) -> None:
-        """UserError for what goes by more than a stage has: by a whole batch, or by layers of several stages."""
-        parts = model.config.train.pipeline.microbatches
-        for name, module in model.named_modules() if parts > 1 else ():
-            if isinstance(module, ActQuantizer) and not module.is_float and module.per_call:
-                raise UserError(
-                    f"{name}: act_quantizer: dynamic takes its range from a whole batch, which goes through in parts; "
-                    "use fixed, or train.pipeline.microbatches: 1"
-                )
-        if model.units:
-            raise UserError(
-                "compress: mask: cell goes by the layer that reads the cells too, which another stage may train; use "
-                "row, or train without train.pipeline"
-            )
 
     def clip(self, parameters: Iterable[nn.Parameter], most: float) -> None:
         """As the base has it, by the norm over all stages."""

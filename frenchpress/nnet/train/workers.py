@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from frenchpress.common import UserError
-from frenchpress.compress import ActQuantizer
 from frenchpress.compress.traffic import GradientTraffic, make_traffic
 from frenchpress.compress.workers import Share, sharing, total
 from frenchpress.config import config_differences
@@ -85,15 +84,6 @@ class Workers:
         least = min(map(len, batches))
         if least < self.size:
             raise UserError(f"{self.size} workers, but a batch of only {least} pieces; take fewer workers")
-
-    def check_model(self, model: nn.Module) -> None:
-        """UserError for what workers cannot share: a range that every time step of a batch has anew."""
-        for name, module in model.named_modules() if self.size > 1 else ():
-            if isinstance(module, ActQuantizer) and not module.is_float and module.per_call:
-                raise UserError(
-                    f"{name}: act_quantizer: dynamic takes its range from a whole batch, and a worker has a share of "
-                    "it; use fixed, or train without --workers"
-                )
 
     def say(self, line: str) -> None:
         """Print `line` once."""
