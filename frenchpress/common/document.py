@@ -90,8 +90,9 @@ def _base_of(layer: Document, path: Path) -> Path | None:
         raise UserError(f"{where}: base: expected the name of a {path.suffix} file, got {base!r}")
     found = path.parent / base
     if not found.is_file():
-        names = {other.stem: other.name for other in sorted(path.parent.glob(f"*{path.suffix}"))}
-        raise UserError(f"{where}: base: no file {found}{nearest(found.stem, names)}")
+        # Without the endings, by which all of them are alike.
+        stems = sorted(other.stem for other in path.parent.glob(f"*{path.suffix}"))
+        raise UserError(f"{where}: base: no file {found}{nearest(found.stem, stems)}")
     return found
 
 

@@ -12,7 +12,7 @@ def check_shared(model: AcousticModel) -> None:
     by a whole batch, or by layers of several stages.
     """
     train = model.config.train
-    if train.workers:
+    if train.workers and train.epochs:  # without epochs nothing is trained, and one process does it
         _check_ranges(model, "a worker has a share of it; use fixed, or train without workers")
     if train.pipeline is None:
         return
