@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import SafeConstructor
 
 from frenchpress.common.errors import UserError, nearest
-from frenchpress.common.files import read_lines
+from frenchpress.common.files import parse_yaml, read_lines
 
 KeyPath = tuple[str, ...]
 
@@ -127,7 +128,9 @@ def parse_override(text: str) -> Document:
 
 def _compose(text: str, where: str) -> yaml.Node | None:
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        return parse_yaml(yaml.compose, text)
+    except RecursionError:
+        raise UserError(f"{where}: nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -145,10 +148,10 @@ def _convert(node: yaml.Node, path: KeyPath, where: str, origins: dict[KeyPath, 
         return _convert_mapping(node, path, where, origins, numbered)
     if isinstance(node, yaml.SequenceNode):
         return [_convert(item, (*path, "[]"), where, {}, numbered) for item in node.value]
-    if node.style is None and _EXPONENT.fullmatch(node.value):
+    if not node.style and _EXPONENT.fullmatch(node.value):
         return float(node.value)
     try:
-        return yaml.SafeLoader("").construct_object(node)
+        return SafeConstructor().construct_object(node)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError):  # of tags that do not fit
         raise UserError(f"{place}: {'.'.join(path)}: cannot read {node.value!r}") from None
 

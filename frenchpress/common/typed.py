@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from fractions import Fraction
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from frenchpress.common.document import Document, KeyPath
 from frenchpress.common.errors import UserError, nearest
 
+_hints = functools.cache(typing.get_type_hints)  # of the schema's classes, asked for at every section of every file
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", list: "a list"}
 
 
@@ -29,7 +31,7 @@ def fill(kind: type, values: Any, document: Document, path: KeyPath = ()) -> Any
         keys = ", ".join(f.name for f in dataclasses.fields(kind) if f.init)
         raise _refuse(document, path, f"expected a section with the keys {keys}, got {_show(values)}")
     fields = {f.name: f for f in dataclasses.fields(kind) if f.init}
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     given: dict[str, Any] = {}
     for key, value in values.items():
         here = (*path, key)

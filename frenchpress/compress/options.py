@@ -94,7 +94,8 @@ def read_method_options(kind: type, values: dict[str, Any], where: str) -> Any:
 
     `where` begins the error: `quantizer_options: lsq`.
     """
-    hints = {f.name: get_type_hints(kind)[f.name] for f in fields(kind)}
+    all_hints = get_type_hints(kind)
+    hints = {f.name: all_hints[f.name] for f in fields(kind)}
     for name, value in values.items():
         if name not in hints:
             problem = unknown(name, hints, "option ") if hints else f"unknown option {name!r}; it takes no options"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +109,21 @@ class Experiment:
         for layer in (*self.overrides, *more):
             if "seed" in layer.values:
                 raise UserError(f"{layer.origin(('seed',))}: seed: a study says `seeds`, and its command --seeds")
+        if not more:
+            return self._as_written
+        changed = self._load(more)
+        return changed if self._as_written.train.epochs else replace(changed, train=replace(changed.train, epochs=0))
+
+    @cached_property
+    def _as_written(self) -> Config:
+        """Kept, since tables and lineages ask for it again and again."""
+        return self._load(())
+
+    def _load(self, more: Sequence[Document]) -> Config:
         try:
-            config = load_config(self.base, self.overrides)
-            changed = load_config(self.base, [*self.overrides, *more])
+            return load_config(self.base, [*self.overrides, *more])
         except UserError as error:
             raise UserError(f"{error} (experiment {self.name})") from None
-        return changed if config.train.epochs else replace(changed, train=replace(changed.train, epochs=0))
 
 
 @dataclass(frozen=True)

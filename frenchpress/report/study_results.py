@@ -28,7 +28,7 @@ from frenchpress.report.study import Study, load_study
 from frenchpress.report.study_figures import figures
 from frenchpress.report.study_page import write_study_page
 from frenchpress.report.study_rows import Row, Run, by_group, missing_lines, read_runs, scored_in, sections
-from frenchpress.report.study_table import epoch_table, index_table, point_table, rank_table, twin_table
+from frenchpress.report.study_table import epoch_table, index_table, link_table, point_table, rank_table, twin_table
 from frenchpress.report.table import SENT_LEGEND, scored_on, sent_cell, write
 
 RESULTS, READING = "RESULTS.md", "reading.md"
@@ -73,6 +73,7 @@ def section_text(settings: tuple[str, ...], rows: Sequence[Row], pictures: Seque
         "Variants": twin_table(rows, named),
         f"Dev {rows[0].unit.rate} after each epoch": epoch_table(rows),
         "What the index takes": index_table(rows),
+        "How long what a step sends is on a link: bytes by rate, no latency": link_table(rows),
         "Rank correlation": rank_table(rows, named),
     }
     for title, table in tables.items():

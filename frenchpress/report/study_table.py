@@ -12,6 +12,9 @@ from frenchpress.report.table import epochs_cell, sent_cell
 
 Named = dict[str, Row]
 
+_LINKS = {"100 Mbit/s": 100e6, "1 Gbit/s": 1e9}
+"""Links of the table of `link_table`, bits per second."""
+
 _SIZES = {
     "density": lambda x: f"{100 * x:.2f} %",
     "weight_ratio": lambda x: f"{x:.2f}x",
@@ -114,6 +117,21 @@ def index_table(rows: Sequence[Row]) -> list[str]:
             sizes = [f"{bits / 8e6:.3f} MB" for bits in parts]
             more = [f"{index / kept:.2f} bits", f"{free:.2f}x", f"{row.size('compression_ratio'):.2f}x"]
             cells.append([row.experiment.name, ", ".join(row.runs[0].system.codes), *sizes, *more])
+    return markdown(head, cells) if cells else []
+
+
+def link_table(rows: Sequence[Row]) -> list[str]:
+    """Markdown lines: how long a link takes for what each worker sends in a step; none where nothing was sent.
+
+    Arithmetic, bytes by the rate of the link: latency and what the protocols of a network add are not in it.
+    """
+    head = ["point", "sent a step", *(f"on {link}" for link in _LINKS)]
+    cells = []
+    for row in rows:
+        training = row.runs[0].system.training if row.runs[0].system else {}
+        if bits := 8 * (training.get("sent_bytes_per_step") or 0):
+            times = [f"{1000 * bits / rate:.2f} ms" for rate in _LINKS.values()]
+            cells.append([row.experiment.name, _sent(row), *times])
     return markdown(head, cells) if cells else []
 
 

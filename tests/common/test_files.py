@@ -4,8 +4,10 @@ import math
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 
 from frenchpress.common import (
     UserError,
@@ -18,6 +20,9 @@ from frenchpress.common import (
     read_lines,
     read_yaml,
 )
+from frenchpress.common.document import read_one
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_atomic_path_leaves_the_old_file_when_the_writer_fails(tmp_path):
@@ -126,3 +131,24 @@ def test_a_directory_is_no_file_to_write(tmp_path):
     with pytest.raises(UserError, match="is a directory, expected the name of a file"), atomic_path(tmp_path):
         pass
     assert list(tmp_path.parent.glob(".tmp-*")) == []
+
+
+CONFIGS = sorted((ROOT / "conf").glob("*.cfg")) + sorted((ROOT / "recipes").glob("*/study.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_both_parsers_of_yaml_read_the_same(path, monkeypatch):
+    if not yaml.__with_libyaml__:
+        pytest.skip("PyYAML has no parser in C here")
+    one, values = read_one(path), read_yaml(path)
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+    other = read_one(path)
+    assert (one.values, one.origins, values) == (other.values, other.origins, read_yaml(path))
+
+
+def test_yaml_that_is_nested_too_deeply_is_one_line(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("a: " + "[" * 50000)
+    for read in (read_yaml, read_one):
+        with pytest.raises(UserError, match=r"x\.yaml: nested too deeply"):
+            read(path)

@@ -61,9 +61,8 @@ def test_cmvn_statistics_of_a_set_are_kaldis(kaldi_mboshi):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["train", "dev"])
-def test_cmvn_statistics_of_other_sets_are_kaldis(kaldi_mboshi, name):
-    check_cmvn_stats(kaldi_mboshi, name)
+def test_cmvn_statistics_of_another_set_are_kaldis(kaldi_mboshi):
+    check_cmvn_stats(kaldi_mboshi, "dev")
 
 
 def test_deltas_are_kaldis(golden):

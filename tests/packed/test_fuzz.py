@@ -69,11 +69,11 @@ def fuzz(fuzzer: Path, count: int, seed: int, files: list[str]) -> tuple[int, in
 
 
 def test_some_mutated_files(fuzzer, files):
-    total, accepted = fuzz(fuzzer, 5000, 1, files)
+    total, accepted = fuzz(fuzzer, 2000, 1, files)
     # Many mutations only change a number, and such a file is a valid one.
-    assert total == 60000 and 0.02 * total < accepted < 0.9 * total
+    assert total == 24_000 and 0.02 * total < accepted < 0.9 * total
 
 
 @pytest.mark.slow
 def test_mutated_files_at_length(fuzzer, files):
-    assert fuzz(fuzzer, 15_000, 2, files)[0] == 180_000
+    assert fuzz(fuzzer, 6000, 2, files)[0] == 72_000
