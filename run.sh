@@ -194,8 +194,7 @@ plan=
 if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 4 ]; then
   parents=()
   [ "$stage" -le 4 ] || parents=(--no-parents)
-  plan=$(python -m frenchpress.nnet.order $conf --exp "$out" --seeds $seeds "${parents[@]}")
-  python -m frenchpress.nnet.check $conf --exp "$out" --seeds $seeds "${parents[@]}" > /dev/null
+  plan=$(python -m frenchpress.nnet.check --plan $conf --exp "$out" --seeds $seeds "${parents[@]}")
 fi
 
 begin=$SECONDS

@@ -245,6 +245,8 @@ def _check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exp", type=Path, help="where models that one starts or learns from are (that of the task)")
     parser.add_argument("--seeds", type=_each(int), nargs="*", default=[], help="seeds to train each with")
     parser.add_argument("--no-parents", action="store_true", help="do not look for such models")
+    plan = ".cfg, seed and name of each experiment in order of training, such models first, in place of sizes"
+    parser.add_argument("--plan", action="store_true", help=plan)
     parser.add_argument("config", nargs="+", type=Path, help="conf/x.cfg")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from frenchpress.config import Config, blame_layer, load_config
 from frenchpress.nnet.checkpoint import CONFIG
 from frenchpress.nnet.given import check_task, give, given_places, is_trained
 from frenchpress.nnet.model import AcousticModel, Sizes
-from frenchpress.nnet.order import Training, maker, training_order
+from frenchpress.nnet.order import Training, maker, shared_lines, training_order
 from frenchpress.nnet.shared import check_shared
 from frenchpress.nnet.task import Task
 
@@ -102,34 +103,54 @@ def _sizes(args: argparse.Namespace, place: Path | None) -> Sizes:
     if place is not None:
         task = Task.load(place)
         known = Sizes(task.feat_dim, task.num_pdfs, task.num_phones)
-    given = Sizes(args.feat_dim or known.feat_dim, args.pdfs or known.num_pdfs, args.phones or known.num_phones)
-    if given == SUPPOSED:
-        print(
-            f"no {DEFAULT_TASK} yet, so {given.num_pdfs} tied states and {given.num_phones} phones are assumed; "
-            "--task exp/x/task gives those of another run"
-        )
-    return given
+    return Sizes(args.feat_dim or known.feat_dim, args.pdfs or known.num_pdfs, args.phones or known.num_phones)
+
+
+def _supposed_line(sizes: Sizes) -> str:
+    return (
+        f"no {DEFAULT_TASK} yet, so {sizes.num_pdfs} tied states and {sizes.num_phones} phones are assumed; "
+        "--task exp/x/task gives those of another run"
+    )
+
+
+def _all_lines(paths: Sequence[Path], sizes: Sizes, matrices: bool) -> tuple[list[str], list[str]]:
+    """What `check_lines` has of each that is sound, and what is wrong with the others."""
+    lines, wrong = [], []
+    for path in paths:
+        try:
+            lines += check_lines(path, sizes, matrices)
+        except UserError as error:
+            wrong.append(str(error))
+    return lines, wrong
+
+
+def _plan_line(training: Training) -> str:
+    return f"{training.path}\t{'default' if training.seed is None else training.seed}\t{training.name}"
 
 
 def main() -> None:
     """Command line."""
     arguments = parse("check")
+    paths, seeds = arguments.config, arguments.seeds
     there = arguments.task is not None or (DEFAULT_TASK / ".done").exists()
     place = (arguments.task or DEFAULT_TASK) if there else None
     sizes = _sizes(arguments, place)
-    wrong = []
-    for path in arguments.config:
-        try:
-            print(*check_lines(path, sizes, arguments.matrices), sep="\n")
-        except UserError as error:
-            wrong.append(str(error))
+    lines, wrong = _all_lines(paths, sizes, arguments.matrices)
+    if not arguments.plan:
+        print(*[_supposed_line(sizes)] * (sizes == SUPPOSED), *lines, sep="\n")
     if wrong:
         raise UserError("\nerror: ".join(wrong))
+    order = [Training(path, seed) for path in paths for seed in seeds or [None]]
+    shared = []
     if not arguments.no_parents:
         exp = arguments.exp or (place or DEFAULT_TASK).parent
+        order, shared = training_order(paths, seeds, exp), shared_lines(paths, seeds)
         # Who names another --exp may be about to make its task.
-        task = digest(place) if place is not None and arguments.exp is None else None
-        check_given(training_order(arguments.config, arguments.seeds, exp), exp, sizes, task)
+        check_given(order, exp, sizes, digest(place) if place is not None and arguments.exp is None else None)
+    if arguments.plan:
+        for line in shared:
+            print(line, file=sys.stderr)
+        print(*map(_plan_line, order), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which experiments a run of `run.sh` trains, and in what order: `frenchpress.nnet.order`.
+"""Which experiments a run of `run.sh` trains, and in what order.
 
 A `.cfg` can name a model to start from or to learn from. One that is not trained yet is trained first, from the `.cfg`
 of its name in the same directory.
@@ -6,14 +6,12 @@ of its name in the same directory.
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from frenchpress.common import UserError, run_main
+from frenchpress.common import UserError
 from frenchpress.config import Config, load_config
 from frenchpress.nnet.given import given_names, given_places, is_trained
 
@@ -86,23 +84,3 @@ def shared_lines(paths: Sequence[Path], seeds: Sequence[int]) -> list[str]:
                 own = f"{name}_seed{{seed}}"
                 lines.append(f"{path}: {key}: seeds {numbers} share one {name}; {own} names that of each seed")
     return lines
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Print .cfg, seed and name of each experiment, in order of training.")
-    parser.add_argument("--exp", type=Path, required=True, help="directory of the experiments")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[], help="seeds that each is trained with")
-    parser.add_argument("--no-parents", action="store_true", help="only what is named, for decoding")
-    parser.add_argument("config", nargs="+", type=Path, help="conf/x.cfg")
-    arguments = parser.parse_args()
-    asked = [Training(path, seed) for path in arguments.config for seed in arguments.seeds or [None]]
-    order = asked if arguments.no_parents else training_order(arguments.config, arguments.seeds, arguments.exp)
-    for line in [] if arguments.no_parents else shared_lines(arguments.config, arguments.seeds):
-        print(line, file=sys.stderr)
-    for training in order:
-        print(training.path, "default" if training.seed is None else training.seed, training.name, sep="\t")
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -40,6 +40,14 @@ def test_what_its_cfg_trains_first_is_sound(checked, said):
     assert "child.cfg: " in checked(said) and "weights kept" in checked(said, "--seeds", "1", "2")
 
 
+def test_the_plan_has_what_is_trained_first(checked, tmp_path):
+    lines = checked("train: {init: 'float_seed{seed}'}", "--plan", "--seeds", "3").splitlines()
+    paths = [tmp_path / name for name in ("float.cfg", "child.cfg")]
+    assert lines == [f"{paths[0]}\t3\tfloat_seed3", f"{paths[1]}\t3\tchild_seed3"]
+    assert checked("", "--plan") == f"{paths[1]}\tdefault\tchild\n"
+    assert checked("train: {init: float}", "--plan", "--no-parents") == f"{paths[1]}\tdefault\tchild\n"
+
+
 @pytest.mark.parametrize(
     ("said", "message"),
     [

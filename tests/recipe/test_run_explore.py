@@ -46,7 +46,7 @@ def test_one_command_from_float_to_front(tmp_path):
     assert trained["command"].startswith("python -m frenchpress.nnet.train --config ")
     # It can be trained from its .cfg, from the float model on.
     cfg = tmp_path / f"out/front/{best}.cfg"
-    order = [sys.executable, "-m", "frenchpress.nnet.order", "--exp", tmp_path / "new", cfg]
+    order = [sys.executable, "-m", "frenchpress.nnet.check", "--plan", "--exp", tmp_path / "new", cfg]
     lines = subprocess.run(order, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
     below = next(trial["run"] for trial in record["search"] if trial["values"] == record["long"][0]["values"])
     assert [line.split("\t")[2] for line in lines] == ["float", below, best]
