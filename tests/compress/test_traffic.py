@@ -190,3 +190,15 @@ def test_the_table_of_the_page():
         sent = eval(call, names)  # the page is ours
         assert sent.bytes == int(count)
         assert float((x - sent.decoded).norm() / x.norm()) == pytest.approx(float(error), abs=6e-4)
+
+
+def test_the_table_of_signs_of_the_page():
+    page = (Path(__file__).resolve().parents[2] / "docs/traffic.md").read_text("utf-8")
+    rows = re.findall(r"^\| `multi_step\(y, (\d), (\d), (\d+)\)` \| ([\d.]+) % \| ([\d.]+) \|$", page, re.M)
+    assert len(rows) == 7
+    y = torch.randn(100_000, generator=torch.Generator().manual_seed(1)) ** 5
+    for ratio, partitions, bits, wrong, push in rows:
+        decoded = multi_step(y, float(ratio), int(partitions), int(bits)).decoded
+        signs = 100 * (decoded.sign() != y.sign()).float().mean()
+        assert float(signs) == pytest.approx(float(wrong), abs=0.06)
+        assert float((decoded - y).mean() / y.abs().mean()) == pytest.approx(float(push), abs=6e-4)
