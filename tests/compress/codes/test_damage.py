@@ -9,7 +9,7 @@ from frenchpress.common import UserError
 from frenchpress.compress.codes import INDEX_CODES, VALUE_CODES, decode, encode, make_index_code
 
 LARGEST = 1 << 14
-MUTATIONS = 400
+MUTATIONS = 200
 
 
 # Codes that have more than one form.
