@@ -99,7 +99,7 @@ def test_side_by_side_recorded_and_made_again_it_is_the_same(recipe, task):
     assert "3 runs, 0 finished before, 3 recorded before" in again.stderr
     assert (recipe / "RESULTS.md").read_text() == text and not list(exp.glob("*-seed*"))
 
-    # A record is no model: for w4 the float one has to be trained again, w8 has not. One after the other gives the same.
+    # A record is no model: for w4 the float one is trained again, w8 is not. One after the other gives the same.
     (recipe / "runs/w4-seed1.yaml").unlink()
     third = run(recipe, task)
     assert third.returncode == 0, third.stderr
