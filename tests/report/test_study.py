@@ -26,7 +26,7 @@ STUDIES = [
     ("how_to_get_16x", 36, 36),
     ("prune_pattern_retrain", 19, 19),
     ("when_to_prune", 11, 11),
-    ("traffic", 40, 40),
+    ("traffic", 44, 44),
 ]
 STUDY = """
 title: A study
