@@ -136,8 +136,8 @@ def main() -> None:
     place = (arguments.task or DEFAULT_TASK) if there else None
     sizes = _sizes(arguments, place)
     lines, wrong = _all_lines(paths, sizes, arguments.matrices)
-    if not arguments.plan:
-        print(*[_supposed_line(sizes)] * (sizes == SUPPOSED), *lines, sep="\n")
+    for line in [] if arguments.plan else [_supposed_line(sizes)] * (sizes == SUPPOSED) + lines:
+        print(line)
     if wrong:
         raise UserError("\nerror: ".join(wrong))
     order = [Training(path, seed) for path in paths for seed in seeds or [None]]

@@ -73,7 +73,7 @@ def section_text(settings: tuple[str, ...], rows: Sequence[Row], pictures: Seque
         "Variants": twin_table(rows, named),
         f"Dev {rows[0].unit.rate} after each epoch": epoch_table(rows),
         "What the index takes": index_table(rows),
-        "How long what a step sends is on a link: bytes by rate, no latency": link_table(rows),
+        "Time on a link for what a step sends: bytes / rate, without latency": link_table(rows),
         "Rank correlation": rank_table(rows, named),
     }
     for title, table in tables.items():

@@ -149,7 +149,7 @@ def test_bytes_that_workers_sent_have_a_column_where_there_were_any(recipe, exp,
     assert [row(text, name)[-3] for name in ("point", "float", "w8")] == ["sent", "", "1.235 MB"]
     assert "- **sent**:" in text
     # 1234567 bytes are 9.877 million bits.
-    links = text.split("### How long what a step sends is on a link")[1]
+    links = text.split("### Time on a link for what a step sends")[1]
     assert row(links, "w8")[1:] == ["1.235 MB", "98.77 ms", "9.88 ms"] and "| float " not in links.split("###")[0]
     shutil.rmtree(exp)
     exp.mkdir()
