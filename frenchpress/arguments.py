@@ -250,6 +250,19 @@ def _check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="+", type=Path, help="conf/x.cfg")
 
 
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, help="conf/x.cfg")
+    parser.add_argument("--task", type=Path, required=True, help="directory of features, targets and graph")
+    _add_overrides(parser)
+    parser.add_argument("--seed", type=int, help="short for --set seed=N")
+    parser.add_argument("--restart", action="store_true", help="throw away an earlier run in the directory")
+    parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between checkpoints (30)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that train together (as the .cfg says)")
+    help_ = "seconds that workers wait for each other (600)"
+    parser.add_argument("--patience", type=float, default=600.0, help=help_)
+    parser.add_argument("out", type=Path, help="exp/x")
+
+
 def _decode(parser: argparse.ArgumentParser) -> None:
     _add_task(parser)
     _add_searchers(parser)
@@ -283,6 +296,17 @@ def _study_results(parser: argparse.ArgumentParser) -> None:
     _add_study(parser)
 
 
+def _explore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", type=Path, required=True, help="directory of features, targets and graph")
+    parser.add_argument("--storage", help="a database of several machines, postgresql+psycopg://... (EXP/explore.db)")
+    parser.add_argument("--jobs", type=_number, default=1, help="workers on this machine (1)")
+    parser.add_argument("--nj", type=_number, default=1, help="processes that decode side by side, of each worker (1)")
+    help_ = "seconds between signs of life of a worker (60)"
+    parser.add_argument("--heartbeat", type=_number, default=60, help=help_)
+    parser.add_argument("--results", type=Path, help="where RESULTS.md and the record are written (the recipe)")
+    _add_study(parser)
+
+
 def _to_onnx(parser: argparse.ArgumentParser) -> None:
     _add_experiment(parser)
     parser.add_argument("--out", type=Path, help="the file (default: model.onnx in that directory)")
@@ -301,11 +325,13 @@ _ARGUMENTS: dict[str, tuple[str | None, Callable[[argparse.ArgumentParser], None
     "compare": (None, _compare),
     "table": ("Write RESULTS.md, results.json and the page of an exp directory.", _table),
     "check": ("Check .cfg files and print the size of each one's model.", _check),
+    "train": ("Train an acoustic model; interrupted, the same command goes on.", _train),
     "decode": ("Decode and score dev and test with a trained model.", _decode),
     "shrink": (None, _shrink),
     "clean": (None, _clean),
     "study-plan": ("Check a study, write its configurations, print what is left to run.", _study_plan),
     "study-results": ("Write RESULTS.md, figures, records and the page of a study.", _study_results),
+    "explore": (None, _explore),
     "to-onnx": ("Write a trained model as an ONNX file.", _to_onnx),
 }
 """Command -> how --help describes it (None: as its module does), and what adds its arguments to a parser."""

@@ -63,6 +63,8 @@ EARLY = [
     ("to-onnx {exp}/x", "{exp}/x/final.pt: no such file; has the model been trained?"),
     ("decode {exp}/x --task none", "none: no such directory"),
     ("check none.cfg", "none.cfg: no such file"),
+    ("train --config none.cfg --task {exp} {exp}/y", "none.cfg: no such file"),
+    ("explore --task {exp} --jobs 0 x y", "frenchpress explore: argument --jobs: '0', expected a number from 1 up;"),
     ("study-plan --task {exp} none exp/none", "none: no such directory"),
 ]
 

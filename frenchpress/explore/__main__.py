@@ -13,32 +13,14 @@ import signal
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 from typing import NoReturn
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, digest, run_main
 from frenchpress.explore.load import load_space
 from frenchpress.explore.record import RECORD, read_known
 from frenchpress.nnet.task import Task
 from frenchpress.score.unit import PHONE
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", type=Path, required=True, help="directory of features, targets and graph")
-    parser.add_argument("--storage", help="a database of several machines, postgresql+psycopg://... (EXP/explore.db)")
-    parser.add_argument("--jobs", type=int, default=1, help="workers on this machine (1)")
-    parser.add_argument("--nj", type=int, default=1, help="processes that decode side by side, of each worker (1)")
-    parser.add_argument("--heartbeat", type=int, default=60, help="seconds between signs of life of a worker (60)")
-    parser.add_argument("--results", type=Path, help="where RESULTS.md and the record are written (the recipe)")
-    parser.add_argument("recipe", type=Path, help="recipes/X")
-    parser.add_argument("exp", type=Path, help="exp/X")
-    args = parser.parse_args()
-    for name in ("jobs", "nj", "heartbeat"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name} is {getattr(args, name)}, expected at least 1")
-    return args
 
 
 def explore(args: argparse.Namespace) -> list[str]:
@@ -83,7 +65,7 @@ def start_worker() -> subprocess.Popen[bytes]:
 
 def main() -> None:
     """Command line."""
-    args = parse_arguments()
+    args = parse("explore")
     if importlib.util.find_spec("optuna") is None:
         raise UserError("explorations need Optuna, which is not installed: pip install -e '.[explore]'")
     import optuna

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, digest, locked_dir, mark_done, run_main
 from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.size import size_report
@@ -30,7 +30,7 @@ from frenchpress.nnet.train.logs import write_summary
 from frenchpress.nnet.train.loop import train
 from frenchpress.nnet.train.run import Run
 from frenchpress.nnet.train.stages import Stages
-from frenchpress.nnet.train.workers import PATIENCE, Workers, joined, started
+from frenchpress.nnet.train.workers import Workers, joined, started
 
 
 def read_frames(task: Task, split: str, device: torch.device, most: int = SHARD) -> Frames:
@@ -44,21 +44,6 @@ def read_frames(task: Task, split: str, device: torch.device, most: int = SHARD)
         return Frames(found, device) if small else ShardedFrames(found, most, device)
     except UserError as error:
         raise UserError(f"{task.path}, {split}: {error}") from None
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Train an acoustic model; interrupted, the same command goes on.")
-    parser.add_argument("--config", type=Path, required=True, help="conf/x.cfg")
-    parser.add_argument("--task", type=Path, required=True, help="directory of features, targets and graph")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. train.epochs=2")
-    parser.add_argument("--seed", type=int, help="short for --set seed=N")
-    parser.add_argument("--restart", action="store_true", help="throw away an earlier run in the directory")
-    parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between checkpoints")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that train together (as the .cfg says)")
-    parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds that workers wait for each other")
-    parser.add_argument("out", type=Path, help="exp/x")
-    return parser.parse_args()
 
 
 def read_config(arguments: argparse.Namespace) -> Config:
@@ -86,7 +71,7 @@ def read_config(arguments: argparse.Namespace) -> Config:
 
 def main() -> None:
     """Command line."""
-    arguments = parse_arguments()
+    arguments = parse("train")
     config = read_config(arguments)
     pipeline = config.train.pipeline
     processes = config.train.workers if pipeline is None else pipeline.stages

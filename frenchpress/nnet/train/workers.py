@@ -29,8 +29,6 @@ from frenchpress.config import config_differences
 from frenchpress.nnet.data import Batch
 
 Value = TypeVar("Value")
-PATIENCE = 600.0
-"""Seconds that workers wait for each other."""
 _groups: list[dist.ProcessGroup | None] = []
 """Keeps them to the end of the process. Where the wrapper of a model goes last, it ends the group while it holds
 Python's lock, and waits for a thread of gloo, which may wait for that lock."""
@@ -151,8 +149,11 @@ def _short(value: Any) -> str:
 
 
 @contextmanager
-def joined(patience: float = PATIENCE, kind: type[Workers] = Workers) -> Iterator[Workers]:
-    """Meet the other workers, if there are any; UserError when one is missing, or goes while they train."""
+def joined(patience: float, kind: type[Workers] = Workers) -> Iterator[Workers]:
+    """Meet the other workers, if there are any; UserError when one is missing, or goes while they train.
+
+    They wait `patience` seconds for each other.
+    """
     if started() == 1:
         yield Workers()
         return
