@@ -27,9 +27,12 @@ def plain_round_sorted(values, partitions, bits):
     return result
 
 
+@pytest.mark.parametrize("grid", [None, 0.5, 100])
 @pytest.mark.parametrize(("partitions", "bits"), [(1, 1), (3, 2), (4, 4), (1000, 3)])
-def test_sorted_parts_are_rounded_as_told(partitions, bits):
+def test_sorted_parts_are_rounded_as_told(partitions, bits, grid):
+    """On a coarse `grid` equals lie in two parts and more."""
     values = torch.randn(101, generator=torch.Generator().manual_seed(1))
+    values = values if grid is None else (values / grid).round() * grid
     plain = torch.tensor(plain_round_sorted(values.tolist(), partitions, bits))
     torch.testing.assert_close(round_sorted(values, partitions, bits), plain)
 

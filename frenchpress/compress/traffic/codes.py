@@ -18,16 +18,19 @@ from torch import Tensor
 from frenchpress.common.bits import BitReader, pack_bits, to_bytes, width_of
 from frenchpress.common.typed import parse_fraction
 from frenchpress.compress.masks import kept_of
+from frenchpress.compress.quantizers.grid import at_least_float32
 from frenchpress.compress.traffic.compressors import (
     check_multi_step,
     check_qsgd,
     draw_levels,
     from_levels,
     largest_of,
+    level_of,
+    part_ends,
     part_lengths,
+    part_of,
     part_of_each,
     places_and_parts,
-    sort_and_round,
     value_of,
 )
 
@@ -92,15 +95,17 @@ class MultiStepRounding(TopK):
         """Ends of the parts; a bitmap and the part of each number, or the places in sorted order; the levels."""
         kept = largest_of(x, self.ratio)
         places = kept.nonzero().squeeze(1)
-        found = sort_and_round(x[places], self.partitions, self.bits)
-        part, level, parts = found.part, found.level, len(found.low)
-        if _has_bitmap(len(x), len(places), parts):
-            by_place = torch.argsort(found.order)
-            level = level[by_place]
-            index = [_bitmap_bits(kept), pack_bits(part[by_place], width_of(parts), highest_first=True)]
+        values = at_least_float32(x[places])
+        low, high = part_ends(values, self.partitions)
+        if _has_bitmap(len(x), len(places), len(low)):
+            part = part_of(values, low)
+            index = [_bitmap_bits(kept), pack_bits(part, width_of(len(low)), highest_first=True)]
         else:
-            index = [pack_bits(places[found.order], width_of(len(x)), highest_first=True)]
-        return _joined([found.low, found.high], *index, pack_bits(level.long(), self.bits, highest_first=True))
+            order = torch.argsort(values, descending=True)
+            values, part = values[order], part_of_each(part_lengths(len(places), self.partitions))
+            index = [pack_bits(places[order], width_of(len(x)), highest_first=True)]
+        level = level_of(values, low[part], high[part], self.bits)
+        return _joined([low, high], *index, pack_bits(level.long(), self.bits, highest_first=True))
 
     def decode(self, sent: Tensor, count: int) -> Tensor:
         """Zeros where nothing was sent."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,29 +70,34 @@ def check_multi_step(ratio: float, partitions: int, bits: int) -> None:
         raise UserError(f"bits: {bits} is out of range; it must be 1 to 16")
 
 
-class Sorted(NamedTuple):
-    """Numbers [n] from the largest to the smallest: which one each is, its part (both int64), its level in it (float);
-    the least and the largest value of each part [parts].
+def part_ends(values: Tensor, partitions: int) -> tuple[Tensor, Tensor]:
+    """The least and the largest value of each part, [parts].
+
+    Parts are `values` [n] from the largest to the smallest, with their signs, so that none has a wide range that it
+    does not use, cut into `partitions` of equal length (to one; no more parts than values).
     """
-
-    order: Tensor
-    part: Tensor
-    level: Tensor
-    low: Tensor
-    high: Tensor
-
-
-def sort_and_round(values: Tensor, partitions: int, bits: int) -> Sorted:
-    """`values` [n], sorted with their signs, so that no part has a wide range that it does not use, cut into
-    `partitions` parts of equal length (to one; no more parts than values), each rounded to 2^bits levels from its least
-    to its largest value.
-    """
-    ordered, order = torch.sort(at_least_float32(values), descending=True, stable=True)
+    ordered = _descending(at_least_float32(values))
     lengths = part_lengths(len(values), partitions).to(values.device)
-    ends, part = lengths.cumsum(0), part_of_each(lengths)
-    high, low = ordered[ends - lengths], ordered[ends - 1]
-    level = ((ordered - low[part]) / (high - low)[part] * (2**bits - 1)).nan_to_num().round()
-    return Sorted(order, part, level, low, high)
+    ends = lengths.cumsum(0)
+    return ordered[ends - 1], ordered[ends - lengths]
+
+
+def _descending(values: Tensor) -> Tensor:
+    """Sorted; of equals none can be told from the others. NumPy's sort takes a fifteenth of the time of torch's."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.detach().numpy())).flip(0)
+    return torch.sort(values, descending=True).values
+
+
+def part_of(values: Tensor, low: Tensor) -> Tensor:
+    """The part of each of `values` [n], int64, from the least value of each: the first that goes down to it."""
+    lows, each = (-v.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf) for v in (low, values))
+    return torch.searchsorted(lows, each)
+
+
+def level_of(values: Tensor, low: Tensor, high: Tensor, bits: int) -> Tensor:
+    """The nearest of 2^bits levels from `low` to `high`, of one shape, float; 0 where these are the same."""
+    return ((values - low) / (high - low) * (2**bits - 1)).nan_to_num().round()
 
 
 def part_lengths(count: int, partitions: int) -> Tensor:
@@ -112,10 +118,12 @@ def value_of(low: Tensor, high: Tensor, level: Tensor, bits: int) -> Tensor:
 
 @torch.no_grad()
 def round_sorted(values: Tensor, partitions: int, bits: int) -> Tensor:
-    """`values` [n] rounded by `sort_and_round` and put back in place."""
-    found = sort_and_round(values, partitions, bits)
-    rounded = value_of(found.low[found.part], found.high[found.part], found.level, bits)
-    return torch.empty_like(rounded).scatter_(0, found.order, rounded).to(values.dtype)
+    """`values` [n], each rounded to 2^bits levels from the least to the largest value of its part (`part_ends`)."""
+    exact = at_least_float32(values)
+    low, high = part_ends(exact, partitions)
+    part = part_of(exact, low)
+    low, high = low[part], high[part]
+    return value_of(low, high, level_of(exact, low, high, bits), bits).to(values.dtype)
 
 
 @torch.no_grad()
@@ -182,6 +190,8 @@ def largest_of(x: Tensor, ratio: float) -> Tensor:
     """Bool of the shape of `x`: the share `ratio` with the largest magnitudes, rounded half up, at least one; the first
     among equals. What is no number is the largest.
     """
+    if ratio == 1:
+        return torch.ones_like(x, dtype=torch.bool)
     magnitude, count = x.abs().flatten().nan_to_num(nan=torch.inf, posinf=torch.inf), kept_of(x.numel(), ratio)
     least = torch.topk(magnitude, count, sorted=False).values.min()  # a tenth of the time that sorting all takes
     kept = magnitude > least
