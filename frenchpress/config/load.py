@@ -13,7 +13,7 @@ import yaml
 from frenchpress.common import UserError
 from frenchpress.common.document import Document, parse_override, read_document
 from frenchpress.common.typed import blame, fill
-from frenchpress.compress.rules import DEFAULT, entry_of, wrong_entry
+from frenchpress.compress.rules import entry_of, wrong_entry
 from frenchpress.config.press import LayerPress, check_press, self_contained
 from frenchpress.config.schema import Config
 
@@ -107,15 +107,20 @@ def blame_layer(config: Config, place: Path | str, message: str) -> UserError:
 def _check_patterns(config: Config, document: Document) -> None:
     """Every entry of `compress` must speak of a layer, `default` too, and no two patterns of the same one."""
     names = layer_names(config)
-    # One in a base is what entries said after it take the place of.
-    said = [path[1] for path in document.origins if len(path) == 2 and path[0] == "compress"]
-    if said[-1:] == [DEFAULT] and DEFAULT not in (_chosen(name, config) for name in names):
-        where, others = document.origin(("compress", DEFAULT)), " and ".join(e for e in config.compress if e != DEFAULT)
-        raise UserError(f"{where}: compress.default: {others} leave no layer to it; say it of them")
     wrong = wrong_entry([[name] for name in names], list(config.compress), "layer", ("lstm*", "head_*"))
     if wrong is not None:
         entry, problem = wrong
         raise UserError(f"{document.origin(('compress', entry))}: compress.{entry}: {problem}")
+    for entry in config.compress:
+        takers = dict.fromkeys(_chosen(name, config) for name in names if entry_of([name], [entry]) == entry)
+        # One that a base has is what entries said after it take the place of.
+        if entry not in takers and all(_round(document, entry) > _round(document, taker) for taker in takers):
+            where, others = document.origin(("compress", entry)), " and ".join(takers)
+            raise UserError(f"{where}: compress.{entry}: {others} leave no layer to it; say it of them")
+
+
+def _round(document: Document, entry: str) -> int:
+    return document.rounds.get(("compress", entry), 0)
 
 
 def config_differences(one: Any, other: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

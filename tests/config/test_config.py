@@ -89,6 +89,20 @@ def test_a_default_that_is_left_no_layer_is_refused_after_the_patterns(tmp_path)
     load_config(write_cfg(tmp_path, "base: b.cfg\ncompress: {'lstm*': {weight_bits: 8}, 'head_*': {weight_bits: 4}}"))
 
 
+def test_a_pattern_that_is_left_no_layer_is_refused_after_their_names(tmp_path):
+    write_cfg(tmp_path, "compress: {'lstm*': {weight_bits: 8}}\n", "a.cfg")
+    write_cfg(tmp_path, "base: a.cfg\ncompress: {lstm0: {weight_bits: 4}, lstm1: {weight_bits: 2}}\n", "b.cfg")
+    said = r"compress\.lstm\*: lstm0 and lstm1 leave no layer to it; say it of them"
+    with pytest.raises(UserError, match=rf"x\.cfg:2: {said}"):
+        load_config(write_cfg(tmp_path, "base: b.cfg\ncompress: {'lstm*': {act_bits: 4}}\n"))
+    with pytest.raises(UserError, match=rf"--set compress\.lstm\*\.act_bits=4: {said}"):
+        load_config(tmp_path / "b.cfg", ["compress.lstm*.act_bits=4"])
+    # Written out it is one file, in which order says nothing.
+    config = load_config(tmp_path / "b.cfg")
+    (tmp_path / "c.cfg").write_text(config_to_yaml(config))
+    assert layer_presses(load_config(tmp_path / "c.cfg")) == layer_presses(config)
+
+
 @pytest.mark.parametrize("keep", ["[4/16, 0.25]", "['4/16', 1/4]"])
 def test_fractions_both_ways(tmp_path, keep):
     config = load_config(write_cfg(tmp_path, f"compress: {{lstm0: {{hcgs: {{blocks: [32, 2], keep: {keep}}}}}}}"))
