@@ -184,8 +184,22 @@ fi
 # <log> <command ...>: as cmd.sh says.
 others() { if [ "${#others_cmd[@]}" = 0 ]; then "${@:2}"; else "${others_cmd[@]}" "$@"; fi; }
 train() { if [ "${#train_cmd[@]}" = 0 ]; then "${@:2}"; else "${train_cmd[@]}" "$@"; fi; }
+# Results of one corpus would take the place of another's, and be read beside what is left of them.
+option=--data source=$data
+[ -z "$kaldi_s5" ] || option=--kaldi-s5 source=$kaldi_s5
+from="$option $(realpath -m --relative-to="$exp" "$source")"
+refuse_others() {
+  local before
+  before=$(cat "$exp/.made_from" 2> /dev/null || echo "$from")
+  [ "$before" = "$from" ] || die "--exp: $exp was made with ${before%% *} $(realpath -m --relative-to=. "$exp/${before#* }");" \
+    "give that again, or another --exp for what is made with $option $source"
+}
+made() { echo "$from" > "$exp/.made_from"; }
 # Stages 4 and 5 lock what they write, an experiment's directory; 6 writes its files whole.
-if [ "$stage" -le 3 ]; then fp_lock "$exp"; elif [ "$stage" -le 5 ]; then fp_lock "$exp" 10 -s; fi
+if [ "$stage" -le 3 ]; then
+  fp_lock "$exp"
+  [ "$stop_stage" -lt 2 ] || refuse_others
+elif [ "$stage" -le 5 ]; then fp_lock "$exp" 10 -s; fi
 
 [ -z "$chip" ] || python -m frenchpress.hardware --chip "$chip" > /dev/null
 # What a .cfg says wrongly is better said now than after an hour of preparation. Models that one starts or learns from
@@ -225,6 +239,7 @@ if [ -z "$kaldi_s5" ]; then
     say 2 "GMM-HMM: mono, tri1, tri2 (LDA+MLLT), tri3 (SAT)"
     others "$exp/log/train_gmm.log" steps/train_gmm.sh --nj "$nj" --leaves "$leaves" --gauss "$gauss" \
       --first-silence "$first_silence" "$data" "$exp"
+    made
   fi
   if run_stage 3; then
     say 3 "features ($features), alignments and graph"
@@ -233,10 +248,12 @@ if [ -z "$kaldi_s5" ]; then
       steps/unadapted_feats.sh --nj "$nj" --train "$train" --allow-pipes "$allow_pipes" \
       "$features" "$data" "$exp"
     steps/make_task.sh --features "$features" --train "$train" "$data" "$exp" "$out"
+    made
   fi
 elif run_stage 3; then
   say 3 "features, alignments and graph of $kaldi_s5"
   steps/make_task.sh --kaldi-s5 "$kaldi_s5" --allow-pipes "$allow_pipes" --score-map "$score_map" "$data" "$exp"
+  made
 fi
 
 [ "$stage" -gt 3 ] || [ "$stop_stage" -lt 4 ] || fp_share

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from frenchpress.commands import COMMANDS
-from frenchpress.common import UserError
+from frenchpress.common import UserError, did_you_mean
 from frenchpress.nnet import FINAL
 
 DEFAULT_TASK = Path("exp/task")
 
+_LISTED = 8
 _UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "KIB": 2**10, "MIB": 2**20}
 
 
@@ -54,6 +55,9 @@ def _described(module: str) -> str:
 
 
 def _directory(path: Path) -> None:
+    if path.is_file():
+        above = f"; give {path.parent}" if (path.parent / FINAL).is_file() else ""
+        raise UserError(f"{path}: a file, where a directory is expected{above}")
     if not path.is_dir():
         raise UserError(f"{path}: no such directory")
 
@@ -67,13 +71,16 @@ def _file(path: Path) -> None:
     if path.is_dir():
         raise UserError(f"{path}: a directory, where a file is expected")
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        others = sorted(other.name for other in path.parent.glob(f"*{path.suffix or '.cfg'}"))
+        raise UserError(f"{path}: no such file{did_you_mean(path.name, others)}")
 
 
 def _trained(place: Path) -> None:
     _directory(place)
     if not (place / FINAL).is_file():
-        raise UserError(f"{place / FINAL}: no such file; has the model been trained?")
+        below = sorted(str(found.parent) for found in place.glob(f"*/{FINAL}"))
+        advice = f"experiments in it are {', '.join(below[:_LISTED])}" if below else "has the model been trained?"
+        raise UserError(f"{place / FINAL}: no such file; {advice}")
 
 
 _THERE: dict[str, Callable[[Path], None]] = {

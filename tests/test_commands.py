@@ -59,6 +59,9 @@ EARLY = [
     ("movement", "frenchpress movement: the following arguments are required: experiment; --help lists what it takes"),
     ("diagnose {exp}/x --tsak y", "frenchpress diagnose: unrecognized arguments: --tsak y; --help lists what it takes"),
     ("compare {exp}/x {exp}/y --split train", "frenchpress compare: argument --split: invalid choice: 'train'"),
+    ("movement {exp}", "{exp}/final.pt: no such file; experiments in it are {exp}/trained"),
+    ("movement {exp}/trained/PER", "{exp}/trained/PER: a file, where a directory is expected; give {exp}/trained"),
+    ("check conf/tini.cfg", "conf/tini.cfg: no such file, did you mean 'tiny.cfg'?"),
     ("errors {exp}/x {exp}/y", "{exp}/y: no such file or directory"),
     ("to-onnx {exp}/x", "{exp}/x/final.pt: no such file; has the model been trained?"),
     ("decode {exp}/x --task none", "none: no such directory"),
@@ -71,7 +74,11 @@ EARLY = [
 
 @pytest.mark.parametrize(("called", "said"), EARLY)
 def test_what_is_wrong_with_a_call_is_one_line_before_torch_is_loaded(called, said, tmp_path, monkeypatch):
-    (tmp_path / "x").mkdir()
+    for place in tmp_path / "x", tmp_path / "trained":
+        place.mkdir()
+    for name in "final.pt", "PER":
+        (tmp_path / "trained" / name).touch()
+    monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["frenchpress", *called.format(exp=tmp_path).split()])
     monkeypatch.setattr(door.importlib, "import_module", lambda module: pytest.fail(f"{module} was imported"))
     with pytest.raises(UserError) as error:

@@ -142,7 +142,7 @@ def _c_array(memory: Memory, word_bits: int) -> Iterator[str]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="packed model, as frenchpress.export.pack writes it")
+    parser.add_argument("model", type=Path, help="model.press, as frenchpress pack writes it")
     parser.add_argument("--out", type=Path, required=True, help="directory for the images")
     parser.add_argument("--word-bits", type=int, default=32, help="bits per word: 8, 16, 32 (default) or 64")
     parser.add_argument("--frames", type=int, default=20, help="frames of the utterance to replay (default: 20)")

@@ -150,7 +150,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--transform", type=Path, help="archive of fMLLR per speaker (exp/tri3/trans_dev): no --adapt")
     parser.add_argument("--speaker", help="whose transform of it to take")
-    parser.add_argument("model", type=Path, help="model.press of frenchpress.export.pack")
+    parser.add_argument("model", type=Path, help="exp/x/model.press, made by frenchpress pack exp/x")
     parser.add_argument("audio", nargs="+", metavar="WAV", help="audio files; - for standard input")
     args = parser.parse_args()
     if (args.transform is None) != (args.speaker is None):

@@ -68,7 +68,7 @@ def check_given(order: Sequence[Training], exp: Path, sizes: Sizes, task: str | 
                     with blaming(training.path):
                         check_task(key, place, task)
             else:
-                parents[key] = maker(training, key, place).load()
+                parents[key] = maker(training, key, place, exp).load()
         check_fit(training.path, config, where, parents, sizes)
 
 

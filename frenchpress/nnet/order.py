@@ -55,12 +55,14 @@ def _add(training: Training, exp: Path, order: dict[Path, Training], children: t
         raise UserError(f"{training.path}: {' needs '.join([*children, training.name])}: a circle; one must come first")
     for key, place in given_places(training.load(), out).items():
         if place not in order and not is_trained(place):
-            _add(maker(training, key, place), exp, order, (*children, training.name))
+            _add(maker(training, key, place, exp), exp, order, (*children, training.name))
     order[out] = training
 
 
-def maker(child: Training, key: str, place: Path) -> Training:
-    """What trains the model in `place`, which `child` is given under `key`; UserError where no `.cfg` does."""
+def maker(child: Training, key: str, place: Path, exp: Path) -> Training:
+    """What trains the model in `place`, which `child` in `exp` is given under `key`; UserError where no `.cfg` does."""
+    if place.parent.resolve() != exp.resolve():
+        raise UserError(f"{child.path}: {key}: {place}: no trained model there; names of models are seen from {exp}")
     named = child.path.with_name(f"{place.name}.cfg")
     if named.is_file():
         return Training(named)

@@ -137,7 +137,7 @@ def _outline(found: _Sections) -> Outline:
 
 def _sections(data: memoryview) -> _Sections:
     if data[: len(MAGIC)] != MAGIC or len(data) < HEADER.size:
-        raise UserError("not a packed model (python -m frenchpress.export.pack makes one)")
+        raise UserError("not a packed model; frenchpress pack exp/x makes one, exp/x/model.press")
     _, version, count, length, crc = HEADER.unpack_from(data)
     if version not in VERSIONS:
         raise UserError(f"version {version} of the format, this program reads {VERSIONS[0]} to {VERSIONS[-1]}")

@@ -17,16 +17,17 @@ from frenchpress.score.paired import Aligned, Paired, check_same, paired_bootstr
 
 
 def is_float(system: System) -> bool:
-    """Whether all of its weights and activations are float and none is left out."""
+    """Whether all of its weights and activations are float, and none is left out or pulled to where it will be."""
     whole = system.sizes.get("density") == 1 and system.sizes.get("compression_ratio", 0) < 1.01
     compress = json.loads(system.config or "{}").get("compress") or {}
-    return whole and all(bits == 32 for bits in _act_bits(compress))
+    return whole and all(bits == 32 for bits in _said(compress, "act_bits")) and not any(_said(compress, "admm"))
 
 
-def _act_bits(tree: Any) -> list[Any]:
+def _said(tree: Any, name: str) -> list[Any]:
+    """All values under the key `name`, wherever it stands."""
     if not isinstance(tree, dict):
         return []
-    return [bits for key, value in tree.items() for bits in ([value] if key == "act_bits" else _act_bits(value))]
+    return [found for key, value in tree.items() for found in ([value] if key == name else _said(value, name))]
 
 
 @dataclass

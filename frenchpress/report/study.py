@@ -21,6 +21,8 @@ from frenchpress.nnet.given import given_names
 from frenchpress.report.grid import choices, put
 
 STUDY = "study.yaml"
+OTHERS = "Others"
+"""The group of experiments that name none."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SEED = re.compile(r"-seed\d+")
 
@@ -233,7 +235,7 @@ def _from_variant(
                 name=f"{name}-{key}",
                 place=place,
                 overrides=(*original.overrides, replace(own, values=put(own.values, {"name": name}))),
-                group=str(put(variant.group or "{group}", {"group": original.group})),
+                group=str(put(variant.group or "{group}", {"group": original.group or OTHERS})),
                 seeds=variant.seeds or original.seeds,
                 baseline=variant.baseline or original.baseline,
                 note=variant.note,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os.path import normpath
 from pathlib import Path
 
 from frenchpress.arguments import parse
@@ -121,11 +122,20 @@ def check_given(study: Study, plan: Sequence[tuple[str, int]], configs: dict[str
                         f"{where}: has the configuration of {shared[other]}, whose runs are its; name that one"
                     )
             if place not in before and not is_trained(place):
-                raise UserError(
-                    f"{where}: {place} is not trained, nor is it to be before this; an experiment of the study is "
-                    "<name>-seed{seed}, and must be in --only too and have this seed"
-                )
+                raise UserError(f"{where}: {place} is not trained, nor is it to be before this; {_advice(place, exp)}")
         before.add(out)
+
+
+def _advice(place: Path, exp: Path) -> str:
+    """Where a model comes from that is not there: of this study, which is run in `exp`, or of another beside it."""
+    name, _, seed = place.name.rpartition("-seed")
+    if place.parent == exp or not seed.isdecimal():
+        return "an experiment of the study is <name>-seed{seed}, and must be in --only too and have this seed"
+    other = Path(normpath(place.parent))
+    return (
+        f"train it first, such as by ./run.sh --recipe recipes/{other.name} --exp {other.parent} --only {name} "
+        f"--seeds {seed}"
+    )
 
 
 def check_fits(

@@ -24,7 +24,7 @@ from frenchpress.report.hardware import OnChip, chip_figures, chip_section, on_c
 from frenchpress.report.page import said_of
 from frenchpress.report.records import record_path, write_record
 from frenchpress.report.scatter import SIZE
-from frenchpress.report.study import Study, load_study
+from frenchpress.report.study import OTHERS, Study, load_study
 from frenchpress.report.study_figures import figures
 from frenchpress.report.study_page import write_study_page
 from frenchpress.report.study_rows import Row, Run, by_group, missing_lines, read_runs, scored_in, sections
@@ -63,7 +63,7 @@ def section_text(settings: tuple[str, ...], rows: Sequence[Row], pictures: Seque
         parts = [["## Results of other settings"], ["**Not the study as written:**", "", *(f"- {s}" for s in settings)]]
     groups = by_group(rows)
     for group, mine in groups.items():
-        parts += [[f"### {group or 'Others'}"]] * (len(groups) > 1) + [point_table(mine, named)]
+        parts += [[f"### {group or OTHERS}"]] * (len(groups) > 1) + [point_table(mine, named)]
     runs = {run.name + str(run.seed): run for row in rows for run in row.runs}.values()
     devices = Counter(run.device or "unknown" for run in runs)
     on = ", ".join(f"{device} ({count})" for device, count in sorted(devices.items()))

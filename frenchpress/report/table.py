@@ -248,6 +248,8 @@ def results_text(
 ) -> str:
     """All of RESULTS.md; `more`: paragraphs of other sections."""
     parts: list[list[str]] = [["# Results"]]
+    if not gmms and not experiments:
+        return f"# Results\n\nNothing in {exp} has been trained yet; stages 0 to 5 of ./run.sh do that.\n"
     unit = unit_of([*gmms, *experiments])
     sent = SENT_LEGEND if any(map(sent_cell, experiments)) else ""
     legend = unit.said(LEGEND.format(silence=SILENCE_LEGEND if unit is PHONE else "", sent=sent))
@@ -256,8 +258,6 @@ def results_text(
     if experiments:
         parts += [["## Acoustic models"], experiment_table(experiments, baseline, unit)]
         parts += [["More of the same:"], more_table(experiments)]
-    if not gmms and not experiments:
-        parts.append([f"Nothing in {exp} has been trained yet."])
     parts += [["Scored:", "", *scores] for scores in [scored_on([*gmms, *experiments])] if scores]
     parts += [[legend.rstrip()], *more, ["What to try next:", "", *next_steps(exp, experiments, conf)]]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"

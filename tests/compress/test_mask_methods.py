@@ -263,7 +263,7 @@ def test_gradual_densities_follow_the_cube(method):
         ({"method": "magnitude", "keep": 0.5, "after_epoch": 1, "bank": 4}, "unknown option 'bank'"),
         ({"method": "magnitude", "keep": 0.5, "aftr_epoch": 1}, "'aftr_epoch', did you mean 'after_epoch'.*lasso"),
         ({"method": "magnitude", "keep": 0.5, "after_epoch": 1, "end_epoch": 2}, "either after_epoch, or"),
-        ({"method": "magnitude", "keep": 0.5, "end_epoch": 2}, "the start must come first"),
+        ({"method": "magnitude", "keep": 0.5, "end_epoch": 2}, "start_epoch is missing"),
         ({"method": "magnitude", "keep": 0.5, "start_epoch": 2, "end_epoch": 2}, "the start must come first"),
         ({"method": "magnitude", "keep": 0.5, "after_epoch": -1}, "at least 0"),
         ({"method": "magnitude", "keep": 0.5, "after_epoch": 1, "every": 0}, "no interval"),

@@ -51,6 +51,18 @@ def test_without_a_cfg_of_its_name_it_is_said_with_its_key(paths, tmp_path):
         training_order(paths[1:], [], tmp_path)
 
 
+def test_names_are_seen_from_where_experiments_are(paths, tmp_path):
+    """A .cfg of the same name trains another directory, and so cannot stand in."""
+    exp = tmp_path / "exp"
+    trained(exp)
+    trained(exp / "float")
+    paths[1].write_text(f"train: {{init: {exp.name}/float}}\n")
+    with pytest.raises(UserError, match=r"sparse\.cfg: train\.init: \S+float: no trained model there; names of models"):
+        training_order(paths[1:], [], exp)
+    paths[1].write_text(f"train: {{init: ../{exp.name}/float}}\n")
+    assert names(paths[1:], [], exp) == ["sparse"]
+
+
 def test_a_circle_is_one_line(paths, tmp_path):
     paths[0].write_text("train: {init: sparse}\n")
     with pytest.raises(UserError, match="sparse needs float needs sparse: a circle"):

@@ -55,6 +55,20 @@ def test_bad_option_is_one_line(tmp_path, arguments, said):
     assert not (tmp_path / "exp").exists()
 
 
+def test_results_of_another_corpus_are_left_alone(tmp_path):
+    exp = tmp_path / "exp"
+    exp.mkdir()
+    (exp / ".made_from").write_text("--data ../mine\n")
+    options = ["./run.sh", "--stage", "2", "--stop-stage", "3", "--exp", exp, "--data"]
+    other, same = (
+        subprocess.run([*options, tmp_path / name], cwd=ROOT, capture_output=True, text=True) for name in ("x", "mine")
+    )
+    assert other.returncode == same.returncode == 1 and len(other.stderr.splitlines()) == 1
+    assert f"--exp: {exp} was made with --data " in other.stderr and f"made with --data {tmp_path}/x" in other.stderr
+    assert f"{tmp_path}/mine/train/feats.scp: no such file" in same.stderr
+    assert [path.name for path in exp.iterdir() if path.name != ".run.lock"] == [".made_from"]
+
+
 def test_a_model_to_start_from_that_nothing_trains_is_said_before_stage_0(tmp_path):
     cfg = tmp_path / "sparse.cfg"
     cfg.write_text("train: {init: nothing}\n")

@@ -147,8 +147,11 @@ def test_differences_count_from_the_first_float_model_or_the_one_named(tmp_path,
         run(tmp_path, monkeypatch, capsys, "--baseline", "flaot")
 
 
-def test_a_model_that_is_float_but_for_its_activations_is_no_baseline(tmp_path, monkeypatch, capsys):
-    experiment(tmp_path, "a", 20.0, compress={"lstm*": {"weight_bits": 32, "input": {"act_bits": 8}}})
+@pytest.mark.parametrize(
+    "press", [{"weight_bits": 32, "input": {"act_bits": 8}}, {"admm": {"method": "magnitude", "keep": "1/4"}}]
+)
+def test_a_model_that_is_float_but_for_its_activations_or_pulled_is_no_baseline(tmp_path, press, monkeypatch, capsys):
+    experiment(tmp_path, "a", 20.0, compress={"lstm*": press})
     (tmp_path / "a/size.yaml").write_text(yaml.safe_dump(SIZE | {"compression_ratio": 1.0, "density": 1}))
     assert row(run(tmp_path, monkeypatch, capsys), "experiment")[4] == "epochs"
 

@@ -26,7 +26,10 @@ class Timing:
         window = self.start_epoch is not None or self.end_epoch is not None
         if window == (self.after_epoch is not None):
             raise UserError("say when: either after_epoch, or start_epoch and end_epoch")
-        if window and (self.start_epoch is None or self.end_epoch is None or self.start_epoch >= self.end_epoch):
+        for name in ("start_epoch", "end_epoch") if window else ():
+            if getattr(self, name) is None:
+                raise UserError(f"{name} is missing: from start_epoch to end_epoch, such as 0 and 4")
+        if window and self.start_epoch >= self.end_epoch:
             raise UserError(f"start_epoch {self.start_epoch}, end_epoch {self.end_epoch}: the start must come first")
         for name in ("after_epoch", "start_epoch"):
             if (getattr(self, name) or 0) < 0:
