@@ -96,7 +96,8 @@ def _base_of(layer: Document, path: Path) -> Path | None:
     if not found.is_file():
         # Without the endings, by which all of them are alike.
         stems = sorted(other.stem for other in path.parent.glob(f"*{path.suffix}"))
-        raise UserError(f"{where}: base: no file {found}{nearest(found.stem, stems)}")
+        seen = f"no file {found} (names are seen from {path.parent}, with {path.suffix})"
+        raise UserError(f"{where}: base: {seen}{nearest(found.stem, stems)}")
     return found
 
 

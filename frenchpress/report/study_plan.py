@@ -175,6 +175,8 @@ def read_seeds(text: str) -> list[int]:
 def main() -> None:
     """Command line."""
     args = parse("study-plan")
+    if (args.exp / CONFIG).is_file():
+        raise UserError(f"{args.exp}: an experiment of that name is there; rename the recipe, or give another --exp")
     study, task, identity = load_study(args.recipe), Task.load(args.task), digest(args.task)
     if args.results is None:
         check_results(args.recipe, identity, args.exp)

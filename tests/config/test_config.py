@@ -266,7 +266,7 @@ BAD = {
     ),
     "traffic that is a number": ("train: {traffic: 16}", [":1: train.traffic: expected a word, got 16"]),
     "base not there": ("base: nowhere.cfg", [":1: base: no file", "nowhere.cfg"]),
-    "base misspelt": ("base: xx.cfg", [":1: base: no file", "xx.cfg; did you mean x?"]),
+    "base misspelt": ("base: xx.cfg", [":1: base: no file", "xx.cfg (names", "with .cfg); did you mean x?"]),
     "base not a name": ("base: [1]", [":1: base: expected the name of a .cfg file"]),
 }
 

@@ -13,6 +13,7 @@ from frenchpress.report.study_plan import (
     check_fits,
     check_given,
     check_results,
+    main,
     parents_first,
     planned,
     read_seeds,
@@ -270,6 +271,13 @@ def test_a_run_that_comes_round_to_itself_is_refused(recipe):
 def test_no_study(tmp_path):
     with pytest.raises(UserError, match=r"study.yaml: no such file"):
         load_study(tmp_path)
+
+
+def test_an_experiment_of_the_same_name_is_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").touch()
+    monkeypatch.setattr("sys.argv", ["study-plan", "--task", str(tmp_path), "recipes/bits", str(tmp_path)])
+    with pytest.raises(UserError, match="an experiment of that name is there"):
+        main()
 
 
 @pytest.mark.parametrize(("name", "experiments", "runs"), STUDIES)
