@@ -23,14 +23,10 @@ _DEEPEST = 20
 
 @dataclass
 class Document:
-    """Nested plain values, and for each key (as a path) the place to name in an error: `conf/x.cfg:12`.
-
-    `rounds`: of each key, in which `overlay` it was said last; 0 before any.
-    """
+    """Nested plain values, and for each key (as a path) the place to name in an error: `conf/x.cfg:12`."""
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[KeyPath, str] = field(default_factory=dict)
-    rounds: dict[KeyPath, int] = field(default_factory=dict)
 
     def origin(self, path: KeyPath) -> str:
         """Place of `path`, or of the nearest key above it."""
@@ -50,8 +46,9 @@ class Document:
     def overlay(self, other: Document) -> None:
         """Merge `other` over this, key by key; lists, numbers and null replace what was there."""
         _merge(self.values, other.values)
-        self.origins |= other.origins
-        self.rounds |= dict.fromkeys(other.origins, 1 + max(self.rounds.values(), default=0))
+        for path, place in other.origins.items():  # in the order in which they were said last
+            self.origins.pop(path, None)
+            self.origins[path] = place
 
 
 def _merge(under: dict[str, Any], over: dict[str, Any]) -> None:

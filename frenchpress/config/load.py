@@ -105,22 +105,21 @@ def blame_layer(config: Config, place: Path | str, message: str) -> UserError:
 
 
 def _check_patterns(config: Config, document: Document) -> None:
-    """Every entry of `compress` must speak of a layer, `default` too, and no two patterns of the same one."""
+    """Every entry of `compress` must speak of a layer, `default` too, and no two patterns of the same one. None may be
+    said after those that take all of its layers.
+    """
     names = layer_names(config)
     wrong = wrong_entry([[name] for name in names], list(config.compress), "layer", ("lstm*", "head_*"))
     if wrong is not None:
         entry, problem = wrong
         raise UserError(f"{document.origin(('compress', entry))}: compress.{entry}: {problem}")
-    for entry in config.compress:
+    # One that a base has is what entries said after it take the place of.
+    said = [path[1] for path in document.origins if len(path) == 2 and path[0] == "compress"]
+    for number, entry in enumerate(said):
         takers = dict.fromkeys(_chosen(name, config) for name in names if entry_of([name], [entry]) == entry)
-        # One that a base has is what entries said after it take the place of.
-        if entry not in takers and all(_round(document, entry) > _round(document, taker) for taker in takers):
+        if takers and takers.keys() <= set(said[:number]):
             where, others = document.origin(("compress", entry)), " and ".join(takers)
             raise UserError(f"{where}: compress.{entry}: {others} leave no layer to it; say it of them")
-
-
-def _round(document: Document, entry: str) -> int:
-    return document.rounds.get(("compress", entry), 0)
 
 
 def config_differences(one: Any, other: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -97,7 +97,9 @@ def test_a_pattern_that_is_left_no_layer_is_refused_after_their_names(tmp_path):
         load_config(write_cfg(tmp_path, "base: b.cfg\ncompress: {'lstm*': {act_bits: 4}}\n"))
     with pytest.raises(UserError, match=rf"--set compress\.lstm\*\.act_bits=4: {said}"):
         load_config(tmp_path / "b.cfg", ["compress.lstm*.act_bits=4"])
-    # Written out it is one file, in which order says nothing.
+    with pytest.raises(UserError, match=rf"x\.cfg:1: {said}"):
+        load_config(write_cfg(tmp_path, "compress: {lstm0: {}, lstm1: {}, 'lstm*': {act_bits: 4}}\n"))
+    # What was legal is so when it is written out as one file.
     config = load_config(tmp_path / "b.cfg")
     (tmp_path / "c.cfg").write_text(config_to_yaml(config))
     assert layer_presses(load_config(tmp_path / "c.cfg")) == layer_presses(config)

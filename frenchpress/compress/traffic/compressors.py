@@ -73,10 +73,10 @@ def check_multi_step(ratio: float, partitions: int, bits: int) -> None:
 def part_ends(values: Tensor, partitions: int) -> tuple[Tensor, Tensor]:
     """The least and the largest value of each part, [parts].
 
-    Parts are `values` [n] from the largest to the smallest, with their signs, so that none has a wide range that it
-    does not use, cut into `partitions` of equal length (to one; no more parts than values).
+    Parts are `values` [n], float32 or wider, from the largest to the smallest, with their signs, so that none has a
+    wide range that it does not use, cut into `partitions` of equal length (to one; no more parts than values).
     """
-    ordered = _descending(at_least_float32(values))
+    ordered = _descending(values)
     lengths = part_lengths(len(values), partitions).to(values.device)
     ends = lengths.cumsum(0)
     return ordered[ends - 1], ordered[ends - lengths]

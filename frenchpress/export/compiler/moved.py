@@ -9,7 +9,7 @@ Of a frame of `columns` values, int32, as they are seen (in a delta network most
 With the sums of the frame before they are enough for this frame's: W x = W x_before + W change (delta networks, Neil et
 al., ICML 2017, eq. 2). On integers that is exact. Every column on the way is what it was or what it will be, so that
 sums on the way fit where all sums of such inputs fit. Where more than a share of the columns moved, the product is
-computed whole, of the same weights, so that a dense change does not take much longer than without a list.
+computed whole, of the same weights; docs/sparsity_flow.md says how long that takes beside a product without lists.
 """
 
 from __future__ import annotations
