@@ -144,6 +144,10 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", type=Path, help="the task that the model was trained on (as its train.yaml says)")
 
 
+def _add_needed_task(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", type=Path, required=True, help="directory of features, targets and graph")
+
+
 def _add_every(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", type=_number, default=1, metavar="N", help="only each N-th utterance of dev (1)")
 
@@ -259,7 +263,7 @@ def _check(parser: argparse.ArgumentParser) -> None:
 
 def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, help="conf/x.cfg")
-    parser.add_argument("--task", type=Path, required=True, help="directory of features, targets and graph")
+    _add_needed_task(parser)
     _add_overrides(parser)
     parser.add_argument("--seed", type=int, help="short for --set seed=N")
     parser.add_argument("--restart", action="store_true", help="throw away an earlier run in the directory")
@@ -289,7 +293,7 @@ def _clean(parser: argparse.ArgumentParser) -> None:
 
 
 def _study_plan(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", type=Path, required=True, help="directory of features, targets and graph")
+    _add_needed_task(parser)
     parser.add_argument("--seeds", default="", help="'1 2 3' in place of the study's own")
     parser.add_argument("--only", default="", help="experiments, names or patterns, with spaces between")
     parser.add_argument("--results", type=Path, help="where records are kept (the recipe's directory)")
@@ -304,7 +308,7 @@ def _study_results(parser: argparse.ArgumentParser) -> None:
 
 
 def _explore(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", type=Path, required=True, help="directory of features, targets and graph")
+    _add_needed_task(parser)
     parser.add_argument("--storage", help="a database of several machines, postgresql+psycopg://... (EXP/explore.db)")
     parser.add_argument("--jobs", type=_number, default=1, help="workers on this machine (1)")
     parser.add_argument("--nj", type=_number, default=1, help="processes that decode side by side, of each worker (1)")
