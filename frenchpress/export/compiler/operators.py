@@ -35,6 +35,8 @@ Outputs = Callable[[int, Expr, Expr], None]
 """Stores, for a frame and a row, a sum."""
 _FRAMES = 4
 """Frames that a product takes side by side, so that a weight is read once for all of them."""
+_SUMS = 64
+"""Sums at a time: 8 of the 16 registers of AVX2. Where more do not fit, they go to memory and back in every step."""
 
 
 class Loops:
@@ -170,23 +172,27 @@ def emit_tile(
     loops: Loops, stored: Stored, weights: Sequence[Buffer], tile: Expr, x: Inputs, out: Outputs, dtype: str,
     frames: int,
 ) -> None:  # fmt: skip
-    """The rows of one tile of such a product."""
+    """The rows of one tile of such a product, so many at a time that all sums are held in registers."""
     (values, *index), form = weights, stored.form
-    width = loops.sums(form.lanes)
+    parts = max(1, frames * form.lanes // _SUMS)
+    groups, height = (form.groups // parts, form.height) if form.groups > 1 else (1, form.height // parts)
+    lanes, rows = groups * height, padded(stored.shape[1])
+    width = loops.sums(lanes)
     sums = T.alloc_buffer((frames * width,), dtype, scope="local")
-    for frame in range(frames):
-        with loops.lanes(form.lanes) as (_, _, place):
-            T.buffer_store(sums, getattr(T, dtype)(0), [frame * width + place])
-    with _steps(stored, index, tile) as step:
+    with T.serial(parts) as part:
         for frame in range(frames):
-            with loops.lanes(form.lanes) as (_, lane, place):
-                at = frame * width + place
-                factor = x(frame, _column(stored, index, tile, step, lane))
-                T.buffer_store(sums, sums[at] + values[step, lane].astype(dtype) * factor, [at])
-    for frame in range(frames):
-        with loops.lanes(form.height, form.groups) as (group, lane, place):
-            row = group * padded(stored.shape[1]) + tile * form.height + lane
-            out(frame, row, sums[frame * width + place])
+            with loops.lanes(lanes) as (_, _, place):
+                T.buffer_store(sums, getattr(T, dtype)(0), [frame * width + place])
+        with _steps(stored, index, tile) as step:
+            for frame in range(frames):
+                with loops.lanes(lanes) as (_, lane, place):
+                    at = frame * width + place
+                    factor = x(frame, _column(stored, index, tile, step, lane))
+                    T.buffer_store(sums, sums[at] + values[step, part * lanes + lane].astype(dtype) * factor, [at])
+        first = tile * form.height + part * (groups * rows if form.groups > 1 else height)
+        for frame in range(frames):
+            with loops.lanes(height, groups) as (group, lane, place):
+                out(frame, first + group * rows + lane, sums[frame * width + place])
 
 
 def product(loops: Loops, stored: Stored, dtype: str) -> PrimFunc:
