@@ -151,8 +151,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--transform", type=Path, help="archive of fMLLR per speaker (exp/tri3/trans_dev): no --adapt")
     parser.add_argument("--speaker", help="whose transform of it to take")
     parser.add_argument("model", type=Path, help="exp/x/model.press, made by frenchpress pack exp/x")
-    parser.add_argument("audio", nargs="+", metavar="WAV", help="audio files; - for standard input")
+    parser.add_argument("audio", nargs="*", metavar="WAV", help="audio files; - for standard input")
     args = parser.parse_args()
+    if not args.audio:
+        raise UserError(f"{args.model}: given alone; give a model, then audio files: exp/x/model.press a.wav")
     if (args.transform is None) != (args.speaker is None):
         raise UserError("give both --transform and --speaker, or neither")
     if args.lm_weight is not None and not 0 < args.lm_weight < 1000:

@@ -140,10 +140,10 @@ def main() -> None:
         print(line)
     if wrong:
         raise UserError("\nerror: ".join(wrong))
-    order = [Training(path, seed) for path in paths for seed in seeds or [None]]
-    shared = []
+    asked = [Training(path, seed) for path in paths for seed in seeds or [None]]
+    exp = arguments.exp or (place or DEFAULT_TASK).parent
+    order, shared = asked, []
     if not arguments.no_parents:
-        exp = arguments.exp or (place or DEFAULT_TASK).parent
         order, shared = training_order(paths, seeds, exp), shared_lines(paths, seeds)
         # Who names another --exp may be about to make its task.
         check_given(order, exp, sizes, digest(place) if place is not None and arguments.exp is None else None)
@@ -151,6 +151,10 @@ def main() -> None:
         for line in shared:
             print(line, file=sys.stderr)
         print(*map(_plan_line, order), sep="\n")
+        return
+    for training in order:
+        if training not in asked:
+            print(f"{exp / training.name}: not trained yet; {training.path} is trained first")
 
 
 if __name__ == "__main__":

@@ -346,6 +346,11 @@ def test_command_prints_the_same_from_file_and_pipe(place, monkeypatch, capsys):
         assert [line.split()[1:] for line in piped] == [line.split()[1:] for line in out[:half]]
 
 
+def test_audio_without_a_model(monkeypatch, capsys):
+    with pytest.raises(UserError, match=r"a.wav: given alone; give a model, then audio files: \S+model.press a.wav"):
+        run(monkeypatch, capsys, "a.wav")
+
+
 def test_files_of_one_speaker(place, monkeypatch, capsys):
     files = (place / "model.press", place / "x.wav", place / "x.wav")
     out, err = run(monkeypatch, capsys, "--adapt", "files", *files)

@@ -40,6 +40,13 @@ def test_what_its_cfg_trains_first_is_sound(checked, said):
     assert "child.cfg: " in checked(said) and "weights kept" in checked(said, "--seeds", "1", "2")
 
 
+def test_it_is_said_what_is_trained_first(checked, tmp_path):
+    line = f"{tmp_path / 'exp' / 'float_seed{}'}: not trained yet; {tmp_path / 'float.cfg'} is trained first"
+    said = "train: {init: 'float_seed{seed}'}"
+    assert checked(said, "--seeds", "1", "2").splitlines()[1:] == [line.format(1), line.format(2)]
+    assert len(checked(said, "--no-parents").splitlines()) == len(checked("").splitlines()) == 1
+
+
 def test_the_plan_has_what_is_trained_first(checked, tmp_path):
     lines = checked("train: {init: 'float_seed{seed}'}", "--plan", "--seeds", "3").splitlines()
     paths = [tmp_path / name for name in ("float.cfg", "child.cfg")]
