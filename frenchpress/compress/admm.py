@@ -12,7 +12,7 @@ from torch import Tensor
 from frenchpress.common import UserError, blaming
 from frenchpress.compress.chain import Chain
 from frenchpress.compress.options import FLOAT_BITS, WeightPress, read_method_options
-from frenchpress.compress.sparsity import Timing
+from frenchpress.compress.sparsity import Timing, mask_plan_of
 
 _TIME = tuple(vars(Timing(after_epoch=0)))
 
@@ -39,13 +39,26 @@ class AdmmOptions:
         for key in _TIME:
             if key in (self.mask or {}):
                 raise UserError(f"mask: {key}: it is chosen with each target; `every` of admm says when")
+        for key in ("score", "lasso", "targeted"):
+            if (self.mask or {}).get(key) is not None:
+                raise UserError(f"mask: {key}: would do nothing; targets are the nearest, by magnitude")
         Timing(after_epoch=0, every=self.every)
 
     def chain(self, shape: tuple[int, int], gates: int) -> Chain:
         """What makes a weight of `shape` (out, in) what it is to be; UserError where it cannot be."""
+        if self.mask is not None and _is_fixed(self.mask):
+            raise UserError(f"mask: {self.mask['method']}: does not go by the weights, and is the nearest to none")
         mask = None if self.mask is None else {**self.mask, "after_epoch": 0}
         options = self.quantizer_options
         return Chain(shape, WeightPress(self.weight_bits, 32, self.quantizer, "fixed", options, mask=mask), gates)
+
+
+def _is_fixed(mask: dict[str, Any]) -> bool:
+    """Whether a `mask:` section can do without a time."""
+    try:
+        return mask_plan_of(WeightPress(mask=mask)) is not None
+    except UserError:  # it needs one, or is wrong in another way, which is said when it is made
+        return False
 
 
 def read_admm(said: Mapping[str, Any]) -> AdmmOptions:
@@ -64,8 +77,9 @@ class Admm:
     def __init__(self, said: Mapping[str, Any], shape: tuple[int, int], gates: int) -> None:
         """UserError where `said` is wrong or does not fit a matrix of `shape` (out, in)."""
         self.options = read_admm(said)
+        self._shape, self._gates = shape, gates
         with blaming("admm"):
-            self._chain = self.options.chain(shape, gates)
+            self._chain()
         self._timing = Timing(after_epoch=0, every=self.options.every)
         self.state: Tensor | None = None  # Z and U, [2, out, in]; what a checkpoint needs
 
@@ -83,10 +97,14 @@ class Admm:
 
     def project(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         """What `weight` [out, in] is pulled towards: the weights that are worth most, on the quantizer's grid."""
-        chain = self._chain.to(weight.device)
+        chain = self._chain().to(weight.device)
         if chain.plan is not None:
             chain.mask.copy_(chain.plan.choose(weight.abs(), chain.gates, generator))
         return chain.press_matrix(weight)
+
+    def _chain(self) -> Chain:
+        """Without memory of targets before: levels and steps are those that fit the weights at hand."""
+        return self.options.chain(self._shape, self._gates).eval()
 
     def penalty(self, weight: Tensor) -> Tensor:
         """rho / 2 |W - Z + U|^2, [], of `weight` [out, in], differentiable."""

@@ -109,7 +109,10 @@ def correct_bias(model: nn.Module, means: Mapping[str, Tensor]) -> nn.Module:
         if layer.bias is None:
             raise UserError(f"correct_bias: {name} has no bias")
         change = (layer.weight - layer.parametrizations.weight.original).double()
-        layer.bias -= (change.flatten(2).sum(2) if change.dim() > 2 else change).matmul(mean).to(layer.bias.dtype)
+        by_input = change.flatten(2).sum(2) if change.dim() > 2 else change  # [out, in / groups]
+        groups = getattr(layer, "groups", 1)
+        moved = torch.bmm(by_input.unflatten(0, (groups, -1)), mean.double().view(groups, -1, 1))
+        layer.bias -= moved.flatten().to(layer.bias.dtype)
     return model
 
 

@@ -39,11 +39,12 @@ class MaskSchedule:
         """`units`: masks of `model` that are chosen at once; its weights are where training starts. `given`: masks have
         been chosen elsewhere, and none changes.
         """
-        self.seed, self._units, self._pressed = seed, () if given else units, pressed_tensors(model)
+        self.seed, self._given, self._pressed = seed, given, pressed_tensors(model)
+        self._units = () if given else units
         # The place among all matrices, so that what is done to one leaves what another draws alone.
         timed = [(i, p) for i, p in enumerate(self._pressed) if p.chain.plan and p.chain.plan.timing]
         self._timed = [] if given else timed
-        self._growing = [p for p in self._pressed if p.chain.quantizer.settled_from]
+        self._growing = [p for p in self._pressed if p.chain.quantizer.settled_from is not None]
         self._criteria = {p.chain: CRITERIA[p.chain.plan.score](p.matrix.detach()) for _, p in self._timed}
         self._weights = {p.chain: p for p in self._pressed}
         self._pulled = [(i, p, _admm(p)) for i, p in enumerate(self._pressed) if p.chain.press.admm is not None]
@@ -73,7 +74,8 @@ class MaskSchedule:
                 admm.state = states[f"{p.name}.admm"].to(p.weight.device)
 
     def check(self, epochs: int) -> None:
-        """UserError where a mask would not be as asked for during the last one of `epochs`."""
+        """UserError where a mask would not be as asked for during the last one of `epochs`, or a penalty nothing."""
+        self._check_penalties(epochs)
         for _, p in self._timed:
             plan = p.chain.plan
             if plan.timing.last >= max(1, epochs):  # without any, it is chosen before a first step all the same
@@ -89,6 +91,19 @@ class MaskSchedule:
                     f"{p.name}: quantizer: {p.chain.press.quantizer}: quantizes its last weights after epoch {last} of "
                     f"{epochs}; at least one must be left to train with them"
                 )
+            plan = p.chain.plan
+            if plan is not None and plan.method.regrows and not self._given and plan.timing.last > last:
+                raise UserError(
+                    f"{p.name}: mask: {plan.name}: {plan.timing.last_key}: {plan.timing.last}: weights that come back "
+                    f"after epoch {last} are fixed by quantizer: {p.chain.press.quantizer} already; end by then"
+                )
+
+    def _check_penalties(self, epochs: int) -> None:
+        for _, p, _ in self._pulled if not epochs else ():
+            raise UserError(f"{p.name}: admm: pulls while training goes on, and there are no epochs; leave it out")
+        for p in self._pressed if self._given else ():
+            if p.chain.plan is not None and p.chain.plan.lasso:
+                raise UserError(f"{p.name}: mask: lasso: prepares the choice of a mask, which is given; leave it out")
 
     def before_step(self, epoch: int, step: int, steps: int) -> None:
         """Set what is due before step `step` of the `steps` of `epoch`, both counted from 0."""
@@ -112,7 +127,7 @@ class MaskSchedule:
         """Show the criteria the gradients; drop and regrow where those of removed weights were looked at."""
         for _, p in self._timed:
             criterion = self._criteria[p.chain]
-            if criterion.observes and p.gradient is not None and self._where[0] < p.chain.plan.timing.last:
+            if criterion.observes and p.gradient is not None and p.chain.plan.timing.chooses_after(self._where[0]):
                 criterion.observe(p.matrix.detach(), p.gradient, p.chain.full_mask())
         for index, p in self._due():
             if p.chain.probing:

@@ -117,7 +117,10 @@ def forget(out: Path) -> None:
         "size.yaml",
     ):
         (out / name).unlink(missing_ok=True)
-    for name in (EPOCHS, EVENTS, POSTERIORS):
+    if (out / POSTERIORS).is_dir():
+        with locked_dir(out / POSTERIORS):
+            shutil.rmtree(out / POSTERIORS)
+    for name in (EPOCHS, EVENTS):
         shutil.rmtree(out / name, ignore_errors=True)
 
 

@@ -46,10 +46,11 @@ def readable(size: int) -> str:
 def remove(path: Path) -> None:
     """Remove a leftover; UserError when a run is at work in its experiment."""
     with locked_dir(path.parent, patience=0):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
+        if not path.is_dir():
             path.unlink()
+            return
+        with locked_dir(path, patience=0):  # one that learns from this model may be writing there
+            shutil.rmtree(path)
 
 
 def main() -> None:

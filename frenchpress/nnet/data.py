@@ -116,14 +116,12 @@ class Frames:
         return [rows for utts in self.shards(None) for rows in in_order(_of(pieces, utts), batch)]
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation [D] of each feature over all frames, float64."""
-        sums = [(len(p.feats), *_moments(p.feats)) for p in self.parts()]
-        if len(sums) == 1:
-            return sums[0][1], sums[0][2]
-        counts, means, deviations = (torch.stack([torch.as_tensor(x) for x in column]) for column in zip(*sums))
-        share = (counts / counts.sum()).unsqueeze(1)
-        mean = (share * means).sum(0)
-        return mean, (share * (deviations.square() + (means - mean).square())).sum(0).sqrt()
+        """Mean and deviation [D] of each feature over all frames, float64; of one frame the deviation is 0."""
+        wide = (part.feats.double() for part in self.parts())
+        counts, means, squares = zip(*((len(x), x.mean(0), x.var(0, correction=0) * len(x)) for x in wide))
+        mean = sum(count * part for count, part in zip(counts, means)) / sum(counts)
+        whole = sum(s + count * (part - mean).square() for s, count, part in zip(squares, counts, means))
+        return mean, (whole / max(1, sum(counts) - 1)).sqrt()
 
     def pieces(self, longest: int) -> np.ndarray:
         """Every utterance in the fewest pieces of at most `longest` frames, about equal: int64 [P, 3].
@@ -154,11 +152,6 @@ class Frames:
         utts = [self.utts[u] for u in pieces[:, 0]]
         targets = self.cd[real].long(), self.mono[real].long()
         return Batch(inputs, length, *targets, rows, utts, pieces[:, 2], mine)
-
-
-def _moments(feats: Tensor) -> tuple[Tensor, Tensor]:
-    wide = feats.double()
-    return wide.mean(0), wide.std(0)
 
 
 def _of(pieces: np.ndarray, utts: np.ndarray) -> np.ndarray:

@@ -23,6 +23,11 @@ def rate_at(config: TrainConfig, epoch: int, done: float, halved: float) -> floa
     return warm * (final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, max(0.0, share)))))
 
 
+def relative_gain(before: float, now: float) -> float:
+    """By how much of itself an error fell; 1 where there is none before to fall from."""
+    return (before - now) / before if 0 < before < math.inf else 1.0
+
+
 def next_halved(config: TrainConfig, halved: float, gain: float) -> float:
     """`halved` after an epoch in which dev frame error fell by `gain`, relative; `cosine` halves nothing."""
     if config.cosine is not None or gain >= config.halving.threshold:

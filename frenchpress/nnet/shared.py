@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from frenchpress.common import UserError
-from frenchpress.compress import ActQuantizer
+from frenchpress.compress import ActQuantizer, pressed_tensors
 from frenchpress.nnet.model import AcousticModel
 
 
@@ -14,6 +14,12 @@ def check_shared(model: AcousticModel) -> None:
     train = model.config.train
     if train.workers and train.epochs:  # without epochs nothing is trained, and one process does it
         _check_ranges(model, "a worker has a share of it; use fixed, or train without workers")
+        for matrix in pressed_tensors(model):
+            if matrix.chain.quantizer.sees_gradients:
+                raise UserError(
+                    f"{matrix.name}: quantizer: {matrix.chain.press.quantizer}: hessian goes by gradients of a whole "
+                    "batch, a worker has a share of it; use 0, or train without workers"
+                )
     if train.pipeline is None:
         return
     if train.pipeline.microbatches > 1:

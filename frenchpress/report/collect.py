@@ -212,7 +212,7 @@ def _measured(path: Path) -> Measured | None:
         return None
     try:
         return _statistics(read_yaml(path))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise UserError(f"{path}: not statistics of a decoding; decode again (stage 5)") from None
 
 
@@ -224,7 +224,7 @@ def _statistics(stats: Mapping[str, Any]) -> Measured:
 
 
 def measured(values: Mapping[str, Any]) -> Measured:
-    """The fields of `Measured` as read from a file; KeyError, TypeError or ValueError where they are not numbers."""
+    """The fields of `Measured` as read from a file; an error of Python where they are none."""
     silent = values.get("without_silence")
     known = {f.name for f in fields(Measured)}
     if silent is not None:

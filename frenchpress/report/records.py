@@ -65,7 +65,7 @@ def read_record(path: Path) -> Record:
         said["codes"] = tuple(said["codes"])
         said = given_names_of(values["config"]) | said | {"config": settings(values["config"])}
         return Record(**{**values, "system": System(**said)})
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: not the record of a run ({error}); remove it, and the run is made again") from None
 
 

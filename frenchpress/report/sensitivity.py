@@ -41,17 +41,19 @@ class Sensitivity:
 
 @contextmanager
 def only_largest(matrix: PressedWeight, number: int) -> Iterator[None]:
-    """Let only so many weights of `matrix`, the largest of those that it keeps, be other than zero for a while."""
-    whole, mask = matrix.weight.detach().clone(), matrix.full_mask()
-    size = whole.abs() if mask is None else whole.abs().masked_fill(~mask, -1.0)
-    largest = size.flatten().topk(number).indices
-    with torch.no_grad():
-        matrix.weight.zero_()
-        matrix.weight.view(-1)[largest] = whole.flatten()[largest]
-        try:
-            yield
-        finally:
-            matrix.weight.copy_(whole)
+    """Let `matrix` keep only so many weights for a while, the largest of those that it has. By its mask: there are
+    quantizers that round zero to another number.
+    """
+    size, mask = matrix.weight.detach().abs(), matrix.full_mask()
+    if mask is not None:
+        size = size.masked_fill(~mask, -1.0)
+    kept = torch.zeros(size.numel(), dtype=torch.bool, device=size.device)
+    kept[size.flatten().topk(number).indices] = True
+    before, matrix.mask = matrix.mask, kept.view(size.shape)
+    try:
+        yield
+    finally:
+        matrix.mask = before
 
 
 def sensitivities(model: AcousticModel, frames: Frames, keeps: list[Fraction]) -> Iterator[Sensitivity]:

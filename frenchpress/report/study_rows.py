@@ -136,23 +136,34 @@ def read_runs(study: Study, exp: Path, recorded: Path | None = None) -> dict[str
     shared, configs = study.runs(), study.configs()
     places = [*exp.glob("[!.]*-seed*"), *(recorded / RUNS).glob("[!.]*-seed*.yaml")]
     result: dict[str, list[Run]] = {}
-    settings: dict[str, tuple[str, ...]] = {}
     for name, experiment in study.experiments.items():
         found = [re.fullmatch(re.escape(shared[name]) + r"-seed(\d+)(\.yaml)?", p.name) for p in places]
         seeds = {*experiment.seeds, *(int(f[1]) for f in found if f)}
-        given = given_names(configs[name]).values()
         result[name] = []
         for seed in sorted(seeds):
             run = _read_run(exp, shared[name], seed, configs[name])
             record = record_path(recorded, f"{run.name}-seed{seed}")
             if run.problem and record.is_file():
                 run = _from_record(record, run, replace(configs[name], seed=seed), study)
-            if not run.recorded:
-                theirs = [line for other in given for line in settings.get(other.replace("{seed}", str(seed)), ())]
-                run = replace(run, settings=tuple(sorted({*run.settings, *theirs})))
             result[name].append(run)
-            settings[f"{run.name}-seed{seed}"] = run.settings
-    return with_epochs(result)
+    return with_epochs(_with_settings_of_given(result, configs))
+
+
+def _with_settings_of_given(runs: dict[str, list[Run]], configs: dict[str, Config]) -> dict[str, list[Run]]:
+    """`runs`, those that no record tells of with the departures of what they start or learn from, in whatever order."""
+    by_place = {f"{run.name}-seed{run.seed}": (name, run) for name, mine in runs.items() for run in mine}
+
+    def settings(place: str, below: int = 20) -> frozenset[str]:
+        name, run = by_place.get(place, ("", None))
+        if run is None or run.recorded or not below:
+            return frozenset(run.settings if run else ())
+        given = (other.replace("{seed}", str(run.seed)) for other in given_names(configs[name]).values())
+        return frozenset(run.settings).union(*(settings(other, below - 1) for other in given))
+
+    def told(run: Run) -> Run:
+        return replace(run, settings=tuple(sorted(settings(f"{run.name}-seed{run.seed}"))))
+
+    return {name: [run if run.recorded else told(run) for run in mine] for name, mine in runs.items()}
 
 
 def with_epochs(runs: dict[str, list[Run]]) -> dict[str, list[Run]]:

@@ -50,6 +50,14 @@ def test_of_bits_and_structure_the_target_has_both():
     assert torch.equal(target.abs().sum(1)[:4] > 0, target.abs().sum(1)[4:] > 0)  # gates share rows
 
 
+@pytest.mark.parametrize("said", [{"weight_bits": 2, "quantizer": "kmeans"}, {"weight_bits": 3, "quantizer": "lsq"}])
+def test_a_target_goes_by_the_weights_at_hand_alone(said):
+    one, other, generator = Admm(said, (8, 6), 1), Admm(said, (8, 6), 1), torch.Generator()
+    weight = torch.randn(8, 6)
+    one.project(torch.randn(8, 6), generator)
+    assert torch.equal(one.project(weight, generator), other.project(weight, generator))
+
+
 def trained(press):
     """A small regression; the float weight that comes out."""
     torch.manual_seed(0)
@@ -85,6 +93,9 @@ def test_weights_come_to_what_they_are_pulled_towards(target):
         ({"weight_bits": 4, "roh": 1.0}, "admm: unknown option 'roh', did you mean 'rho'"),
         ({"weight_bits": 4, "every": "week"}, "admm: every: 'week' is no interval"),
         ({"mask": {"method": "row", "keep": "1/2", "after_epoch": 1}}, "admm: mask: after_epoch: it is chosen with"),
+        ({"mask": {"method": "row", "keep": "1/2", "score": "gained"}}, "admm: mask: score: would do nothing"),
+        ({"mask": {"method": "row", "keep": "1/2", "lasso": 0.1}}, "admm: mask: lasso: would do nothing"),
+        ({"mask": {"method": "hcgs", "blocks": [2], "keep": [0.5]}}, "admm: mask: hcgs: does not go by the weights"),
         ({"mask": {"method": "block", "block": 9, "keep": "1/2"}}, "admm: mask: block: .*larger than the matrix"),
         ({"weight_bits": 4, "quantizer": "ternary"}, "admm: weight_bits: 4: quantizer ternary takes 2 bits"),
     ],

@@ -1,5 +1,6 @@
 """What weights are worth, by hand."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -35,6 +36,21 @@ def test_movement_prefers_what_grows():
     criterion = Movement(WEIGHT)
     criterion.observe(WEIGHT, GRAD, ALL)
     torch.testing.assert_close(criterion.score(WEIGHT), torch.tensor([[5.0, 0.0], [0.5, 2.0]]))
+
+
+@pytest.mark.parametrize("every, seen", [(None, False), ("epoch", True)])
+def test_gradients_are_shown_as_long_as_a_mask_is_chosen_again(every, seen):
+    mask = {"method": "magnitude", "keep": 0.5, "after_epoch": 1, "every": every, "score": "taylor"}
+    model = nn.ModuleDict({"part": PressedWeight((2, 2), LayerPress(mask=mask))})
+    with torch.no_grad():
+        model["part"].weight.copy_(WEIGHT)
+    schedule, states = MaskSchedule(model), []
+    for epoch in range(3):
+        schedule.before_step(epoch, 0, 1)
+        (model["part"]() * GRAD).sum().backward()
+        schedule.after_backward()
+        states.append(schedule.state_dict()["part"].clone())
+    assert torch.equal(states[1], states[2]) != seen
 
 
 def test_the_schedule_shows_gradients_until_the_mask_is_settled_and_keeps_what_was_seen():

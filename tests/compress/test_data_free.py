@@ -40,18 +40,21 @@ def test_equalizing_helps_one_scale_per_matrix():
     assert error(fp.equalize(net(), [("0", "2")])) < 0.1 * error(net())
 
 
-@pytest.mark.parametrize("shape", ["linear", "conv"])
+@pytest.mark.parametrize("shape", ["linear", "conv", "grouped", "depthwise"])
 def test_corrected_biases_bring_the_mean_of_every_output_back(shape):
     torch.manual_seed(1)
-    layer = nn.Linear(12, 5) if shape == "linear" else nn.Conv1d(12, 5, 3, padding=1, padding_mode="circular")
+    groups = {"grouped": 3, "depthwise": 12}.get(shape, 1)
+    outputs = 12 if groups > 1 else 5
+    convolution = nn.Conv1d(12, outputs, 3, padding=1, padding_mode="circular", groups=groups)
+    layer = nn.Linear(12, 5) if shape == "linear" else convolution
     model = nn.Sequential(layer)
     x = torch.rand(200, 12) if shape == "linear" else torch.rand(50, 12, 9)
-    outputs = (0,) if shape == "linear" else (0, 2)
-    exact = model(x).mean(outputs)
+    others = (0,) if shape == "linear" else (0, 2)
+    exact = model(x).mean(others)
     fp.press(model, {"0": fp.Press(2)})
-    off = (model(x).mean(outputs) - exact).abs().max()
+    off = (model(x).mean(others) - exact).abs().max()
     fp.correct_bias(model, fp.input_means(model, x.split(25)))
-    assert (model(x).mean(outputs) - exact).abs().max() < 1e-5 < 0.05 < off
+    assert (model(x).mean(others) - exact).abs().max() < 1e-5 < 0.05 < off
 
 
 def test_means_behind_a_batch_norm_are_those_of_draws():

@@ -535,6 +535,34 @@ def test_shares_are_fixed_largest_first_and_stay():
         schedule.check(4)
 
 
+@pytest.mark.parametrize(
+    "mask",
+    [
+        {"method": "block", "block": 2, "keep": "1/4", "after_epoch": 1},
+        {"method": "row", "keep": "1/2", "after_epoch": 2},
+        {"method": "dynamic", "block": 2, "keep": "1/2", "start_epoch": 0, "end_epoch": 2},
+    ],
+)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_shares_of_what_masks_leave_are_all_fixed_in_the_end(mask, steps):
+    weight = PressedWeight((8, 8), LayerPress(4, quantizer="inq", quantizer_options={"steps": steps}, mask=mask))
+    with torch.no_grad():
+        weight.weight.copy_(matrix(3)[:8, :8])
+    schedule = MaskSchedule(weight)
+    if mask["method"] == "dynamic" and steps == 1:
+        with pytest.raises(UserError, match="dynamic: end_epoch: 2: weights that come back after epoch 0 are fixed"):
+            schedule.check(4)
+        return
+    schedule.check(4)
+    for epoch in range(4):
+        schedule.before_step(epoch, 0, 1)
+        weight().square().sum().backward()
+        schedule.after_backward()
+        weight.weight.grad = None
+    integers, scale = weight.integers()
+    assert torch.equal(integers * scale, weight()) and schedule.settled(3)
+
+
 FIXED = {"fixed": True}
 
 

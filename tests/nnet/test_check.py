@@ -106,6 +106,19 @@ def test_a_trained_one_counts_by_what_it_was_trained_with(checked, tmp_path):
             "child.cfg:3: compress.lstm0.act_quantizer: dynamic takes its range from a whole batch, a worker has",
         ),
         (
+            "train: {workers: 2, device: cpu}\ncompress: {lstm0: {weight_bits: 2, quantizer: kmeans, "
+            "quantizer_options: {hessian: 9}, mask: null}}",
+            "child.cfg:3: compress.lstm0.quantizer: kmeans: hessian goes by gradients of a whole batch, a worker",
+        ),
+        (
+            "train: {init: float, mask_from: float}\ncompress: {lstm0: {mask: {lasso: 0.1}}}",
+            "child.cfg:3: compress.lstm0.mask.lasso: prepares the choice of a mask, which is given",
+        ),
+        (
+            "train: {init: float, epochs: 0}\ncompress: {lstm0: {mask: null, admm: {weight_bits: 2}}}",
+            "child.cfg:3: compress.lstm0.admm: pulls while training goes on, and there are no epochs",
+        ),
+        (
             "train: {init: float, mask_from: float}\ncompress: {lstm0: {mask: null}}",
             "child.cfg: train.mask_from: would do nothing: no layer has a mask",
         ),

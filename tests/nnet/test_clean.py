@@ -45,6 +45,13 @@ def test_listed_and_then_removed(exp, monkeypatch, capsys):
     assert said(monkeypatch, capsys, exp) == [f"{exp}: nothing to remove"]
 
 
+def test_what_a_student_writes_is_left_alone(exp, monkeypatch, capsys):
+    posteriors = exp / "study/teacher/posteriors"
+    with locked_dir(posteriors), pytest.raises(UserError, match="posteriors: another run is writing here"):
+        said(monkeypatch, capsys, "--delete", exp)
+    assert list(posteriors.rglob("*.npy"))
+
+
 def test_a_run_at_work_is_left_alone(exp, monkeypatch, capsys):
     with locked_dir(exp / "a"), pytest.raises(UserError, match="a: another run is writing here"):
         said(monkeypatch, capsys, "--delete", exp)

@@ -7,7 +7,7 @@ from made_cfg import write_cfg
 
 from frenchpress.common import UserError
 from frenchpress.config import load_config
-from frenchpress.nnet.rates import next_halved, rate_at
+from frenchpress.nnet.rates import next_halved, rate_at, relative_gain
 
 
 def config_of(tmp_path, train):
@@ -19,6 +19,11 @@ def test_without_anything_said_rates_are_what_halving_made_of_them(tmp_path):
     assert rate_at(config, 2, 0.3, 0.25) == 0.25
     assert next_halved(config, 0.25, 0.0) == 0.125
     assert next_halved(config, 0.25, 0.01) == 0.25
+
+
+@pytest.mark.parametrize("before, now, gain", [(0.5, 0.4, 0.2), (0.4, 0.5, -0.25), (math.inf, 0.4, 1), (0.0, 0.0, 1)])
+def test_what_an_error_fell_by(before, now, gain):
+    assert relative_gain(before, now) == pytest.approx(gain)
 
 
 def test_warm_up_rises_and_stays(tmp_path):

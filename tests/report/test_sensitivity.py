@@ -47,12 +47,20 @@ def test_the_largest_of_those_that_a_mask_keeps_stay_and_the_others_come_back(hc
     generator = torch.Generator().manual_seed(0)
     matrix = PressedWeight((64, 48), LayerPress(hcgs=hcgs), 4, generator)
     torch.nn.init.normal_(matrix.weight, generator=generator)
-    before = matrix.weight.detach().clone()
-    kept = (before if hcgs is None else before * matrix.full_mask()).numpy()
-    bound = np.sort(abs(kept).flatten())[-number]
+    before = matrix().detach()
+    bound = np.sort(abs(before.numpy()).flatten())[-number]
     with module.only_largest(matrix, number):
-        np.testing.assert_array_equal(matrix.weight.detach(), np.where(abs(kept) >= bound, kept, 0))
-    assert torch.equal(matrix.weight, before)
+        np.testing.assert_array_equal(matrix().detach(), np.where(abs(before) >= bound, before, 0))
+    assert torch.equal(matrix(), before)
+
+
+@pytest.mark.parametrize("bits, quantizer", [(1, "binary"), (2, "balanced"), (2, "kmeans")])
+def test_what_is_removed_is_zero_where_zero_is_no_level_too(bits, quantizer):
+    matrix = PressedWeight((8, 8), LayerPress(bits, quantizer=quantizer))
+    torch.nn.init.normal_(matrix.weight, generator=torch.Generator().manual_seed(0))
+    with module.only_largest(matrix.eval(), 4):
+        assert int((matrix() != 0).sum()) == 4
+    assert bool((matrix() != 0).all())
 
 
 def test_losses_are_those_of_the_thinned_model(model, task):

@@ -9,10 +9,11 @@ import pytest
 import yaml
 from made_cfg import write_cfg
 
-from frenchpress.common import digest, mark_done
+from frenchpress.common import UserError, digest, mark_done
 from frenchpress.config import config_to_dict
 from frenchpress.report import figure, study_results
 from frenchpress.report.page import write
+from frenchpress.report.records import read_record
 from frenchpress.report.study import load_study
 from frenchpress.report.study_figures import figures
 from frenchpress.report.study_rows import read_runs, sections, without_result
@@ -246,10 +247,12 @@ def test_short_runs_are_never_mixed_with_full_ones(recipe, exp, monkeypatch):
     assert (recipe / "per_bytes_2.svg").exists()
 
 
-def test_what_starts_from_a_short_run_is_in_its_section(recipe, exp, monkeypatch):
+@pytest.mark.parametrize("place", ["experiments:\n", "variants:\n"])
+def test_what_starts_from_a_short_run_is_in_its_section(recipe, exp, monkeypatch, place):
     text = (recipe / "study.yaml").read_text()
     cut = '  cut: {overrides: {train: {init: "float-seed{seed}", epochs: 0}}}\n'
-    (recipe / "study.yaml").write_text(text.replace("variants:", cut + "variants:"))
+    first = place == "experiments:\n"
+    (recipe / "study.yaml").write_text(text.replace(place, place + cut if first else cut + place))
     made(recipe, exp, "float", 3, 40.0, epochs=1)
     for seed, per in ((1, 30.0), (3, 50.0)):
         made(recipe, exp, "cut", seed, per)
@@ -373,6 +376,23 @@ def test_a_damaged_record_is_a_line_and_no_end(recipe, exp, monkeypatch, old, ne
     path.write_text(path.read_text().replace(old, new, 1))
     text = results(recipe, exp, monkeypatch)
     assert "w8-seed1.yaml: not" in text.split("## Without a result")[1] and "| w4 " in text
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"config": "x"}, {"system": {"dev": None}}, {"system": {"dev": {"without_silence": 3}}}]
+)
+def test_a_record_of_something_else_is_one_line(recipe, exp, monkeypatch, wrong):
+    results(recipe, exp, monkeypatch)
+    path = recipe / "runs/w8-seed1.yaml"
+    path.write_text(yaml.safe_dump(_laid_over(yaml.safe_load(path.read_text()), wrong)))
+    with pytest.raises(UserError, match="w8-seed1.yaml: not the record of a run"):
+        read_record(path)
+
+
+def _laid_over(values, more):
+    """`values` with what `more` says in place of what is there."""
+    inner = {key: _laid_over(values[key], said) if isinstance(said, dict) else said for key, said in more.items()}
+    return {**values, **inner}
 
 
 def test_a_run_under_way_leaves_its_record_alone(recipe, exp, monkeypatch):

@@ -112,9 +112,14 @@ class Quantizer(BitQuantizer):
         return scale_bits(self.bits)
 
     @property
-    def settled_from(self) -> int:
-        """The epoch, counted from 0, from which on all weights are quantized."""
-        return 0
+    def settled_from(self) -> int | None:
+        """The epoch, counted from 0, from which on all weights are quantized; None: `before_step` changes nothing."""
+        return None
+
+    @property
+    def sees_gradients(self) -> bool:
+        """Whether levels go by the gradients of training steps, of a whole batch."""
+        return False
 
     @property
     def held(self) -> Tensor | None:

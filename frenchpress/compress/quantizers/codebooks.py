@@ -124,6 +124,11 @@ class KMeansQuantizer(TableQuantizer):
         return not self.options.hessian
 
     @property
+    def sees_gradients(self) -> bool:
+        """With `hessian`."""
+        return self.options.hessian > 0
+
+    @property
     def held(self) -> Tensor | None:
         """All of them, with `fixed`."""
         return torch.ones_like(self.calls, dtype=torch.bool) if self.options.fixed else None

@@ -50,7 +50,7 @@ class IncrementalQuantizer(PowerQuantizer):
         return False
 
     @property
-    def settled_from(self) -> int:
+    def settled_from(self) -> int | None:
         """That of the last step."""
         return (self.options.steps - 1) * self.options.every
 
@@ -74,16 +74,19 @@ class IncrementalQuantizer(PowerQuantizer):
 
     @torch.no_grad()
     def before_step(self, x: Tensor, epoch: int, step: int) -> None:
-        """At the first step of an epoch, fix the largest weights that are not zero, so many as are due."""
+        """At the first step of an epoch, fix the largest weights that are not zero, so many as are due; at last all."""
         if step or epoch % self.options.every or epoch > self.settled_from:
             return
         if not self.started:
             self.limit.copy_(x.abs().amax(1, keepdim=True))
         number = epoch // self.options.every + 1
-        kept = int((x != 0).sum())
-        due = kept if number == self.options.steps else round(kept * (1 - 0.5**number))
-        size = torch.where(self.frozen, torch.inf, x.abs())
-        self.frozen.view(-1)[size.flatten().topk(due).indices] = True
+        if number == self.options.steps:  # with those that a mask removes now, and may bring back
+            self.frozen.fill_(True)
+            return
+        kept = x != 0
+        due = round(int(kept.sum()) * (1 - 0.5**number)) - int((self.frozen & kept).sum())
+        size = x.abs().masked_fill(self.frozen, -1.0)
+        self.frozen.view(-1)[size.flatten().topk(max(0, due)).indices] = True
 
     def scale_for(self, x: Tensor) -> Tensor:
         """As of `pot`, by the first weights."""

@@ -60,6 +60,10 @@ class Timing:
         tick = step == 0 if self.every in (None, "epoch") else step % self.every == 0
         return tick and self.first <= epoch and (self.end_epoch is None or epoch < self.end_epoch)
 
+    def chooses_after(self, epoch: int) -> bool:
+        """Whether the mask is chosen once more after a step of `epoch`, counted from 0, if training goes on."""
+        return epoch < self.last or (self.after_epoch is not None and self.every is not None)
+
     def progress(self, epoch: int, step: int, steps: int) -> float:
         """How far the way from `first` to `last` has been gone, 0 to 1, before a step of an epoch of `steps`."""
         if self.last == self.first:

@@ -20,7 +20,7 @@ from frenchpress.nnet.losses import evaluate, mixed_losses
 from frenchpress.nnet.mixup import mix
 from frenchpress.nnet.model import FINAL, not_finite, read_weights
 from frenchpress.nnet.optimizer import decay_weights, parameter_groups
-from frenchpress.nnet.rates import next_halved, rate_at
+from frenchpress.nnet.rates import next_halved, rate_at, relative_gain
 from frenchpress.nnet.train import pipeline
 from frenchpress.nnet.train.logs import write_logs
 from frenchpress.nnet.train.pipeline import gather
@@ -200,8 +200,7 @@ def end_epoch(run: Run, dev_loss: float, error_cd: float, error_mono: float) -> 
         checkpoint.write_tensors(run.out / checkpoint.BEST, {"model": run.result.state_dict()})
     if settled and config.keep_epochs:
         write_model(run, run.out / checkpoint.EPOCHS / f"{progress.epoch + 1}" / FINAL, run.result.state_dict())
-    comparable = math.isfinite(progress.error) and not thinned
-    gain = (progress.error - error_cd) / progress.error if comparable else 1.0
+    gain = 1.0 if thinned else relative_gain(progress.error, error_cd)
     run.progress = Progress(
         epoch=progress.epoch + 1,
         rate=next_halved(config, progress.rate, gain),
