@@ -9,9 +9,12 @@ from collections.abc import Callable
 
 from frenchpress.common.errors import UserError
 
+_ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room")
+_ADVICE |= dict.fromkeys((errno.EACCES, errno.EROFS), "make it writable")
+
 
 def run_main(main: Callable[[], None]) -> None:
-    """Call `main` and exit: 0 when it returns, 1 with one line on bad input or a full disk, 130 on Ctrl-C.
+    """Call `main` and exit: 0 when it returns, 1 with one line on bad input or an error of a file, 130 on Ctrl-C.
 
     Whoever reads the output may stop reading (`| head -1`): that ends the program in silence, with 141 as a shell says
     of a program that this stopped.
@@ -22,7 +25,8 @@ def run_main(main: Callable[[], None]) -> None:
         sys.argv[0] = f"python -m {spec.name.removesuffix('.__main__')}"
     try:
         main()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by whoever called
+            sys.stdout.flush()
     except BrokenPipeError:
         # What is still to be written goes nowhere, or Python would complain about it while it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -30,11 +34,13 @@ def run_main(main: Callable[[], None]) -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
+        kept = "the same command goes on from here, or begins again where nothing is kept on the way"
+        print(f"interrupted: {kept}", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno in _ADVICE:
+            where, advice = error.filename or "the output directory", _ADVICE[error.errno]
+            sys.exit(f"error: {where}: {error.strerror}; nothing half-written was kept, {advice} and run again")
+        if error.filename is None:
             raise
-        where = error.filename or "the output directory"
-        advice = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make it writable"
-        sys.exit(f"error: {where}: {error.strerror}; nothing half-written was kept, {advice} and run again")
+        sys.exit(f"error: {error.filename}: {error.strerror}")

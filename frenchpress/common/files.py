@@ -102,18 +102,25 @@ def write_if_changed(path: Path | str, text: str) -> None:
 def atomic_dir(path: Path | str) -> Iterator[Path]:
     """Yield an empty temporary sibling directory; it takes the place of `path` on success, goes on failure.
 
-    Leftovers of killed predecessors are swept first, so call it only while holding the lock of the parent.
+    What was left by processes that were killed is swept first. Of a link the directory is replaced that it points to.
     """
-    path = Path(path)
+    path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".tmp-*-{path.name}"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        with _alone(leftover) as nobody_else:
+            if nobody_else:
+                shutil.rmtree(leftover, ignore_errors=True)
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     temporary.mkdir()
+    with _alone(temporary):
+        yield from _replacing(path, temporary)
+
+
+def _replacing(path: Path, temporary: Path) -> Iterator[Path]:
     try:
         yield temporary
         if path.exists():
-            old = path.with_name(f".tmp-old-{path.name}")
+            old = path.with_name(f".tmp-{os.getpid()}-old-{path.name}")
             os.replace(path, old)
             os.replace(temporary, path)
             shutil.rmtree(old)
@@ -121,6 +128,27 @@ def atomic_dir(path: Path | str) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[bool]:
+    """Hold the lock of a directory itself, which a process that is killed lets go of; whether no other holds it."""
+    try:
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # gone meanwhile
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        except OSError:  # a file system without such locks
+            yield True
+        else:
+            yield True
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from frenchpress.common import UserError, atomic_dir, run_main
+from frenchpress.common import UserError, atomic_dir, blaming, read_yaml, run_main
 from frenchpress.common.bits import pack_bits, to_bytes
 from frenchpress.packed.format import read_model
 from frenchpress.packed.memories import FLOAT, SIGNED, Memory, network_memories, network_sizes, replay_memories
@@ -50,8 +51,15 @@ def write_images(model: PackedModel, out: Path, word_bits: int, frames: int, see
         raise UserError(f"--word-bits {word_bits}: expected one of {', '.join(map(str, WORD_BITS))}")
     if not 1 <= frames <= _MOST_FRAMES:
         raise UserError(f"--frames {frames} is outside 1 to {_MOST_FRAMES}")
-    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: holds something else; name a directory that is new, empty or of images")
+    if seed < 0:
+        raise UserError(f"--seed {seed}: expected 0 or more")
+    if out.resolve() == Path.cwd():
+        raise UserError(f"{out}: this directory itself would be replaced; name another")
+    if out.exists():
+        others = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
+        others = [name for name in others if name not in _files_of(out)]
+        if others:
+            raise UserError(f"{out}: holds {others[0]} too; name a directory that is new, empty or of images alone")
     network, replay = network_memories(model), replay_memories(model, frames, seed, gates)
     found = _manifest(model, network, replay, word_bits)
     with atomic_dir(out) as directory:
@@ -60,6 +68,17 @@ def write_images(model: PackedModel, out: Path, word_bits: int, frames: int, see
         (directory / MANIFEST).write_text(yaml.safe_dump(found, sort_keys=False, width=120, default_flow_style=None))
         (directory / HEADER).write_text(c_header(found["network"], [*network, *replay], word_bits))
     return found
+
+
+def _files_of(directory: Path) -> set[str]:
+    """The files that were written with a manifest."""
+    if not (directory / MANIFEST).is_file():
+        return set()
+    said = read_yaml(directory / MANIFEST)
+    try:
+        return {MANIFEST, HEADER, *(entry["file"] for key in ("memories", "replay") for entry in said[key])}
+    except (KeyError, TypeError):
+        return set()
 
 
 def _manifest(model: PackedModel, network: list[Memory], replay: list[Memory], word_bits: int) -> dict[str, Any]:
@@ -149,7 +168,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the utterance (default: 0)")
     parser.add_argument("--gates", action="store_true", help="gate arguments of every frame too")
     args = parser.parse_args()
-    found = write_images(read_model(args.model), args.out, args.word_bits, args.frames, args.seed, args.gates)
+    model = read_model(args.model)
+    with blaming(args.model) if model.holds else nullcontext():  # which it is that has no images
+        found = write_images(model, args.out, args.word_bits, args.frames, args.seed, args.gates)
     print(f"{args.out}: {len(found['memories'])} memories, {found['words']} words of {args.word_bits} bits; ", end="")
     print(f"{args.frames} frames to replay")
 

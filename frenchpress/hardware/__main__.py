@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 
-from frenchpress.common import UserError, atomic_path, run_main
+from frenchpress.common import UserError, atomic_path, blaming, run_main
 from frenchpress.hardware.chip import Chip, load_chip
 from frenchpress.hardware.cost import FrameCost, frame_cost
 from frenchpress.hardware.show import chip_text, cost_data, cost_text
@@ -24,6 +25,7 @@ from frenchpress.packed.model import PackedModel
 from frenchpress.packed.runtime import Runtime
 
 _PACKED = "model.press"
+_MOST_FRAMES = 10000
 
 
 def find_model(place: Path) -> Path:
@@ -59,15 +61,16 @@ def main() -> None:
     parser.add_argument("--simulate", type=int, default=0, metavar="N", help="execute N frames too (default: none)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, unrounded, to FILE")
     args = parser.parse_args()
-    if args.simulate < 0:
-        raise UserError(f"--simulate {args.simulate}: expected a number of frames")
+    if not 0 <= args.simulate <= _MOST_FRAMES:
+        raise UserError(f"--simulate {args.simulate}: expected a number of frames up to {_MOST_FRAMES}")
     chip = load_chip(args.chip)
     if args.model is None:
         print(chip_text(chip), end="")
         return
     path = find_model(args.model)
     model = read_model(path)
-    cost = frame_cost(model, chip)
+    with blaming(path) if model.holds else nullcontext():
+        cost = frame_cost(model, chip)
     print(cost_text(cost, str(args.model)), end="")
     if args.simulate:
         print("\n" + simulate(path, model, chip, cost, args.simulate))

@@ -120,7 +120,7 @@ def _dataflow(document: Document) -> Dataflow:
     if not isinstance(values, dict) or "kind" not in values:
         raise blame(document, ("dataflow",), f"expected a section with {kinds}, and its options")
     kind = values["kind"]
-    if kind not in DATAFLOWS:
+    if not isinstance(kind, str) or kind not in DATAFLOWS:
         raise blame(document, ("dataflow", "kind"), unknown(kind, DATAFLOWS))
     options = {key: value for key, value in values.items() if key != "kind"}
     return fill(DATAFLOWS[kind], options, document, ("dataflow",))

@@ -75,7 +75,7 @@ class Frames:
             cd.append(np.asarray(states, np.int32))
             mono.append(np.asarray(phones, np.int32))
         if not self.utts:
-            raise UserError("no utterance has frame targets")
+            raise UserError("no utterance has frame targets; make the task again (stage 3)")
         self.lengths = np.array([len(f) for f in feats])
         self.starts = self.places = np.cumsum(self.lengths) - self.lengths
         self.device = torch.device(device)

@@ -26,7 +26,7 @@ class ShardedFrames(Frames):
         self._split, self._most = split, most
         self.utts, self.device = split.aligned, torch.device(device)
         if not self.utts:
-            raise UserError("no utterance has frame targets")
+            raise UserError(f"{split.path}: no utterance has frame targets; make the task again (stage 3)")
         self.lengths = np.array([split.pdfs.length(utt) for utt in self.utts])
         self.places = np.cumsum(self.lengths) - self.lengths
         self.starts = np.full(len(self.utts), -1)

@@ -134,13 +134,12 @@ class Task:
         if not (path / "meta.yaml").is_file() or not (path / ".done").is_file():
             raise UserError(f"{path}: no finished task directory; stage 3 of run.sh makes it")
         meta = _values(path / "meta.yaml", _META)
+        _check_meta(path / "meta.yaml", meta)
         counts = np.array(meta["pdf_counts"], np.int64)
         if len(counts) != meta["num_pdfs"] or len(meta["phones"]) != meta["num_phones"]:
             raise UserError(f"{path}/meta.yaml: its counts do not fit together; make the task again")
         fields = {name: meta[name] for name in ("num_pdfs", "num_phones", "feat_dim", "phones", "source")}
-        unit = UNITS.get(meta.get("unit", PHONE.name))
-        if unit is None:
-            raise UserError(f"{path}/meta.yaml: unit {meta['unit']!r}, expected {' or '.join(UNITS)}")
+        unit = UNITS[meta.get("unit", PHONE.name)]
         return cls(path, pdf_counts=counts, features=meta.get("features", ADAPTED), unit=unit, **fields)
 
     @property
@@ -179,6 +178,32 @@ def _values(path: Path, wanted: tuple[str, ...]) -> dict[str, Any]:
     if missing:
         raise UserError(f"{path}: no {missing[0]}; make it again")
     return values
+
+
+def _check_meta(path: Path, meta: dict[str, Any]) -> None:
+    """UserError where a value is of another kind than those that a task is made with."""
+
+    def is_count(value: Any, least: int = 1) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**63
+
+    phones, counts = meta["phones"], meta["pdf_counts"]
+    words = {"unit": (PHONE.name, UNITS), "features": (ADAPTED, MADE_OF)}
+    wrong = {
+        key: f"{meta[key]!r}, expected a number"
+        for key in ("num_pdfs", "num_phones", "feat_dim")
+        if not is_count(meta[key])
+    }
+    if not isinstance(phones, list) or not all(isinstance(phone, str) for phone in phones):
+        wrong["phones"] = "expected a list of names"
+    if not isinstance(counts, list) or not all(is_count(count, 0) for count in counts):
+        wrong["pdf_counts"] = "expected a list of numbers of frames"
+    if not isinstance(meta["source"], str):
+        wrong["source"] = f"{meta['source']!r}, expected a directory"
+    for key, (usual, known) in words.items():
+        if meta.get(key, usual) not in list(known):
+            wrong[key] = f"{meta[key]!r}, expected {' or '.join(known)}"
+    for key, problem in wrong.items():
+        raise UserError(f"{path}: {key}: {problem}; make the task again")
 
 
 def main() -> None:

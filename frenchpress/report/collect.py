@@ -151,6 +151,11 @@ def read_experiment(place: Path) -> System:
         dev = test = None
     sizes, training = (_values(place / f"{name}.yaml") for name in ("size", "train"))
     matrices, made = sizes.pop("matrices", []), lineage(place)
+    try:
+        parts = _parts(matrices)
+        codes = tuple(sorted({m.get("index_code") or "hcgs" for m in matrices if m.get("index_bits")}))
+    except (TypeError, AttributeError):
+        raise UserError(f"{place / 'size.yaml'}: not the sizes of a model; train again (--restart)") from None
     return System(
         place.name,
         dev,
@@ -160,9 +165,9 @@ def read_experiment(place: Path) -> System:
         seed if isinstance(seed, int) else None,
         settings(config),
         _made_from(place),
-        {key: sizes[key] for key in _SIZES if key in sizes} | _parts(matrices),
+        {key: sizes[key] for key in _SIZES if key in sizes} | parts,
         {key: training[key] for key in _TRAINING if key in training} | made.totals,
-        tuple(sorted({m.get("index_code") or "hcgs" for m in matrices if m.get("index_bits")})),
+        codes,
         _by_epoch(place),
         made.starts_from,
         made.learns_from,

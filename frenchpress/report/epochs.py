@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from frenchpress.common import UserError
 from frenchpress.report.diagnose.curves import read_history
 
 ERRORS = {"sqnr": "SQNR, dB", "cosine": "cosine", "l1": "relative L1", "kl": "KL, nats"}
@@ -28,7 +29,10 @@ def read_epochs(place: Path) -> Epochs:
     of PLACES and ERRORS `weights_sqnr` and so on, means over matrices or boundaries. What no epoch has is left out.
     UserError for a damaged file.
     """
-    history = [_figures(entry) for entry in read_history(place)]
+    try:
+        history = [_figures(entry) for entry in read_history(place)]
+    except (TypeError, ValueError, AttributeError):
+        raise UserError(f"{place}/metrics.jsonl: no figures of epochs; train again (--restart)") from None
     names = dict.fromkeys(name for figures in history for name, value in figures.items() if value is not None)
     return {name: [figures.get(name) for figures in history] for name in names}
 

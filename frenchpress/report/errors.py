@@ -101,8 +101,9 @@ def foretelling_table(runs: Sequence[Erring], measures: Sequence[str]) -> list[s
 def main() -> None:
     """Command line."""
     places = parse("errors").experiments
-    if len(places) < 3:
-        raise UserError(f"expected at least three experiments, to be put in an order; found {len(places)}")
+    different = {place.resolve() for place in places}
+    if len(different) < 3:
+        raise UserError(f"expected at least three experiments, to be put in an order; found {len(different)}")
     runs = [read_erring(place) for place in places]
     measures = shared_measures(runs)
     print(*error_table(runs, measures), "", *foretelling_table(runs, measures), sep="\n")

@@ -42,7 +42,11 @@ class Aligned:
             if set(found) != {"ref", "hyp", "op", "#csid"} or len({len(side) for side in sides}) > 1:
                 raise UserError(f"{path}: utterance {utt}: damaged; decode again (stage 5)")
             rows[utt] = (sides[0], sides[1], sides[2])
-        return cls(str(directory), rows, read_utt2spk(directory / "utt2spk"))
+        utt2spk = read_utt2spk(directory / "utt2spk")
+        for utt in rows:
+            if utt not in utt2spk:
+                raise UserError(f"{directory}/utt2spk: utterance {utt} has no speaker; decode again (stage 5)")
+        return cls(str(directory), rows, utt2spk)
 
     def reference(self, utt: str) -> list[str]:
         """The reference of an utterance."""

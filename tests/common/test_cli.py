@@ -18,6 +18,7 @@ ENTRY = 'if __name__ == "__main__":'
     [
         (UserError("conf/a.cfg: bits is 40, expected 1 to 32"), "error: conf/a.cfg: bits is 40"),
         (OSError(errno.ENOSPC, "No space left", "exp/a/final.pt"), "error: exp/a/final.pt: No space left"),
+        (FileExistsError(errno.EEXIST, "File exists", "exp/a/PER"), "error: exp/a/PER: File exists"),
     ],
 )
 def test_bad_input_is_one_line_and_a_failing_exit(raised, said):
@@ -34,6 +35,11 @@ def test_bad_input_is_one_line_and_a_failing_exit(raised, said):
 def test_help_shows_the_program_as_it_is_called(module):
     done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.startswith(f"usage: python -m {module} ")
+
+
+def test_without_a_standard_output(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    run_main(lambda: None)
 
 
 def test_every_program_is_run_like_that():

@@ -1,6 +1,7 @@
 """Files are whole or absent; directories have one writer; stamps follow their inputs."""
 
 import math
+import os
 import subprocess
 import sys
 import time
@@ -50,6 +51,26 @@ def test_atomic_dir_sweeps_what_a_killed_writer_left(tmp_path):
     with atomic_dir(tmp_path / "d"):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+def test_atomic_dir_leaves_what_another_is_writing(tmp_path):
+    with atomic_dir(tmp_path / "d") as first:
+        (tmp_path / ".tmp-1-d").mkdir()
+        os.rename(first, tmp_path / ".tmp-2-d")  # as another process calls its own
+        with atomic_dir(tmp_path / "d"):
+            pass
+        assert sorted(p.name for p in tmp_path.iterdir()) == [".tmp-2-d", "d"]
+        os.rename(tmp_path / ".tmp-2-d", first)
+        (first / "late").touch()
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")] == ["d", "d/late"]
+
+
+def test_atomic_dir_replaces_what_a_link_points_to(tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "link").symlink_to("d")
+    with atomic_dir(tmp_path / "link") as temporary:
+        (temporary / "x").touch()
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "d/x").exists()
 
 
 HOLD = """

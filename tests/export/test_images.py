@@ -298,14 +298,21 @@ def test_refuses_what_is_out_of_range(tmp_path, options, message):
     assert not (tmp_path / "x").exists()
 
 
-def test_takes_the_place_of_older_images_alone(tmp_path):
+def test_takes_the_place_of_older_images_alone(tmp_path, monkeypatch):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match="holds something else"):
+    with pytest.raises(UserError, match="holds thesis.tex too"):
         write_images(random_model(), tmp_path, 32, 1, 0, gates=False)
     assert (tmp_path / "thesis.tex").exists()
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="this directory itself would be replaced"):
+        (tmp_path / "here").mkdir()
+        patch.chdir(tmp_path / "here")
+        write_images(random_model(), Path("."), 32, 1, 0, gates=False)
     for frames in (1, 2):
         write_images(random_model(), tmp_path / "x", 32, frames, 0, gates=False)
     assert load(tmp_path / "x")[0]["replay"][0]["shape"] == [2, 5]
+    (tmp_path / "x/testbench.v").write_text("module")
+    with pytest.raises(UserError, match="holds testbench.v too"):
+        write_images(random_model(), tmp_path / "x", 32, 1, 0, gates=False)
 
 
 def command(*arguments):

@@ -43,6 +43,7 @@ def test_chips_of_the_project_load_and_every_dataflow_has_one():
         ("voltage", "voltag", "x.yaml:9: voltag: unknown key; did you mean voltage?"),
         ("gates: 4", "gate: 4", "x.yaml:11: dataflow.gate: unknown key; did you mean gates?"),
         ("kind: blocks", "kind: block", "x.yaml:11: dataflow.kind: unknown 'block', did you mean 'blocks'?"),
+        ("kind: blocks", "kind: [blocks]", r"x.yaml:11: dataflow.kind: unknown \['blocks'\]"),
         ("dataflow: {kind: blocks, gates", "dataflow: {gates", "x.yaml:11: dataflow: expected a section with kind"),
         ("weights: {banks", "weights: {bank", "x.yaml:14: memories.weights.bank: unknown key"),
         ("sums: {banks: 16", "sums: {banks: 4", "x.yaml:17: memories.sums.banks: 4, but a step has 16 sums"),

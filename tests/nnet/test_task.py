@@ -5,8 +5,9 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+import yaml
 
-from frenchpress.common import UserError
+from frenchpress.common import UserError, read_yaml
 from frenchpress.decode.search import Decoder
 from frenchpress.kaldi.datadir import DataDir
 from frenchpress.kaldi.gmm import AmGmm, DiagGmm, read_model, write_model
@@ -269,6 +270,29 @@ def test_load_says_what_is_missing(tmp_path):
     (tmp_path / "meta.yaml").write_text("num_pdfs: 3\n")
     with pytest.raises(UserError, match="meta.yaml: no num_phones"):
         Task.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("pdf_counts", ["x"], "expected a list of numbers of frames"),
+        ("pdf_counts", [-5], "expected a list of numbers of frames"),
+        ("pdf_counts", [1.5], "expected a list of numbers of frames"),
+        ("phones", 36, "expected a list of names"),
+        ("phones", ["a", 3], "expected a list of names"),
+        ("feat_dim", "forty", "'forty', expected a number"),
+        ("features", "mfcc", "'mfcc', expected fmllr or lda or fbank"),
+        ("unit", ["a"], r"\['a'\], expected phone or word"),
+        ("source", [1], "expected a directory"),
+    ],
+)
+def test_what_is_of_another_kind_is_one_line(small, key, value, said):
+    build(sources_of(small), small / "task")
+    path = small / "task/meta.yaml"
+    path.write_text(yaml.safe_dump(read_yaml(path) | {key: value}))
+    with pytest.raises(UserError, match=f"meta.yaml: {key}: .*{said}") as error:
+        Task.load(small / "task")
+    assert "\n" not in str(error.value)
 
 
 def test_kaldi_directory_without_what_is_needed(tmp_path):

@@ -243,6 +243,7 @@ def test_bad_input(exp, monkeypatch):
         ("{", "metrics.jsonl: not a JSON object in each line"),
         ("[1]", "metrics.jsonl: not a JSON object in each line"),
         ('{"epoch": 1, "loss_cd": "high"}', "metrics.jsonl:1: loss_cd: expected a number"),
+        ('{"epoch": 1, "loss_cd": NaN}', "metrics.jsonl:1: loss_cd: expected a number"),
     ):
         (exp / "x/metrics.jsonl").write_text(text)
         with pytest.raises(UserError, match=said):

@@ -342,6 +342,13 @@ def test_damaged_files_are_named(tmp_path):
         ("decode_test/.done", "[1]", "damaged; remove it"),
         ("size.yaml", "matrices: 5", "matrices: expected a list"),
         ("size.yaml", "matrices: [5]", "matrices: expected a list"),
+        ("size.yaml", "matrices: [{value_bits: six}]", "not the sizes of a model"),
+        ("size.yaml", "matrices: [{index_bits: 3, index_code: [a]}]", "not the sizes of a model"),
+        (
+            "decode_dev/stats.yaml",
+            "{per: 20, interval: [1, 2], utterances: 1, phones: 2, without_silence: 3}",
+            "not stat",
+        ),
         ("config.yaml", "a: !!int ''", "not plain YAML"),
         ("config.yaml", "{3: 4}", "expected YAML lines 'key: value'"),
     ],

@@ -38,6 +38,23 @@ def test_the_last_epoch_of_the_weights_counts(tmp_path):
     assert run.measures == {"weights_sqnr": 10.0, "weights_cosine": 1.0, "weights_l1": 0.101010, "weights_kl": 0.5}
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dev_frame_error_cd": "x"},
+        {"errors": 3},
+        {"errors": {"lstm0.input_matrix": 3}},
+        {"errors": {"lstm0.input_matrix": {"sqnr": "high"}}},
+        {"boundaries": {"a to b": {}}},
+    ],
+)
+def test_figures_of_another_kind_are_one_line(tmp_path, wrong):
+    place = trained(tmp_path / "w4", 30.0, 10.0, 0.5)
+    (place / "metrics.jsonl").write_text(json.dumps({"epoch": 1, "dev_frame_error_cd": 0.5} | wrong) + "\n")
+    with pytest.raises(UserError, match="w4/metrics.jsonl: no figures of epochs; train again"):
+        module.read_erring(place)
+
+
 def test_correlation_is_one_where_closer_weights_mean_a_lower_rate(tmp_path, monkeypatch, capsys):
     places = [trained(tmp_path / f"w{n}", 30.0 + n, 20.0 - n, [1.0, 3.0, 2.0][n]) for n in range(3)]
     monkeypatch.setattr(sys, "argv", ["errors", *map(str, places)])

@@ -147,3 +147,7 @@ def test_what_cannot_be_paired_is_refused(tmp_path, two):
     path.write_text("".join(text[4:]))
     with pytest.raises(UserError, match=r"one: scored on other utterances or references than .*other \(first u00\)"):
         check_same(two[1], Aligned.load(tmp_path / "one"))
+    speakers = tmp_path / "one/utt2spk"
+    speakers.write_text("".join(speakers.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match=r"one/utt2spk: utterance u\d+ has no speaker; decode again"):
+        Aligned.load(tmp_path / "one")

@@ -270,7 +270,9 @@ class Compiled:
                 with _without_scopes():
                     self.executable.export_library(str(temporary))
             except (RuntimeError, ValueError, OSError) as error:
-                raise UserError(f"{path}: cannot be linked, is there a C++ compiler? ({_first(error)})") from None
+                raise UserError(
+                    f"{path}: cannot be linked; is there a C++ compiler, and room? ({_first(error)})"
+                ) from None
 
 
 def _first(error: Exception) -> str:

@@ -86,7 +86,7 @@ def _curve_table(history: History) -> list[str]:
         ]
         for e in history
     ]
-    return markdown(head, rows) if rows else ["No epoch was trained."]
+    return markdown(head, rows) if rows else ["Nothing is known of epochs: metrics.jsonl has none."]
 
 
 def _layer_table(activity: Activity) -> list[str]:

@@ -34,7 +34,8 @@ def read_history(experiment: Path, needed: Sequence[str] = ()) -> History:
     history = [_entry(path, line) for line in read_lines(path)] if path.exists() else []
     for number, entry in enumerate(history, 1):
         for key in needed:
-            if not isinstance(entry.get(key), (int, float)):
+            value = entry.get(key)
+            if not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise UserError(f"{path}:{number}: {key}: expected a number; train again (--restart)")
     return history
 
