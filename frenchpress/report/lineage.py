@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,9 @@ def lineage(place: Path) -> Lineage:
     given = given_by(place)
     epochs, everything = _epochs(place), _everything(place)
     seconds = None if everything is None else [_own(run, "seconds") for run in everything]
-    totals = {"epochs_in_all": epochs, "seconds_in_all": None if seconds is None or None in seconds else sum(seconds)}
+    # In whatever order the runs come, the same to the last digit.
+    whole = None if seconds is None or None in seconds else math.fsum(seconds)
+    totals = {"epochs_in_all": epochs, "seconds_in_all": whole}
     names = {key: run.name for key, run in given.items()}
     known = {key: x for key, x in totals.items() if x is not None}
     return Lineage(joined(names, INIT), joined(names, TEACHER), known)

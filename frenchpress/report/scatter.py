@@ -45,6 +45,7 @@ def scatter(title: str, x_label: str, y_label: str, series: Sequence[Series]) ->
         axes.set(title=title, xlabel=x_label, ylabel=y_label, xscale="log")
         for one in series:
             _points(axes, one)
+        _widen(axes, [p.x for one in series for p in one.points])
         _ticks(axes)
         axes.grid(color="#e8e8e8")
         axes.set_axisbelow(True)
@@ -55,6 +56,12 @@ def scatter(title: str, x_label: str, y_label: str, series: Sequence[Series]) ->
         write_names(axes, named if len(named) <= _MOST_NAMES else [])
 
     return draw
+
+
+def _widen(axes: Axes, xs: Sequence[float]) -> None:
+    """Where all points have about one x, leave room on both sides of it."""
+    if xs and max(xs) < 1.01 * min(xs):
+        axes.set_xlim(min(xs) / 2, 2 * max(xs))
 
 
 def _points(axes: Axes, series: Series) -> None:

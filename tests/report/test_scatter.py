@@ -59,3 +59,11 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path, suffix):
     draw = shown([Series("ours", [Point(1, 20.0, "a & <b>")])])
     one, other = (figure.save(tmp_path / f"{n}{suffix}", draw).read_bytes() for n in (1, 2))
     assert one == other
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("apart", [0.0, 1e-15, 1e-5])
+def test_points_of_about_one_x_have_room(draws, apart):
+    axes = draws(shown([Series("ours", [Point(4e5 * (1 + apart * k), 30.0 + k, f"p{k}") for k in range(3)])]))
+    low, high = axes.get_xlim()
+    assert low < 3e5 < 5e5 < high
