@@ -12,7 +12,7 @@ from frenchpress.compress.identity import NamesItsMask
 from frenchpress.compress.options import WeightPress
 from frenchpress.compress.quantizers import quantizer_of
 from frenchpress.compress.sparsity import MaskMethod, MaskPlan, mask_plan_of, prune_plan_of
-from frenchpress.compress.structure import BlockStructure, Selection, compact, gate_structure
+from frenchpress.compress.structure import AsItIs, BlockStructure, Selection, compact, gate_structure
 
 # Above this share of multiplications the batched product of kept blocks is no faster than the dense one.
 _WORTH_BLOCKS = 0.7
@@ -99,7 +99,7 @@ class Chain(NamesItsMask):
         side = None if self.outline is None else self.outline.method.side
         if self.mask is None or side is None or self.probing or not self.quantizer.movable:
             return None
-        key = (self.mask.data_ptr(), self.mask._version, self.mask.device)
+        key = AsItIs(self.mask)
         if self._cache is None or self._cache[0] != key:
             found = gate_structure(self.mask, side, self.gates, self.shape[0])
             self._cache = (key, found)

@@ -9,6 +9,21 @@ import torch
 from torch import Tensor
 
 
+class AsItIs:
+    """A tensor as it is now: equal to itself alone, and until it is changed. It is held, so that what is made for it is
+    not taken for that of another one, which lies in its place in memory when it is gone.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor, self._version = tensor, tensor._version
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsItIs) and self._tensor is other._tensor and self._version == other._version
+
+    def __hash__(self) -> int:
+        return hash((id(self._tensor), self._version))
+
+
 @dataclass(frozen=True)
 class Selection:
     """Some weights of a matrix, rows of them, in a compact form [..., rows, columns].

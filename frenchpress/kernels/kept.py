@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from frenchpress.compress import Weight
+from frenchpress.compress.structure import AsItIs
 
 Made = TypeVar("Made")
 
@@ -52,7 +53,7 @@ class Kept:
     @property
     def state(self) -> Hashable:
         """What tells this from what the same matrix keeps at another time."""
-        mask = None if self.mask is None else (self.mask.data_ptr(), self.mask._version)
+        mask = None if self.mask is None else AsItIs(self.mask)
         return mask, self.movable, self.device
 
 

@@ -184,3 +184,24 @@ def test_unknown_quantizer_is_refused_when_built():
 
     with pytest.raises(UserError, match="lsq"):
         PressedWeight((4, 4), LayerPress(quantizer="lsq"))
+
+
+def test_the_structure_is_that_of_the_mask_at_hand():
+    """Whether it was changed in place, or another tensor, maybe where a former one lay, has taken its place."""
+    weight = PressedWeight((64, 64), LayerPress(mask={"method": "block", "block": 8, "keep": "1/4", "after_epoch": 0}))
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn():
+        return (torch.rand(8, 8, generator=generator) < 0.25).repeat_interleave(8, 0).repeat_interleave(8, 1)
+
+    for turn in range(20):
+        if turn % 2:
+            weight.mask.copy_(drawn())
+        else:
+            del weight.mask
+            weight.register_buffer("mask", drawn())
+        found = torch.zeros(64 * 64, dtype=torch.bool)
+        if weight.structure is None:  # too many blocks in a row
+            continue
+        found[weight.structure.target] = True
+        assert torch.equal(found.view(64, 64), weight.mask)
