@@ -56,10 +56,10 @@ def write_images(model: PackedModel, out: Path, word_bits: int, frames: int, see
     if out.resolve() == Path.cwd():
         raise UserError(f"{out}: this directory itself would be replaced; name another")
     if out.exists():
-        others = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
-        others = [name for name in others if name not in _files_of(out)]
+        there = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
+        others = there - _files_of(out)
         if others:
-            raise UserError(f"{out}: holds {others[0]} too; name a directory that is new, empty or of images alone")
+            raise UserError(f"{out}: holds {min(others)} too; name a directory that is new, empty or of images alone")
     network, replay = network_memories(model), replay_memories(model, frames, seed, gates)
     found = _manifest(model, network, replay, word_bits)
     with atomic_dir(out) as directory:

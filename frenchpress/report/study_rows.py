@@ -150,7 +150,7 @@ def read_runs(study: Study, exp: Path, recorded: Path | None = None) -> dict[str
 
 
 def _with_settings_of_given(runs: dict[str, list[Run]], configs: dict[str, Config]) -> dict[str, list[Run]]:
-    """`runs`, those that no record tells of with the departures of what they start or learn from, in whatever order."""
+    """`runs`, each with the departures of what it starts or learns from, in whatever order; a record has them all."""
     by_place = {f"{run.name}-seed{run.seed}": (name, run) for name, mine in runs.items() for run in mine}
 
     def settings(place: str, below: int = 20) -> frozenset[str]:
@@ -163,7 +163,7 @@ def _with_settings_of_given(runs: dict[str, list[Run]], configs: dict[str, Confi
     def told(run: Run) -> Run:
         return replace(run, settings=tuple(sorted(settings(f"{run.name}-seed{run.seed}"))))
 
-    return {name: [run if run.recorded else told(run) for run in mine] for name, mine in runs.items()}
+    return {name: list(map(told, mine)) for name, mine in runs.items()}
 
 
 def with_epochs(runs: dict[str, list[Run]]) -> dict[str, list[Run]]:

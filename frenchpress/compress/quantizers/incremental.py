@@ -50,7 +50,7 @@ class IncrementalQuantizer(PowerQuantizer):
         return False
 
     @property
-    def settled_from(self) -> int | None:
+    def settled_from(self) -> int:
         """That of the last step."""
         return (self.options.steps - 1) * self.options.every
 
