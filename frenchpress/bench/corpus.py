@@ -85,7 +85,7 @@ def measure(task: Path, shards: int, steps: int) -> tuple[float, float]:
         train.hold(batches[0][:, 0])
         seconds, frames = seconds + time.process_time() - begun, frames + len(train.feats)
         for rows in batches:
-            step(run, train.batch(rows, model.context))
+            step(run, train.batch(rows, model.offsets))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, frames / max(seconds, 1e-9)
 
 

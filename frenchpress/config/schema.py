@@ -38,10 +38,28 @@ class LstmConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """`context`: frames spliced to the left and right of the current one."""
+    """`context`: frames spliced to the left and right of the current one. `time_stride`: of these every so many-th is
+    seen, from the first to the last; [5, 5] with 5 are three frames, five apart.
+    """
 
     context: tuple[int, int] = ranged((5, 5), low=0, high=100)
+    time_stride: int = field(default=1, metadata={"rare": True, "low": 1, "high": 200})
     lstm: LstmConfig = field(default_factory=LstmConfig)
+
+    def __post_init__(self) -> None:
+        around = sum(self.context)
+        legal = [n for n in range(1, max(around, 1) + 1) if around % n == 0]
+        if self.time_stride not in legal:
+            raise UserError(
+                f"time_stride: {self.time_stride} does not go from the first to the last frame of context: "
+                f"{list(self.context)}; say {' or '.join(map(str, legal))}, or another context"
+            )
+
+    @property
+    def offsets(self) -> range:
+        """The frames that are spliced, counted from the current one."""
+        left, right = self.context
+        return range(-left, right + 1, self.time_stride)
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,9 @@ def _step(act: ActQuantizer) -> float:
 
 
 def _input(model: AcousticModel, step: float, bits: int) -> PackedInput:
-    dim, (left, right) = model.sizes.feat_dim, model.context
-    gain = model.input_scale[:dim].double() / step
-    return PackedInput(left, right, bits, model.input_mean[:dim].numpy().copy(), gain.float().numpy())
+    dim, offsets = model.sizes.feat_dim, model.offsets
+    mean, gain = model.input_mean[:dim].numpy().copy(), (model.input_scale[:dim].double() / step).float().numpy()
+    return PackedInput(-offsets[0], offsets[-1], bits, mean, gain, offsets.step)
 
 
 def _matrix(matrix: Weight) -> tuple[PackedMatrix, Floats]:

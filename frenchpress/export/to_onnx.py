@@ -1,9 +1,9 @@
 """A trained model as an ONNX file: `python -m frenchpress.export.to_onnx exp/<name> [--out model.onnx]`.
 
-Inputs of the graph, float32: `features` [T, 1, inputs], spliced as in training (metadata: context, feat_dim, and
-features, which says what kind they are), any T; optionally `h0`, `c0` [layers, 1, cells], zeros unless given. Outputs:
-`log_posteriors` [T, 1, tied states], `log_posteriors_mono` [T, 1, phones], and `hn`, `cn`, which the next call takes as
-`h0`, `c0`: so it streams.
+Inputs of the graph, float32: `features` [T, 1, inputs], spliced as in training (metadata: context, time_stride,
+feat_dim, and features, which says what kind they are), any T; optionally `h0`, `c0` [layers, 1, cells], zeros unless
+given. Outputs: `log_posteriors` [T, 1, tied states], `log_posteriors_mono` [T, 1, phones], and `hn`, `cn`, which the
+next call takes as `h0`, `c0`: so it streams.
 
 Each layer is one `LSTM` operator. Its matrices are the model's own, masked and quantized, as float32; the batch norm
 of evaluation is folded into the input matrix and the bias. Activations: inputs of layers and heads are rounded as in
@@ -85,8 +85,8 @@ def export_model(model: AcousticModel, name: str, features: str | None = None) -
     x = add_lstm_stack(graph, x, {key: lstm_arrays(layer) for key, layer in model.lstm.items()})
     for head, output in OUTPUTS.items():
         _add_head(graph, f"head_{head}", x, getattr(model, f"head_{head}"), output)
-    left, right = model.context
-    metadata = {"context_left": str(left), "context_right": str(right), "feat_dim": str(model.sizes.feat_dim)}
+    said = {"context_left": -model.offsets[0], "context_right": model.offsets[-1], "time_stride": model.offsets.step}
+    metadata = {key: str(value) for key, value in said.items()} | {"feat_dim": str(model.sizes.feat_dim)}
     metadata |= {"features": features} if features else {}
     return graph.model(name, " ".join(differences(model)), metadata)
 

@@ -95,7 +95,8 @@ def frame_cost(model: PackedModel, chip: Chip) -> FrameCost:
     if model.holds:
         raise UserError("delta: chips have no place for inputs and outputs that are held back")
     parts, use = [_frame_part(model)], _Use(chip)
-    use.vector((model.input.left + 1 + model.input.right) * model.input.dim, model.layers[0].input_bits)
+    around = model.input.left + 1 + model.input.right  # those between two that are seen are kept too
+    use.vector(around * model.input.dim, model.layers[0].input_bits)
     for number, layer in enumerate(model.layers):
         after = model.layers[number + 1].requantizer if number + 1 < len(model.layers) else model.head.requantizer
         along, along_cost = use.product(f"lstm{number} input", layer.input_matrix, layer.input_bits)

@@ -10,8 +10,8 @@ from frenchpress.config import AugmentConfig
 from frenchpress.nnet.data import Batch
 
 
-def hide(batch: Batch, context: tuple[int, int], mean: Tensor, config: AugmentConfig, at: tuple[int, int, int]) -> None:
-    """Set what is hidden in `batch.inputs` [B, T, width * D] to `mean` [width * D], in place.
+def hide(batch: Batch, offsets: range, mean: Tensor, config: AugmentConfig, at: tuple[int, int, int]) -> None:
+    """Set what is hidden in `batch.inputs` [B, T, offsets * D] to `mean` [offsets * D], in place.
 
     Time and frequency masking of Park et al. 2019 (arXiv 1904.08779, sec. 2), with as many time masks as an utterance
     is long (Park et al. 2020, arXiv 1912.05533, sec. 3.2). A frame or a feature is hidden before splicing: it is
@@ -20,13 +20,14 @@ def hide(batch: Batch, context: tuple[int, int], mean: Tensor, config: AugmentCo
     """
     random = np.random.default_rng([*at])
     pieces, steps, inputs = batch.inputs.shape
-    width = sum(context) + 1
-    spliced = batch.inputs.view(pieces, steps, width, inputs // width)
-    lengths = batch.whole + width - 1  # neighbours outside of a piece can be hidden too
-    frames = torch.from_numpy(_frames(random, lengths, steps + width - 1, config)[batch.mine])
-    features = torch.from_numpy(_features(random, len(lengths), inputs // width, config)[batch.mine])
-    hidden = frames.unfold(1, width, 1).unsqueeze(-1) | features.view(pieces, 1, 1, -1)
-    spliced.copy_(torch.where(hidden.to(spliced.device), mean.view(width, -1), spliced))
+    dim, around = inputs // len(offsets), offsets[-1] - offsets[0]
+    spliced = batch.inputs.view(pieces, steps, len(offsets), dim)
+    lengths = batch.whole + around  # neighbours outside of a piece can be hidden too
+    frames = torch.from_numpy(_frames(random, lengths, steps + around, config)[batch.mine])
+    features = torch.from_numpy(_features(random, len(lengths), dim, config)[batch.mine])
+    seen = frames.unfold(1, around + 1, 1)[..., :: offsets.step]
+    hidden = seen.unsqueeze(-1) | features.view(pieces, 1, 1, -1)
+    spliced.copy_(torch.where(hidden.to(spliced.device), mean.view(len(offsets), -1), spliced))
 
 
 def _frames(random: np.random.Generator, lengths: np.ndarray, steps: int, config: AugmentConfig) -> np.ndarray:

@@ -14,14 +14,13 @@ from frenchpress.common import UserError
 IGNORED = -1
 
 
-def splice(feats: Tensor, frames: Tensor, first: Tensor, last: Tensor, context: tuple[int, int]) -> Tensor:
-    """Frames with their neighbours: `feats` [N, D], `frames` int64 [...] -> [..., (left + 1 + right) * D].
+def splice(feats: Tensor, frames: Tensor, first: Tensor, last: Tensor, offsets: range) -> Tensor:
+    """Frames with their neighbours: `feats` [N, D], `frames` int64 [...] -> [..., len(offsets) * D].
 
     Where a neighbour lies outside `first`..`last` (broadcast against `frames`), the outermost is repeated.
     """
-    left, right = context
-    offsets = torch.arange(-left, right + 1, device=feats.device)
-    index = (frames.unsqueeze(-1) + offsets).clamp(first.unsqueeze(-1), last.unsqueeze(-1))
+    around = torch.tensor(offsets, device=feats.device)
+    index = (frames.unsqueeze(-1) + around).clamp(first.unsqueeze(-1), last.unsqueeze(-1))
     return feats[index].flatten(-2)
 
 
@@ -29,7 +28,7 @@ def splice(feats: Tensor, frames: Tensor, first: Tensor, last: Tensor, context: 
 class Batch:
     """Pieces of similar length side by side.
 
-    `inputs`: float32 [B, T, context * D]; `lengths`: int64 [B]; `cd`, `mono`: int64 targets of the real
+    `inputs`: float32 [B, T, offsets * D]; `lengths`: int64 [B]; `cd`, `mono`: int64 targets of the real
     frames, piece after piece [sum(lengths)]; `rows`: int64, where these are among all frames. `utts`, the utterance of
     each piece, and `whole`, its length, int64, are of a whole batch, of which a worker may have a share, `mine`.
     """
@@ -135,10 +134,10 @@ class Frames:
         end = self.lengths[utt] * (number + 1) // counts[utt]
         return np.stack([utt, begin, end - begin], axis=1)
 
-    def batch(self, pieces: np.ndarray, context: tuple[int, int], mine: slice = slice(None)) -> Batch:
+    def batch(self, pieces: np.ndarray, offsets: range, mine: slice = slice(None)) -> Batch:
         """The batch of these rows of `pieces`, or `mine` of them, padded to the longest of all.
 
-        Context reaches beyond a piece's ends.
+        Neighbours, `offsets` from each frame, are those beyond a piece's ends too.
         """
         self.hold(pieces[:, 0])
         utt, begin, length = (torch.from_numpy(np.ascontiguousarray(c)).to(self.device) for c in pieces[mine].T)
@@ -148,7 +147,7 @@ class Frames:
         frames = (first + begin).unsqueeze(1) + steps.minimum(length.unsqueeze(1) - 1)
         mask = steps < length.unsqueeze(1)
         real, rows = frames[mask], (frames + (place - first).unsqueeze(1))[mask]
-        inputs = splice(self.feats, frames, first.unsqueeze(1), last.unsqueeze(1), context)
+        inputs = splice(self.feats, frames, first.unsqueeze(1), last.unsqueeze(1), offsets)
         utts = [self.utts[u] for u in pieces[:, 0]]
         targets = self.cd[real].long(), self.mono[real].long()
         return Batch(inputs, length, *targets, rows, utts, pieces[:, 2], mine)

@@ -80,7 +80,7 @@ def _ask(model: AcousticModel, frames: Frames, place: Path) -> None:
     model.eval()
     said: dict[str, np.ndarray] = {}
     for rows in progress(frames.in_order(_TOGETHER), "posteriors of the teacher"):
-        batch = frames.batch(rows, model.context)
+        batch = frames.batch(rows, model.offsets)
         for head, logits in model(batch.inputs, batch.lengths).items():
             if head not in said:
                 shape = (len(frames), logits.shape[-1])

@@ -75,14 +75,15 @@ def use_given(config: Config, out: Path, model: AcousticModel, task_digest: str)
 def give(key: str, place: Path, model: AcousticModel, given: AcousticModel) -> None:
     """Let `model` start from, or have the masks of, the model `given` in `place`; what teaches it changes nothing.
 
-    UserError unless that fits: the same inputs, states and phones, and the same layers or masks.
+    UserError unless that fits: the same features, states and phones; and unless it only teaches, the same frames in a
+    splice, and the same layers or masks.
     """
-    for what, ours, theirs in (
-        ("features, tied states and phones", model.sizes, given.sizes),
-        ("model.context", model.context, given.context),
-    ):
+    sizes = ("features, tied states and phones", vars(model.sizes).values(), vars(given.sizes).values())
+    frames = ("model.context or model.time_stride, frames", model.offsets, given.offsets)
+    for what, *both in [sizes, frames] if key in (INIT, MASKS) else [sizes]:
+        ours, theirs = (", ".join(map(str, numbers)) for numbers in both)
         if ours != theirs:
-            raise UserError(f"{key}: {place}: has other {what}: {_plain(theirs)}, and this model has {_plain(ours)}")
+            raise UserError(f"{key}: {place}: has other {what}: {theirs}, and this model has {ours}")
     if key == INIT:
         start_from(model, given, place)
     elif key == MASKS:
@@ -117,10 +118,6 @@ def check_task(key: str, place: Path, task_digest: str) -> None:
     """UserError unless the model in `place` was trained on the task of this digest."""
     if read_header(place / CONFIG).get("task") != task_digest:
         raise UserError(f"{key}: {place}: was trained on another task, or the task was made again since")
-
-
-def _plain(sizes: object) -> str:
-    return ", ".join(f"{v}" for v in (sizes if isinstance(sizes, tuple) else vars(sizes).values()))
 
 
 @torch.no_grad()

@@ -62,7 +62,7 @@ def evaluate(model: AcousticModel, frames: Frames, batch: int = 32) -> tuple[flo
     share = workers.shared() or workers.Share()
     loss = wrong_cd = wrong_mono = 0.0
     for rows in frames.in_order(batch)[share.mine]:
-        part = frames.batch(rows, model.context)
+        part = frames.batch(rows, model.offsets)
         logits = model(part.inputs, part.lengths)
         loss += losses(logits, part, 0.0)[0].item() * part.frames
         wrong_cd += (logits["cd"].argmax(-1) != part.cd).sum().item()

@@ -41,8 +41,8 @@ class AcousticModel(nn.Module):
     def __init__(self, config: Config, sizes: Sizes) -> None:
         super().__init__()
         self.config, self.sizes = config, sizes
-        self.context = config.model.context
-        inputs = (sum(self.context) + 1) * sizes.feat_dim
+        self.offsets = config.model.offsets
+        inputs = len(self.offsets) * sizes.feat_dim
         self.register_buffer("input_mean", torch.zeros(inputs))
         self.register_buffer("input_scale", torch.ones(inputs))
         presses, lstm = layer_presses(config), config.model.lstm
@@ -95,7 +95,7 @@ class AcousticModel(nn.Module):
     def normalise_inputs(self, frames: Frames) -> None:
         """Bring every input to mean 0, deviation 1 over `frames`; kept with the model."""
         mean, deviation = frames.moments()
-        repeat = sum(self.context) + 1
+        repeat = len(self.offsets)
         self.input_mean.copy_(mean.float().repeat(repeat))
         self.input_scale.copy_(deviation.clamp(min=1e-5).reciprocal().float().repeat(repeat))
 
@@ -130,7 +130,7 @@ class AcousticModel(nn.Module):
         first = (lengths.cumsum(0) - lengths).unsqueeze(1)
         last = first + lengths.unsqueeze(1) - 1
         frames = first + torch.arange(int(lengths.max()), device=first.device)
-        inputs = splice(feats, frames.minimum(last), first, last, self.context)
+        inputs = splice(feats, frames.minimum(last), first, last, self.offsets)
         logits = {"cd": self.head_cd, "mono": self.head_mono}[head](self.hidden(inputs, lengths))
         return list(logits.log_softmax(-1).split(lengths.tolist()))
 

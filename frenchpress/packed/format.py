@@ -31,9 +31,9 @@ from frenchpress.packed.model import (
 from frenchpress.packed.runs import WIDEST, Runs, decode_runs
 
 MAGIC = b"FPRESS\r\n"
-VERSIONS = 1, 2, 3, 4
-"""What can be read. A file in which something is held back is of the fourth, with an index of counted blocks of the
-third, with one of runs of the second."""
+VERSIONS = 1, 2, 3, 4, 5
+"""What can be read. A file whose splice leaves frames out is of the fifth, one in which something is held back of the
+fourth, with an index of counted blocks of the third, with one of runs of the second."""
 RUNS, COUNTED = 255, 254
 """In place of a number of levels: the masks have an index of runs; one of blocks that keep equally many."""
 HEADER = struct.Struct("<8sHHII")
@@ -185,13 +185,15 @@ def _within(value: int, low: int, high: int, what: str) -> int:
 
 
 def _input(piece: _Bytes) -> PackedInput:
-    dim, left, right, bits, *_ = piece.unpack("<HBBB3x")
+    dim, left, right, bits, between = piece.unpack("<HBBBB2x")
     _within(dim, 1, 65535, "features")
+    if (left + right) % (between + 1):
+        raise UserError(f"{between} frames between two of a splice of {left} + 1 + {right}")
     _within(bits, 2, _MAX_ACT_BITS, "activation bits")
     mean, gain = piece.floats(dim), piece.floats(dim)
     if not (np.isfinite(mean).all() and np.isfinite(gain).all()):
         raise UserError("mean or gain is not finite")
-    return PackedInput(left, right, bits, mean, gain)
+    return PackedInput(left, right, bits, mean, gain, between + 1)
 
 
 def _requantizer(multiplier: int, shift: int) -> Requantizer:
@@ -366,8 +368,7 @@ def _level(piece: _Bytes) -> Level:
 
 def _check_chain(model: PackedModel) -> None:
     """Each layer takes what the one before gives, on the same grid or with a requantizer."""
-    width = (model.input.left + 1 + model.input.right) * model.input.dim
-    bits = model.input.bits
+    width, bits = model.input.width, model.input.bits
     steps = [(layer.input_matrix, layer.input_bits, layer.requantizer, layer) for layer in model.layers]
     steps.append((model.head.matrix, model.head.input_bits, model.head.requantizer, None))
     for number, (matrix, given, requantizer, layer) in enumerate(steps):

@@ -120,7 +120,7 @@ def network_sizes(model: PackedModel) -> dict[str, Any]:
     layers = {f"lstm{i}": _lstm_sizes(layer) for i, layer in enumerate(model.layers)}
     head = model.head
     return {
-        "features": {"dim": x.dim, "left": x.left, "right": x.right, "bits": x.bits},
+        "features": {"dim": x.dim, "left": x.left, "right": x.right, "stride": x.stride, "bits": x.bits},
         **layers,
         "head": {
             "outputs": model.outputs, "input_bits": head.input_bits, "shift": head.shift,

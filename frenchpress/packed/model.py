@@ -88,18 +88,31 @@ class Requantizer:
 
 @dataclass(frozen=True)
 class PackedInput:
-    """Features float32 [dim] -> integers clamp(round((x - mean) * gain)), spliced: `left` + 1 + `right` frames."""
+    """Features float32 [dim] -> integers clamp(round((x - mean) * gain)), spliced: of `left` frames before, the frame
+    itself and `right` after it every `stride`-th, from the first to the last.
+    """
 
     left: int
     right: int
     bits: int
     mean: NDArray[np.float32]
     gain: NDArray[np.float32]
+    stride: int = 1
 
     @property
     def dim(self) -> int:
         """Features per frame."""
         return len(self.mean)
+
+    @property
+    def offsets(self) -> range:
+        """The frames that are spliced, counted from the current one."""
+        return range(-self.left, self.right + 1, self.stride)
+
+    @property
+    def width(self) -> int:
+        """Numbers of a spliced frame."""
+        return len(self.offsets) * self.dim
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ class ReferenceStream:
         around = self.model.input.left + self.model.input.right
         ready = max(0, len(frames) - around)
         self._frames = frames[ready:]
-        x = frames[np.arange(ready)[:, None] + np.arange(around + 1)]
-        x = x.reshape(ready, (around + 1) * self.model.input.dim)
+        x = frames[np.arange(ready)[:, None] + np.array(self.model.input.offsets) + self.model.input.left]
+        x = x.reshape(ready, self.model.input.width)
         for number, layer in enumerate(self._layers):
             x = layer.run(x, None if self._watch is None else partial(self._watch, number))
         return self._logits(x)

@@ -42,6 +42,8 @@ def model_bytes(model: PackedModel) -> bytes:
 
 def _version(model: PackedModel) -> int:
     """The oldest one whose readers know all that is in the model."""
+    if model.input.stride > 1:
+        return 5
     if model.holds:
         return 4
     if any(m.counted for m in model.matrices):
@@ -50,7 +52,8 @@ def _version(model: PackedModel) -> int:
 
 
 def _input_bytes(x: PackedInput) -> bytes:
-    return struct.pack("<HBBB3x", x.dim, x.left, x.right, x.bits) + _floats(x.mean) + _floats(x.gain)
+    start = struct.pack("<HBBBB2x", x.dim, x.left, x.right, x.bits, x.stride - 1)
+    return start + _floats(x.mean) + _floats(x.gain)
 
 
 def _lstm_bytes(layer: PackedLstm) -> bytes:

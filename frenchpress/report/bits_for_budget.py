@@ -133,7 +133,7 @@ def _gradients(
             for w, z in zip(weights, signs):
                 w.weight.add_(step * z)
         for rows in in_order(frames.pieces(int(frames.lengths.max())), 32):
-            batch = frames.batch(rows, model.context)
+            batch = frames.batch(rows, model.offsets)
             total, _, _ = losses(model(batch.inputs, batch.lengths), batch, 0.0)
             (total * batch.frames / len(frames)).backward()
         return [w.weight.grad.clone() for w in weights]

@@ -119,7 +119,7 @@ def measure(model: AcousticModel, frames: Frames, banks: int) -> list[FeatureMap
     watch = Watch(model.eval(), banks)
     with watch.on():
         for rows in progress(in_order(frames.pieces(int(frames.lengths.max())), 16), "frames"):
-            batch = frames.batch(rows, model.context)
+            batch = frames.batch(rows, model.offsets)
             model(batch.inputs, batch.lengths)
     return watch.maps
 

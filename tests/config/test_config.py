@@ -156,6 +156,12 @@ BAD = {
     "empty section": ("train:\nseed: 1", [":1: train: expected a section with the keys epochs"]),
     "number for section": ("train: 3", ["train: expected a section"]),
     "short list": ("model: {context: [5]}", ["model.context: expected a list of 2, got the list [5]"]),
+    "no stride": ("model: {time_stride: 0}", ["model.time_stride: 0 is out of range; it must be at least 1"]),
+    "stride past the last": (
+        "model:\n  time_stride: 3",
+        [":2: model.time_stride: 3 does not go from", "of context: [5, 5]; say 1 or 2 or 5 or 10, or another context"],
+    ),
+    "stride of nothing": ("model: {context: [0, 0], time_stride: 2}", ["context: [0, 0]; say 1, or another context"]),
     "not a mapping": ("- 1\n- 2", [":1: expected `key: value` lines"]),
     "not yaml": ("train: [1,\nx: }", ["not YAML"]),
     "bad word": ("train: {optimizer: adam}", ["train.optimizer: expected rmsprop, got 'adam'"]),

@@ -25,6 +25,7 @@ CASES = {
     "other grids": {"act_bits": (16, 13, 9), "bits": 5},
     "one bit": {"bits": 1, "act_bits": (8, 8, 8), "levels": TWO},
     "three bits": {"bits": 3, "context": (0, 0), "cells": (4, 3, 2)},
+    "frames apart": {"context": (4, 2), "stride": 3},
     "weights": {"levels": 0.1, "cells": (9, 6)},
     "weights of each gate": {"levels": 0.3, "shared": False, "bits": 4},
     "banks": {"levels": Banks(1, 4, 1), "shared": False, "cells": (9, 6), "bits": 6},
@@ -184,7 +185,7 @@ def replay(directory):
     network, entries = manifest["network"], {e["file"].removesuffix(".hex"): e for e in manifest["memories"]}
     given, flat = network["features"], memory["stimulus_frames"]
     frames = [flat[k : k + given["dim"]] for k in range(0, len(flat), given["dim"])]
-    last, near = len(frames) - 1, range(-given["left"], given["right"] + 1)
+    last, near = len(frames) - 1, range(-given["left"], given["right"] + 1, given["stride"])
     x = [sum((frames[max(0, min(last, t + k))] for k in near), []) for t in range(len(frames))]
     arguments = {}
     for name, sizes in network.items():

@@ -58,6 +58,18 @@ def make(press, layers=2, batch_norm=True, dropout=0.0, cells=16):
     return model.eval()
 
 
+def test_frames_apart_are_packed():
+    lstm = {"layers": 1, "cells": 8}
+    values = {"model": {"context": [4, 2], "time_stride": 3, "lstm": lstm}, "compress": {"default": W8A16}}
+    model = AcousticModel(config_from_dict(values, "test"), SIZES)
+    model(3 * torch.randn(4, 30, 18), torch.full((4,), 30))
+    feats = torch.randn(23, 6)
+    packed = pack_model(model.eval(), COUNTS, {})
+    assert packed.input.offsets == model.offsets
+    ours = Runtime(model_bytes(packed)).log_posteriors(feats.numpy())
+    np.testing.assert_allclose(ours, model.log_posteriors(feats).numpy(), atol=1e-2)
+
+
 def test_a_model_that_was_never_calibrated_is_not_packed():
     values = {"model": {"context": [2, 1], "lstm": {"layers": 1, "cells": 8}}, "compress": {"default": W8A16}}
     with pytest.raises(UserError, match="lstm0: act_quantizer of lstm.lstm0.act_in: its range was never calibrated"):

@@ -115,7 +115,7 @@ def test_the_file_says_how_to_splice():
     exported = export_model(make({}), "name")
     assert exported.graph.name == "name"
     metadata = {entry.key: entry.value for entry in exported.metadata_props}
-    assert metadata == {"context_left": "1", "context_right": "1", "feat_dim": "6"}
+    assert metadata == {"context_left": "1", "context_right": "1", "time_stride": "1", "feat_dim": "6"}
 
 
 def save(model, directory):

@@ -35,9 +35,10 @@ MODELS = {
     "dense": {"levels": ()},
     "blocks": {"levels": HIERARCHY, "act_bits": (16, 14, 12), "hold": (900, 300)},
     "csr": {"levels": 0.2, "shared": False, "bits": 1},
-    "banks": {"levels": Banks(1, 8, 2), "bits": 6, "cells": (16, 70)},
+    "banks": {"levels": Banks(1, 8, 2), "bits": 6, "cells": (16, 70), "context": (4, 2), "stride": 3},
 }
-"""Kind of format -> a model whose masks it is for: other grids and a delta network, gates with masks of their own."""
+"""Kind of format -> a model whose masks it is for: other grids and a delta network, gates with masks of their own,
+frames apart."""
 QUICK = tvm.target.Target({"kind": "llvm", "opt-level": 1})
 
 
@@ -60,9 +61,10 @@ def test_integers_are_those_of_the_reference(kind):
     expected = reference.run(model, feats)
     assert np.array_equal(compiled.logits(feats)["head_cd"], expected)
     # Frame by frame, the states in the caller's hands.
-    given, states, rows = np.pad(feats, ((2, 1), (0, 0)), mode="edge"), compiled.start(), []
+    around = model.input.left, model.input.right
+    given, states, rows = np.pad(feats, (around, (0, 0)), mode="edge"), compiled.start(), []
     for t in range(len(feats)):
-        out, states = compiled.step(given[t : t + 4], states)
+        out, states = compiled.step(given[t : t + 1 + sum(around)], states)
         rows.append(out["head_cd"][0])
     assert np.array_equal(rows, expected)
 

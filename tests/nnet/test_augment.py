@@ -8,7 +8,7 @@ from frenchpress.config import AugmentConfig
 from frenchpress.nnet.augment import hide
 from frenchpress.nnet.data import Frames
 
-CONTEXT, DIM = (2, 1), 6
+OFFSETS, DIM = range(-2, 2), 6
 
 
 @pytest.fixture
@@ -18,15 +18,15 @@ def frames():
     return Frames(utterances)
 
 
-def hidden_of(frames, config, at=(0, 0, 0)):
-    """Bool [B, T, width, DIM]: what was replaced by the mean, here a value that no feature has."""
-    batch = frames.batch(frames.pieces(100), CONTEXT)
-    mean = torch.full((4 * DIM,), 77.0)
+def hidden_of(frames, config, at=(0, 0, 0), offsets=OFFSETS):
+    """Bool [B, T, offsets, DIM]: what was replaced by the mean, here a value that no feature has."""
+    batch = frames.batch(frames.pieces(100), offsets)
+    mean = torch.full((len(offsets) * DIM,), 77.0)
     before = batch.inputs.clone()
-    hide(batch, CONTEXT, mean, config, at)
+    hide(batch, offsets, mean, config, at)
     changed = batch.inputs == 77.0
     assert torch.equal(batch.inputs[~changed], before[~changed])
-    return changed.view(3, 40, 4, DIM)
+    return changed.view(3, 40, len(offsets), DIM)
 
 
 def test_a_hidden_frame_is_missing_wherever_it_is_a_neighbour(frames):
@@ -36,6 +36,11 @@ def test_a_hidden_frame_is_missing_wherever_it_is_a_neighbour(frames):
     whole = hidden.all(-1)
     for offset in range(3):  # place `offset + 1` of frame t is place `offset` of frame t + 1
         assert torch.equal(whole[:, :-1, offset + 1], whole[:, 1:, offset])
+
+
+def test_of_frames_apart_the_same_are_hidden(frames):
+    config = AugmentConfig()
+    assert torch.equal(hidden_of(frames, config, offsets=range(-2, 2, 3)), hidden_of(frames, config)[:, :, ::3])
 
 
 def test_hidden_features_are_hidden_in_all_of_a_piece_and_no_wider_than_asked_for(frames):

@@ -70,8 +70,9 @@ def test_the_plan_has_what_is_trained_first(checked, tmp_path):
         ),
         ("model: {lstm: {layers: 2}}\ntrain: {init: float}", r"train\.init: .*: none, and this model has \[32"),
         (
-            "model: {context: [1, 1]}\ntrain: {distill: {teacher: float}}",
-            r"child\.cfg: train\.distill\.teacher: \S+float: has other model\.context: 5, 5, and this model has 1, 1",
+            "model: {context: [5, 5], time_stride: 5}\ntrain: {init: float}",
+            r"child\.cfg: train\.init: \S+float: has other model\.context or model\.time_stride, frames: -5, -4, -3, "
+            r"-2, -1, 0, 1, 2, 3, 4, 5, and this model has -5, 0, 5$",
         ),
         (
             "compress: {lstm0: {mask: {method: bank, bank: 4, keep: 1/2}}}\ntrain: {mask_from: float}",

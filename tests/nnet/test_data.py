@@ -29,15 +29,16 @@ def test_pieces_cover_every_frame_once_and_are_about_equal(frames, longest):
         assert lengths.max() - lengths.min() <= 1
 
 
-def test_batch_is_what_a_loop_would_make(frames):
+@pytest.mark.parametrize("offsets", [range(-2, 2), range(-4, 3, 3)], ids=["next to each other", "every third"])
+def test_batch_is_what_a_loop_would_make(frames, offsets):
     rows = frames.pieces(10)[[0, 3, 4, 7]]
-    batch = frames.batch(rows, (2, 1))
+    batch = frames.batch(rows, offsets)
     feats = frames.feats.numpy()
     targets = []
     for b, (utt, begin, length) in enumerate(rows.tolist()):
         first = frames.starts[utt]
         for t in range(length):
-            near = [np.clip(begin + t + o, 0, frames.lengths[utt] - 1) + first for o in (-2, -1, 0, 1)]
+            near = [np.clip(begin + t + o, 0, frames.lengths[utt] - 1) + first for o in offsets]
             np.testing.assert_array_equal(batch.inputs[b, t], feats[near].ravel())
             targets.append((frames.cd[first + begin + t], frames.mono[first + begin + t]))
     assert list(zip(batch.cd, batch.mono)) == targets
@@ -47,8 +48,10 @@ def test_batch_is_what_a_loop_would_make(frames):
 
 def test_splice_repeats_the_outermost_frame():
     feats = torch.arange(4.0)[:, None]
-    spliced = splice(feats, torch.arange(4), torch.tensor(0), torch.tensor(3), (1, 2))
+    spliced = splice(feats, torch.arange(4), torch.tensor(0), torch.tensor(3), range(-1, 3))
     assert spliced.tolist() == [[0, 0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 3], [2, 3, 3, 3]]
+    apart = splice(feats, torch.arange(4), torch.tensor(0), torch.tensor(3), range(-2, 3, 2))
+    assert apart.tolist() == [[0, 0, 2], [0, 1, 3], [0, 2, 3], [1, 3, 3]]
 
 
 def test_order_follows_from_seed_and_epoch_alone(frames):

@@ -98,7 +98,7 @@ def test_the_teacher_says_of_each_frame_what_its_model_does_and_is_asked_once(ta
     said = ask(model, frames, tmp_path / "posteriors", {"model": "a"})
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     for utt, (first, length) in enumerate(zip(frames.starts, frames.lengths)):
-        batch = frames.batch(np.array([[utt, 0, length]]), model.context)
+        batch = frames.batch(np.array([[utt, 0, length]]), model.offsets)
         for head, logits in model(batch.inputs, batch.lengths).items():
             wanted = torch.log_softmax(logits, dim=-1).detach().numpy()
             np.testing.assert_allclose(said[head][first : first + length], wanted, rtol=2e-3, atol=2e-3)
@@ -168,12 +168,16 @@ def test_teachers_that_cannot_teach_are_one_line_and_start_nothing(monkeypatch, 
     for more, task, said in (
         (["--seed", "7"], made_task, r"train.distill.teacher: .*/teacher-seed7: no trained model \(final.pt\)"),
         (["--set", "train.distill.teacher=damaged"], made_task, "damaged/final.pt: not a whole model file"),
-        (["--set", "model.context=[2, 2]"], made_task, "has other model.context: 1, 1, and this model has 2, 2"),
         ([], other, "teacher-seed2234: was trained on another task, or the task was made again"),
     ):
         with pytest.raises(UserError, match=said) as error:
             run(monkeypatch, copy / "student.cfg", task, copy / "new", *more)
         assert "\n" not in str(error.value) and not (copy / "new").exists()
+
+
+def test_a_teacher_may_see_other_frames(monkeypatch, copy, made_task):
+    run(monkeypatch, copy / "student.cfg", made_task, copy / "new", "--set", "model={context: [2, 2], time_stride: 2}")
+    assert load_model(copy / "new").offsets == range(-2, 3, 2)
 
 
 def test_a_teacher_of_other_states_is_refused(monkeypatch, copy, made_task):
@@ -191,7 +195,7 @@ def test_several_teach_by_the_mean_of_their_posteriors(monkeypatch, copy, made_t
     both = "train.distill.teacher=[teacher-seed2234, teacher-seed7]"
     config = load_config(copy / "student.cfg", [both])
     teacher = make_teacher(config, models, frames, "task")
-    batch = frames.batch(np.array([[0, 0, 5]]), models[copy / "teacher-seed7"].context)
+    batch = frames.batch(np.array([[0, 0, 5]]), models[copy / "teacher-seed7"].offsets)
     for head, classes in (("cd", 12), ("mono", 4)):
         said = teacher.of(head, batch, torch.zeros(()))
         each = [np.exp(kept[head][batch.rows.numpy()].astype(np.float64)) for kept in teacher.said]

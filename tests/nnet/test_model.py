@@ -64,10 +64,22 @@ def test_training_and_decoding_see_the_same_inputs():
     model = make(SMALL).eval()
     feats = np.random.default_rng(0).normal(size=(23, 40)).astype(np.float32)
     frames = Frames([("u", feats, np.zeros(23, int), np.zeros(23, int))])
-    batch = frames.batch(frames.pieces(1000), model.context)
+    batch = frames.batch(frames.pieces(1000), model.offsets)
     with torch.no_grad():
         cd = model(batch.inputs, batch.lengths)["cd"].log_softmax(-1)
     torch.testing.assert_close(model.log_posteriors(torch.from_numpy(feats)), cd)
+
+
+def test_of_the_context_every_so_many_th_frame_is_seen():
+    model = make({"model": {"context": [4, 2], "time_stride": 3, "lstm": {"layers": 1, "cells": 8}}}).eval()
+    assert (model.offsets, len(model.input_mean)) == (range(-4, 3, 3), 3 * 40)
+    feats = torch.randn(30, 40)
+    before = model.log_posteriors(feats)
+    for frame, first in ((20, 18), (29, 27)):
+        changed = feats.clone()
+        changed[frame] += 1
+        after = model.log_posteriors(changed)
+        assert torch.equal(before[:first], after[:first]) and not torch.equal(before[first], after[first])
 
 
 def test_no_frame_hears_the_future_beyond_its_context():

@@ -76,14 +76,14 @@ def random_front(rng, dim, outputs, ceps=3, context=(1, 1), phones=4, labels=9):
 
 def random_model(
     seed=0, dim=5, context=(2, 1), cells=(7, 6), outputs=11, bits=8, act_bits=(16, 16, 16), levels=(), shared=True,
-    front=False, hold=(0, 0),
+    front=False, hold=(0, 0), stride=1,
 ):  # fmt: skip
     """`act_bits`: of the features, of the outputs of all layers, of the inputs of the head. `hold`: moves of inputs and
     outputs that are not sent on."""
     rng = np.random.default_rng(seed)
     step = [1.0 / (2 ** (b - 1) - 1) for b in act_bits]
     weight = 1.0 / 2 ** (bits - 1)
-    width, given, layers = (sum(context) + 1) * dim, (8 * step[0], act_bits[0]), []
+    width, given, layers = (sum(context) // stride + 1) * dim, (8 * step[0], act_bits[0]), []
     for count in cells:
         along = random_matrix(rng, 4, count, width, bits, levels, shared)
         back = random_matrix(rng, 4, count, count, bits, levels, shared)
@@ -114,6 +114,6 @@ def random_model(
         fixed_bias(rng.normal(0, 1, outputs)), prior, random_matrix(rng, 1, outputs, width, bits, levels),
     )  # fmt: skip
     mean, gain = rng.normal(0, 1, dim), rng.uniform(0.5, 2, dim) / (8 * step[0])
-    given = PackedInput(*context, act_bits[0], mean.astype(np.float32), gain.astype(np.float32))
+    given = PackedInput(*context, act_bits[0], mean.astype(np.float32), gain.astype(np.float32), stride)
     meta = {"phones": ["SIL", "a"], "name": "é"}
     return PackedModel(given, tuple(layers), head, meta, random_front(rng, dim, outputs) if front else None)

@@ -48,6 +48,18 @@ def test_what_is_held_back_comes_back():
         assert len(data) - len(bare) == 8 + 4 * 2 and model.content_bits - without.content_bits == 64
 
 
+def test_frames_that_are_not_seen_come_back():
+    for hold in (0, 0), (3, 4):
+        model = random_model(1, context=(4, 2), stride=3, hold=hold)
+        data = model_bytes(model)
+        assert same(parse_model(data), model) and data[8] == 5 and model.input.offsets == range(-4, 3, 3)
+    at = data.index(b"FEAT") + 8 + 5
+    assert data[at] == 2
+    wrong = sealed(data[:at] + b"\3" + data[at + 1 :])
+    with pytest.raises(UserError, match=r"x: section FEAT: 3 frames between two of a splice of 4 \+ 1 \+ 2$"):
+        parse_model(wrong, "x")
+
+
 def test_front_end_comes_back_and_is_counted():
     model = random_model(1, front=True)
     assert same(parse_model(model_bytes(model)), model)
@@ -122,8 +134,8 @@ def test_says_what_is_wrong(tmp_path):
     (tmp_path / "m.press").write_bytes(b"RIFF" + data)
     with pytest.raises(UserError, match=r"m\.press: not a packed model"):
         read_model(tmp_path / "m.press")
-    with pytest.raises(UserError, match="version 5 of the format, this program reads 1 to 4"):
-        parse_model(data[:8] + b"\5\0" + data[10:])
+    with pytest.raises(UserError, match="version 6 of the format, this program reads 1 to 5"):
+        parse_model(data[:8] + b"\6\0" + data[10:])
     with pytest.raises(UserError, match="damaged: its length or checksum"):
         parse_model(data[:-4])
     with pytest.raises(UserError, match="section FEAT: activation bits 1 is outside 2 to 16"):

@@ -66,7 +66,7 @@ def test_trace_is_that_of_the_hessian(model, task):
     frames = Frames(task.split("dev"))
     found = module.traces(model, frames, 200)
     head = model.head_mono.matrix
-    batch = frames.batch(frames.pieces(int(frames.lengths.max())), model.context)
+    batch = frames.batch(frames.pieces(int(frames.lengths.max())), model.offsets)
 
     def loss(weight):
         return cross_entropy(hidden @ weight.t() + model.head_mono.bias.detach(), batch.mono)

@@ -33,7 +33,7 @@ def task(tmp_path_factory):
 def model(tmp_path, task):
     write_cfg(tmp_path, SMALL, "small.cfg")
     model = AcousticModel(load_config(tmp_path / "small.cfg"), Sizes(task.feat_dim, task.num_pdfs, task.num_phones))
-    batch = Frames(task.split("dev")).batch(Frames(task.split("dev")).pieces(1000)[:8], model.context)
+    batch = Frames(task.split("dev")).batch(Frames(task.split("dev")).pieces(1000)[:8], model.offsets)
     for _ in range(20):
         model.train()(batch.inputs, batch.lengths)
     return model.eval()
@@ -55,7 +55,7 @@ def test_operations_are_those_of_columns_that_move(model, task):
     maps = {m.name: m for m in module.measure(model, frames, banks=4)}
     assert list(maps) == ["lstm0 inputs", "lstm0 outputs", "lstm1 inputs", "lstm1 outputs", "outputs to the heads"]
     for rows in frames.pieces(1000)[:1]:
-        batch = frames.batch(rows[None], model.context)
+        batch = frames.batch(rows[None], model.offsets)
     outputs = []
     hook = model.lstm["lstm1"].register_forward_hook(lambda layer, given, out: outputs.append(out[0]))
     with torch.no_grad():

@@ -69,8 +69,8 @@ class IntegerInput:
         """Means and gains."""
         return self.input.mean, self.input.gain
 
-    def value(self, feature: Expr, place: Expr, context: Expr, constants: Sequence[Buffer]) -> Expr:
-        """Of feature `place` of the frame `context` frames after the first of the splice."""
+    def value(self, feature: Expr, place: Expr, frame: Expr, constants: Sequence[Buffer]) -> Expr:
+        """Of feature `place` of frame number `frame` of the splice."""
         mean, gain = constants
         scaled = T.bind(T.nearbyint((feature - mean[place]) * gain[place]))
         return T.Select(T.isnan(scaled), T.float32(0), _clamped(scaled, 2 ** (self.input.bits - 1) - 1)).astype("int32")
@@ -78,7 +78,7 @@ class IntegerInput:
 
 @dataclass(frozen=True)
 class FloatInput:
-    """Features less their mean, scaled; `constants` float32 [contexts * dim]."""
+    """Features less their mean, scaled; `constants` float32 [frames * dim]."""
 
     mean: Array
     scale: Array
@@ -90,10 +90,10 @@ class FloatInput:
         """Means and scales of spliced features."""
         return self.mean, self.scale
 
-    def value(self, feature: Expr, place: Expr, context: Expr, constants: Sequence[Buffer]) -> Expr:
+    def value(self, feature: Expr, place: Expr, frame: Expr, constants: Sequence[Buffer]) -> Expr:
         """As IntegerInput.value."""
         mean, scale = constants
-        at = context * self.dim + place
+        at = frame * self.dim + place
         return (feature - mean[at]) * scale[at]
 
 

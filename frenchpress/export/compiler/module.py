@@ -62,7 +62,7 @@ class _Builder:
         self.network, self.loops, self.emits = network, loops, {}
         self.block, self.types = relax.BlockBuilder(), network.dtype
         self.given = Var("m", "int64")
-        self.frames = self.given - sum(network.context)
+        self.frames = self.given - (network.offsets[-1] - network.offsets[0])
 
     def type(self, *shape: object, dtype: str | None = None) -> relax.TensorType:
         """Of a tensor."""
@@ -149,7 +149,7 @@ class _Builder:
 
     def module(self) -> tvm.IRModule:
         """All of it."""
-        net, context = self.network, sum(self.network.context)
+        net = self.network
         features = relax.Var("features", self.type(self.given, net.dim, dtype="float32"))
         parts = [*net.layers, *net.heads]
         states = [
@@ -157,10 +157,9 @@ class _Builder:
         ]
         with self.block.function("network", [features, *(var for of_part in states for var in of_part)]):
             with self.block.dataflow():
-                width = (context + 1) * net.dim
-                function = operators.splice(self.loops, net.input, net.dim, context)
+                function = operators.splice(self.loops, net.input, net.dim, net.offsets)
                 inputs = [features, *map(relax.const, net.input.constants)]
-                (x,) = self.call("splice", function, inputs, self.type(self.frames, width))
+                (x,) = self.call("splice", function, inputs, self.type(self.frames, len(net.offsets) * net.dim))
                 logits, after = [], []
                 for part, before in zip(parts, states):
                     if isinstance(part, Layer):
@@ -180,7 +179,7 @@ class _Builder:
 def _about(network: Network) -> dict[str, object]:
     outputs = {head.name: head.weights.shape[1] for head in network.heads}
     states = [count for part in (*network.layers, *network.heads) for count in part.states.values()]
-    left, right = network.context
+    left, right = -network.offsets[0], network.offsets[-1]
     return {
         "magic": MAGIC, "tvm": tvm.__version__, "dim": network.dim, "left": left, "right": right, "states": states,
         "outputs": outputs, "dtype": network.dtype,

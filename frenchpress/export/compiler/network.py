@@ -81,10 +81,10 @@ class Head:
 
 @dataclass(frozen=True)
 class Network:
-    """A network whose frames have `dim` features and `context` frames (left, right) beside them."""
+    """A network whose frames have `dim` features; what it sees at each are frames at `offsets` from it."""
 
     dim: int
-    context: tuple[int, int]
+    offsets: range
     input: IntegerInput | FloatInput
     layers: tuple[Layer, ...]
     heads: tuple[Head, ...]
@@ -117,7 +117,7 @@ def of_packed(model: PackedModel) -> Network:
     head, given = model.head, model.input
     rounding = _requantizing(head.requantizer, head.input_bits)
     heads = (Head("head_cd", rounding, _integers(head.matrix), IntegerHead(head), outputs[-1]),)
-    return Network(given.dim, (given.left, given.right), IntegerInput(given), tuple(layers), heads)
+    return Network(given.dim, given.offsets, IntegerInput(given), tuple(layers), heads)
 
 
 def _rounding(act: ActQuantizer) -> FloatRounding | None:
@@ -153,4 +153,4 @@ def of_trained(model: AcousticModel) -> Network:
             layers.append(_trained_layer(name, layer))
     dim = model.sizes.feat_dim
     given = FloatInput(model.input_mean.numpy(), model.input_scale.numpy(), dim)
-    return Network(dim, tuple(model.context), given, tuple(layers), tuple(_trained_heads(model)))
+    return Network(dim, model.offsets, given, tuple(layers), tuple(_trained_heads(model)))

@@ -257,15 +257,15 @@ def recurrence(loops: Loops, stored: Stored, cell: IntegerCell | FloatCell) -> P
     return function(emit)
 
 
-def splice(loops: Loops, given: IntegerInput | FloatInput, dim: int, context: int) -> PrimFunc:
-    """(features float32 [n + context, dim], constants) -> inputs of the first layer [n, (context + 1) * dim]."""
+def splice(loops: Loops, given: IntegerInput | FloatInput, dim: int, offsets: range) -> PrimFunc:
+    """(features float32 [n + last offset - first, dim], constants) -> inputs of the first layer [n, offsets * dim]."""
 
     def emit() -> None:
-        m, width = T.int64(), (context + 1) * dim
+        m, width, around = T.int64(), len(offsets) * dim, offsets[-1] - offsets[0]
         features, constants = tensor((m, dim), "float32"), tensors(given.constants)
-        out = tensor((m - context, width), given.dtype)
-        with loops.function(), loops.frames(m - context) as t, loops.items(width) as i:
-            value = given.value(features[t + i // dim, i % dim], i % dim, i // dim, constants)
+        out = tensor((m - around, width), given.dtype)
+        with loops.function(), loops.frames(m - around) as t, loops.items(width) as i:
+            value = given.value(features[t + i // dim * offsets.step, i % dim], i % dim, i // dim, constants)
             T.buffer_store(out, value, [t, i])
 
     return function(emit)

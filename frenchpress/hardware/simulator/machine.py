@@ -115,9 +115,10 @@ class Machine:
         for last, _ in self._outputs.values():
             for at in range(last.size):
                 last.write(at, 0, counted=False)
-        left, right = self._sizes["features"]["left"], self._sizes["features"]["right"]
-        around = np.clip(np.arange(len(frames))[:, None] + np.arange(-left, right + 1), 0, len(frames) - 1)
-        return np.array([self._frame(frames[near].ravel().tolist()) for near in around], np.int32)
+        given = self._sizes["features"]
+        near = np.arange(-given["left"], given["right"] + 1, given["stride"])
+        around = np.clip(np.arange(len(frames))[:, None] + near, 0, len(frames) - 1)
+        return np.array([self._frame(frames[each].ravel().tolist()) for each in around], np.int32)
 
     def _states(self) -> list[tuple[str, int, int]]:
         """Layer, cells, and where its cell states begin."""

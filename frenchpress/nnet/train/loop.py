@@ -65,7 +65,7 @@ def calibrate(run: Run) -> None:
                 quantizer.train()
             if not any(quantizer.observing for quantizer in quantizers):
                 return
-            batch = run.train.batch(rows, run.model.context)
+            batch = run.train.batch(rows, run.model.offsets)
             run.model(batch.inputs, batch.lengths)
 
 
@@ -82,10 +82,10 @@ def train_epoch(run: Run) -> None:
     bar = Meter(f"epoch {number} of {last}", len(batches), progress.step, then=last - number)
     saved, started = time.monotonic(), clocks()
     for rows in batches[progress.step :]:
-        batch = run.train.batch(rows, model.context, mine)
+        batch = run.train.batch(rows, model.offsets, mine)
         if config.augment is not None:
             at = (run.config.seed, progress.epoch, progress.step)
-            hide(batch, model.context, model.input_mean, config.augment, at)
+            hide(batch, model.offsets, model.input_mean, config.augment, at)
         rate = rate_at(config, progress.epoch, progress.step / len(batches), progress.rate)
         for group, lr in zip(run.optimizer.param_groups, first):
             group["lr"] = lr * rate
@@ -164,7 +164,7 @@ def quantization_errors(run: Run) -> dict[str, dict[str, float | None]]:
     """How far the quantized weights are from what they are, and the activations of the first utterances of dev."""
     rows, model = run.dev.pieces(int(run.dev.lengths.max()))[:_ERROR_UTTERANCES], run.result
     model.eval()
-    batch = run.dev.batch(rows, model.context)
+    batch = run.dev.batch(rows, model.offsets)
     with activation_errors(model) as found:
         model(batch.inputs, batch.lengths)
     return weight_errors(model) | found

@@ -66,6 +66,7 @@ typedef struct {
 
 struct fp_model {
     int32_t dim, left, right, input_top;
+    int32_t stride, spliced; /* frames from one of a splice to the next; how many it has */
     float *mean, *gain;
     int32_t layers;
     lstm_layer layer[MAX_LAYERS];

@@ -7,7 +7,7 @@
 
 #include "reader.h"
 
-enum { VERSION = 4 /* the newest */, MAX_WEIGHTS = 1 << 26 };
+enum { VERSION = 5 /* the newest */, MAX_WEIGHTS = 1 << 26 };
 
 /* Say what is wrong, once; 0, so that a check can end with `return fp_fail(...)`. */
 int fp_fail(reader *r, const char *format, ...) {
@@ -164,8 +164,10 @@ static int check_gates(reader *r, const lstm_layer *l) {
 static int read_input(reader *r, fp_model *m) {
     const uint8_t *p = fp_take(r, 8);
     if (!p) return 0;
-    m->dim = u16(p), m->left = p[2], m->right = p[3], m->input_top = top_of(p[4]);
+    m->dim = u16(p), m->left = p[2], m->right = p[3], m->input_top = top_of(p[4]), m->stride = p[5] + 1;
     if (!m->dim || !m->input_top) return fp_fail(r, "%d features of %d bits", m->dim, p[4]);
+    if ((m->left + m->right) % m->stride) return fp_fail(r, "%d frames between two of a splice of %d + 1 + %d", p[5], m->left, m->right);
+    m->spliced = (m->left + m->right) / m->stride + 1;
     return (m->mean = floats(r, m->dim)) && (m->gain = floats(r, m->dim));
 }
 
@@ -248,7 +250,7 @@ static int read_all(reader *r, fp_model *m, size_t size) {
     const int32_t sections = (int32_t)u16(p + 10);
     if (sections < 4 || sections > MAX_LAYERS + 5) return fp_fail(r, "%d sections", sections);
     if (!section(r, "META", &piece) || !section(r, "FEAT", &piece) || !read_input(&piece, m) || !ended(&piece)) return 0;
-    int width = (m->left + 1 + m->right) * m->dim;
+    int width = m->spliced * m->dim;
     int32_t top = m->input_top;
     do {
         if (m->layers == MAX_LAYERS) return fp_fail(r, "more than %d layers", MAX_LAYERS);

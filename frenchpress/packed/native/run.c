@@ -139,7 +139,7 @@ static const matrix *matrix_of(const fp_model *m, int number) {
 }
 
 static size_t widest(const fp_model *m) {
-    size_t width = (size_t)(m->left + 1 + m->right) * m->dim;
+    size_t width = (size_t)m->spliced * m->dim;
     for (int i = 0; i < m->layers; i++)
         if ((size_t)m->layer[i].padded > width) width = m->layer[i].padded;
     return width + SLACK;
@@ -230,6 +230,19 @@ void fp_stream_reset(fp_stream *s) {
     }
 }
 
+/* Frames with their neighbours, `*stride` apart. Where these lie side by side, that is what begins with the first: no copy. */
+static const int16_t *spliced(fp_stream *s, size_t *stride, int frames) {
+    const fp_model *m = s->model;
+    *stride = m->dim;
+    if (m->stride == 1) return s->frames;
+    int16_t *to = s->input;
+    for (int n = 0; n < frames; n++)
+        for (int k = 0; k < m->spliced; k++, to += m->dim)
+            memcpy(to, s->frames + (size_t)(n + k * m->stride) * m->dim, m->dim * sizeof *to);
+    *stride = (size_t)m->spliced * m->dim;
+    return s->input;
+}
+
 /* Inputs [frames] `*stride` apart, brought to the grid that a layer wants. */
 static const int16_t *requantized(fp_stream *s, requantizer q, int32_t top, const int16_t *x, size_t *stride,
                                   int width, int frames) {
@@ -297,9 +310,8 @@ static const int16_t *run_layer(fp_stream *s, int number, const int16_t *x, size
 static void run_chunk(fp_stream *s, int frames, int32_t *out) {
     const fp_model *m = s->model;
     const kernels *k = kernels_of(m);
-    /* A spliced frame is what lies from its first neighbour on: no copy. */
-    const int16_t *x = s->frames;
-    size_t stride = m->dim;
+    size_t stride;
+    const int16_t *x = spliced(s, &stride, frames);
     for (int i = 0; i < m->layers; i++) {
         x = run_layer(s, i, x, stride, frames);
         stride = m->layer[i].padded;

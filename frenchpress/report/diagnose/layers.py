@@ -73,7 +73,7 @@ def measure(model: AcousticModel, frames: Frames) -> Activity:
     total = torch.zeros(model.sizes.num_pdfs, dtype=torch.float64)
     try:
         for rows in frames.in_order(_BATCH):
-            batch = frames.batch(rows, model.context)
+            batch = frames.batch(rows, model.offsets)
             total += model(batch.inputs, batch.lengths)["cd"].double().softmax(-1).sum(0).cpu()
     finally:
         for hook in hooks:
