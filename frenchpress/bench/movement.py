@@ -27,10 +27,10 @@ from frenchpress.report.movement import Watch
 
 NAMES = "w8a16", "w6a13_bank16x"
 LISTED = "w8a16", "w8a16_magnitude16x", "w6a13_bank16x"
-THRESHOLDS = (0.6, 0.006), (1.0, 0.012), (1.3, 0.018), (2.0, 0.03)
-"""Of inputs, which have deviation 1, and of outputs, which move little where weights were drawn."""
-LIST_THRESHOLDS = (0.001, 0.0001), *THRESHOLDS
-"""With the first of them nearly all is sent, and yet each column is asked whether it moved."""
+THRESHOLDS = (0.001, 0.0001), (0.6, 0.006), (1.0, 0.012), (1.3, 0.018), (2.0, 0.03)
+"""Of inputs, which have deviation 1, and of outputs, which move little where weights were drawn. With the first of them
+nearly all is sent, and yet each column is asked whether it moved.
+"""
 _KEPT = 0.9
 """Of a feature from frame to frame."""
 
@@ -95,7 +95,7 @@ def _compiled_rows(args: argparse.Namespace, name: str) -> list[tuple[Row, Row]]
     from frenchpress.export.compiler.network import of_packed
 
     cases, rows = _cases(args), []
-    for thresholds in LIST_THRESHOLDS:
+    for thresholds in THRESHOLDS:
         model = _model(args, name, thresholds)
         network, moved = of_packed(packed(model)), _moved(model, cases[0].features())
         pair = []

@@ -42,7 +42,7 @@ def test_every_format_is_timed_over_densities(monkeypatch, tmp_path, capsys):
 
 def test_lists_stand_beside_all_columns(monkeypatch, capsys):
     monkeypatch.setattr(movement, "LISTED", ("w8a16",))
-    monkeypatch.setattr(movement, "LIST_THRESHOLDS", ((1.0, 0.012),))
+    monkeypatch.setattr(movement, "THRESHOLDS", ((1.0, 0.012),))
     movement.run_lists(ARGS)
     out = capsys.readouterr().out
     assert "movement, w8a16, compiled by TVM" in out
