@@ -16,6 +16,7 @@ import numpy as np
 from frenchpress.common import UserError, read_lines
 
 _ENTRY = re.compile(r"(?P<name>.*?)(?P<offset>:\d+)?(?P<span>\[[\d:, ]*\])?$")
+_CONTROL = re.compile(r"[\0-\x08\x0e-\x1b\x7f]")  # what no text has, and a terminal would act on
 _OVER = 3  # rows that a range may end beyond the last one, as Kaldi allows
 
 
@@ -29,6 +30,10 @@ def read_table(path: Path | str) -> dict[str, str]:
         key = parts[0]
         if "Cf" in (unicodedata.category(key[0]), unicodedata.category(key[-1])):
             raise UserError(f"{path}:{number}: {ascii(key)} begins or ends with an invisible character; take it out")
+        control = _CONTROL.search(line)
+        if control:
+            found, place = ascii(control[0]), control.start() + 1
+            raise UserError(f"{path}:{number}: {found} at character {place}; take it out, or is it no text?")
         if key in table:
             raise UserError(f"{path}:{number}: {key} is there twice; every id may come once")
         table[key] = parts[1] if len(parts) > 1 else ""

@@ -446,3 +446,8 @@ def test_summary_and_what_sizes_can_be(corpus, tmp_path):
 def test_ids_that_only_look_the_same_are_named(corpus, tmp_path):
     replace(corpus / "dev/phones", "dev-b ", "dev-b\u200b ")
     refuses(corpus, tmp_path, r"dev/phones:2: 'dev-b.u200b' begins or ends with an invisible character")
+
+
+def test_a_control_character_is_named_and_not_printed(corpus, tmp_path):
+    replace(corpus / "dev/phones", "dev-b ", "dev-b \x1b[2J")
+    refuses(corpus, tmp_path, r"dev/phones:2: '.x1b' at character 7; take it out, or is it no text\?")
