@@ -132,7 +132,10 @@ def summary(maps: list[FeatureMap]) -> dict[str, object]:
         {"name": m.name, "moved": m.share, "balance": m.balance, "macs_kept": k, "macs_left": x}
         for m, (_, k, x) in zip(maps, operations)
     ]
-    return {"banks": maps[0].banks, "maps": each, "macs_dense": dense, "macs_kept": kept, "macs_left": left}
+    own = [maps[0], *maps[1:-1:2]]  # inputs of the model and outputs of its layers, each once
+    sent = sum(m.share * len(m.moved) for m in own) / sum(len(m.moved) for m in own)
+    totals = {"sent": sent, "macs_dense": dense, "macs_kept": kept, "macs_left": left}
+    return {"banks": maps[0].banks, "maps": each} | totals
 
 
 def main() -> None:
@@ -147,6 +150,7 @@ def main() -> None:
     ]
     head = ["feature map", "columns that move", f"balance over {args.banks} banks", "MACs", "MACs left"]
     print(*markdown(head, rows), sep="\n")
+    print(f"{100 * found['sent']:.1f} % of the model's inputs and its layers' outputs are sent on in a frame")
     dense, left = found["macs_dense"], found["macs_left"]
     print(f"{left:.0f} of {dense} multiply-accumulates a frame are left, 1/{dense / max(left, 1):.1f}")
 

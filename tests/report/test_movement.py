@@ -73,6 +73,9 @@ def test_operations_are_those_of_columns_that_move(model, task):
     assert 0 < left < kept * len(outputs[0])
     assert maps["lstm0 inputs"].share < 1 and maps["lstm0 outputs"].moved is not maps["lstm1 inputs"].moved
     total = module.summary(list(maps.values()))
+    inputs, *outputs = (maps[name] for name in ("lstm0 inputs", "lstm0 outputs", "lstm1 outputs"))
+    moved = int(inputs.moved.sum() + sum(m.moved.sum() for m in outputs))
+    assert total["sent"] == pytest.approx(moved / inputs.frames / (40 + 2 * 16))
     assert total["macs_left"] < total["macs_kept"] < total["macs_dense"] == sum(m.operations[0] for m in maps.values())
 
 
@@ -84,6 +87,7 @@ def test_the_command_prints_and_keeps_it(model, task, tmp_path, monkeypatch, cap
     module.main()
     said, kept = capsys.readouterr().out, read_yaml(place / "movement.yaml")
     assert "| lstm0 inputs" in said and f"of {kept['macs_dense']} multiply-accumulates a frame are left" in said
+    assert f"\n{100 * kept['sent']:.1f} % of the model's inputs and its layers' outputs are sent on" in said
     assert kept["banks"] == 8 and len(kept["maps"]) == 5
     monkeypatch.setattr(sys, "argv", ["movement", "--task", str(task.path), "--banks", "0", str(place)])
     with pytest.raises(UserError, match="--banks: '0', expected a number from 1 up"):
