@@ -30,8 +30,8 @@ def _arguments() -> argparse.Namespace:
     sizes = (
         ("batch", 8, "training: sequences"),
         ("steps", 300, "training: frames per sequence"),
-        ("frames", 1000, "inference, growth: frames of a whole utterance"),
-        ("stream-frames", 200, "inference, growth: frames given one by one"),
+        ("frames", 1000, "inference, movement, lists, compiler, growth: frames of a whole utterance"),
+        ("stream-frames", 200, "the same, and density: frames given one by one"),
         ("inputs", 440, "inputs of the first layer"),
         ("cells", 512, "cells per layer"),
         ("layers", 2, "layers"),
@@ -40,7 +40,7 @@ def _arguments() -> argparse.Namespace:
     others = ("threads", 0, "training: threads of torch (0: as it chooses)"), ("seed", 2234, "of weights, masks, data")
     for name, default, help_ in (*sizes, *others):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{help_} (default: {default})")
-    clocks = "inference: seconds that pass (default), or of the processor on one thread, for a machine that is busy"
+    clocks = "where models run: seconds that pass (default), or of the processor on one thread, for a busy machine"
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help=clocks)
     parser.add_argument("--quick", action="store_true", help="few rounds, frames and sizes: does it run, not how fast")
     args = parser.parse_args()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from frenchpress.common import UserError
@@ -31,6 +32,11 @@ class LstmConfig:
     dropout: float = ranged(0.0, low=0.0, high=0.95)
     dropout_over: Literal["frame", "sequence"] = field(default="frame", metadata={"rare": True})
 
+    @classmethod
+    def belongs_to(cls, key: str) -> str:
+        """Where a key that is not one of these has its place."""
+        return "model" if key in {f.name for f in fields(ModelConfig)} else ""
+
     def __post_init__(self) -> None:
         if self.dropout_over != "frame" and not self.dropout:
             raise UserError(f"dropout_over: {self.dropout_over} would do nothing: dropout is 0")
@@ -39,7 +45,7 @@ class LstmConfig:
 @dataclass(frozen=True)
 class ModelConfig:
     """`context`: frames spliced to the left and right of the current one. `time_stride`: of these every so many-th is
-    seen, from the first to the last; [5, 5] with 5 are three frames, five apart.
+    seen, counted from the current one; [5, 5] with 5 are three frames, five apart.
     """
 
     context: tuple[int, int] = ranged((5, 5), low=0, high=100)
@@ -47,13 +53,18 @@ class ModelConfig:
     lstm: LstmConfig = field(default_factory=LstmConfig)
 
     def __post_init__(self) -> None:
-        around = sum(self.context)
-        legal = [n for n in range(1, max(around, 1) + 1) if around % n == 0]
+        common = math.gcd(*self.context)
+        legal = [n for n in range(1, max(common, 1) + 1) if common % n == 0]
         if self.time_stride not in legal:
             raise UserError(
-                f"time_stride: {self.time_stride} does not go from the first to the last frame of context: "
-                f"{list(self.context)}; say {' or '.join(map(str, legal))}, or another context"
+                f"time_stride: {self.time_stride} must divide both numbers of context: {list(self.context)}; "
+                f"say {' or '.join(map(str, legal))}, or another context"
             )
+
+    @classmethod
+    def belongs_to(cls, key: str) -> str:
+        """Where a key that is not one of these has its place."""
+        return "model.lstm" if key in {f.name for f in fields(LstmConfig)} else ""
 
     @property
     def offsets(self) -> range:

@@ -187,7 +187,7 @@ def _within(value: int, low: int, high: int, what: str) -> int:
 def _input(piece: _Bytes) -> PackedInput:
     dim, left, right, bits, between = piece.unpack("<HBBBB2x")
     _within(dim, 1, 65535, "features")
-    if (left + right) % (between + 1):
+    if left % (between + 1) or right % (between + 1):
         raise UserError(f"{between} frames between two of a splice of {left} + 1 + {right}")
     _within(bits, 2, _MAX_ACT_BITS, "activation bits")
     mean, gain = piece.floats(dim), piece.floats(dim)

@@ -159,7 +159,13 @@ BAD = {
     "no stride": ("model: {time_stride: 0}", ["model.time_stride: 0 is out of range; it must be at least 1"]),
     "stride past the last": (
         "model:\n  time_stride: 3",
-        [":2: model.time_stride: 3 does not go from", "of context: [5, 5]; say 1 or 2 or 5 or 10, or another context"],
+        [":2: model.time_stride: 3 must divide both numbers of context: [5, 5]; say 1 or 5, or another context"],
+    ),
+    "stride that jumps over the frame": ("model: {context: [4, 6], time_stride: 5}", ["[4, 6]; say 1 or 2, or"]),
+    "key of another section": ("model: {cells: 5}", ["model.cells: unknown key; it is one of model.lstm"]),
+    "key of the section around": (
+        "model: {lstm: {time_stride: 5}}",
+        ["lstm.time_stride: unknown key; it is one of model"],
     ),
     "stride of nothing": ("model: {context: [0, 0], time_stride: 2}", ["context: [0, 0]; say 1, or another context"]),
     "not a mapping": ("- 1\n- 2", [":1: expected `key: value` lines"]),

@@ -35,7 +35,7 @@ MODELS = {
     "dense": {"levels": ()},
     "blocks": {"levels": HIERARCHY, "act_bits": (16, 14, 12), "hold": (900, 300)},
     "csr": {"levels": 0.2, "shared": False, "bits": 1},
-    "banks": {"levels": Banks(1, 8, 2), "bits": 6, "cells": (16, 70), "context": (4, 2), "stride": 3},
+    "banks": {"levels": Banks(1, 8, 2), "bits": 6, "cells": (16, 70), "context": (6, 3), "stride": 3},
 }
 """Kind of format -> a model whose masks it is for: other grids and a delta network, gates with masks of their own,
 frames apart."""

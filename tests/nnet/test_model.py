@@ -71,11 +71,11 @@ def test_training_and_decoding_see_the_same_inputs():
 
 
 def test_of_the_context_every_so_many_th_frame_is_seen():
-    model = make({"model": {"context": [4, 2], "time_stride": 3, "lstm": {"layers": 1, "cells": 8}}}).eval()
-    assert (model.offsets, len(model.input_mean)) == (range(-4, 3, 3), 3 * 40)
+    model = make({"model": {"context": [6, 3], "time_stride": 3, "lstm": {"layers": 1, "cells": 8}}}).eval()
+    assert (model.offsets, len(model.input_mean)) == (range(-6, 4, 3), 4 * 40)
     feats = torch.randn(30, 40)
     before = model.log_posteriors(feats)
-    for frame, first in ((20, 18), (29, 27)):
+    for frame, first in ((20, 17), (28, 25)):
         changed = feats.clone()
         changed[frame] += 1
         after = model.log_posteriors(changed)

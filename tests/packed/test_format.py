@@ -50,13 +50,13 @@ def test_what_is_held_back_comes_back():
 
 def test_frames_that_are_not_seen_come_back():
     for hold in (0, 0), (3, 4):
-        model = random_model(1, context=(4, 2), stride=3, hold=hold)
+        model = random_model(1, context=(6, 3), stride=3, hold=hold)
         data = model_bytes(model)
-        assert same(parse_model(data), model) and data[8] == 5 and model.input.offsets == range(-4, 3, 3)
+        assert same(parse_model(data), model) and data[8] == 5 and model.input.offsets == range(-6, 4, 3)
     at = data.index(b"FEAT") + 8 + 5
     assert data[at] == 2
     wrong = sealed(data[:at] + b"\3" + data[at + 1 :])
-    with pytest.raises(UserError, match=r"x: section FEAT: 3 frames between two of a splice of 4 \+ 1 \+ 2$"):
+    with pytest.raises(UserError, match=r"x: section FEAT: 3 frames between two of a splice of 6 \+ 1 \+ 3$"):
         parse_model(wrong, "x")
 
 

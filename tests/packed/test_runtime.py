@@ -96,7 +96,7 @@ def held(new, sent, hold):
 @pytest.mark.parametrize("seed", range(3))
 def test_reference_is_its_definition(seed):
     for hold, stride in ((0, 0), 1), ((400, 0), 3), ((3000, 90), 1):
-        model = random_model(seed, act_bits=(16, 13, 8), hold=hold, stride=stride)
+        model = random_model(seed, act_bits=(16, 13, 8), context=(3, 3), hold=hold, stride=stride)
         feats = features(model, 9)
         assert np.array_equal(reference.run(model, feats), plain_run(model, feats))
 
@@ -107,7 +107,7 @@ CASES = {
     "no context": {"context": (0, 0), "dim": 9},
     "past alone": {"context": (3, 0)},
     "future alone": {"context": (0, 4)},
-    "frames apart": {"context": (4, 2), "stride": 3},
+    "frames apart": {"context": (6, 3), "stride": 3},
     "first and last frame": {"context": (0, 5), "stride": 5, "act_bits": (16, 13, 9), "hold": (2000, 80)},
     "three layers": {"cells": (16, 24, 8), "outputs": 40},
     "few bits": {"bits": 3, "act_bits": (6, 6, 6)},
