@@ -2,11 +2,15 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from frenchpress.bench import movement
 from frenchpress.bench.timing import Subject, interleave, machine
 from frenchpress.bench.training_run import torch_alone
+from frenchpress.config import LayerPress
+from frenchpress.config.press import Delta
 from frenchpress.kernels import native
 from frenchpress.packed.runtime import library
 
@@ -48,9 +52,18 @@ def test_movement_is_timed_beside_what_sends_all():
     done = run_cli("--what", "movement", *SMALL, "--frames", "20", "--stream-frames", "3")
     assert done.returncode == 0, done.stderr
     moved = [float(share) for share in re.findall(r"^  (?:all sent|thresholds .*?) +(\d+\.\d) %", done.stdout, re.M)]
-    assert len(moved) == 10
-    for rows in moved[:5], moved[5:]:
-        assert rows == sorted(rows, reverse=True) and rows[0] > 90
+    assert len(moved) == 12
+    for rows in moved[:6], moved[6:]:
+        assert rows == sorted(rows, reverse=True) and rows[1] > 90
+
+
+def test_only_the_first_layer_holds_its_inputs_back():
+    """What other layers read are outputs, which are held back already."""
+    for press in ({"lstm*": LayerPress(8, 16)}, {"lstm0": LayerPress(6, 13), "lstm*": LayerPress(4, 13)}):
+        held = movement._held(press, (0.4, 0.1))
+        assert held["lstm0"].delta == Delta(0.4, 0.1) and held["lstm*"].delta == Delta(0.0, 0.1)
+        assert {name: replace(layer, delta=None) for name, layer in held.items() if name in press} == press
+    assert movement._held(press, (0.0, 0.0)) is press
 
 
 def test_subjects_take_turns_and_warm_up_is_not_counted():
