@@ -25,6 +25,8 @@ RUN, FOUND, SECONDS, INTERVAL, LEFT_OUT, PROBLEM, BELOW_RUN = (
     "run", "found", "seconds", "interval", "left_out", "problem", "below",
 )  # fmt: skip
 """What is noted of a trial: its experiment, what that came to and how long it took, or why there is none."""
+UNDER_WAY = TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING
+"""States of a trial that counts."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class Trials:
 
     def propose(self, study: optuna.Study, trial: optuna.Trial) -> Sequence[float]:
         """Train the design that the sampler proposes, if it is new and may be good enough."""
+        # Two workers may both have seen that one is left; numbers are given out one by one.
+        earlier = [t for t in in_state(study, *UNDER_WAY) if t.number < trial.number]
+        if len(earlier) >= self.space.file.trials:
+            raise optuna.TrialPruned("another worker took the last one")
         values: dict[str, Label] = {}
         for name, variable in self.space.active(values):
             values[name] = variable.suggest(name, trial)

@@ -19,13 +19,12 @@ from frenchpress.explore.samplers import make_sampler
 from frenchpress.explore.select import front, promoted
 from frenchpress.explore.space import Space
 from frenchpress.explore.storage import TEST, Store, in_state, requeue, revive
-from frenchpress.explore.trials import BELOW_RUN, LEFT_OUT, PROBLEM, RANDOM, RUN, SEARCH, Trials, say
+from frenchpress.explore.trials import BELOW_RUN, LEFT_OUT, PROBLEM, RANDOM, RUN, SEARCH, UNDER_WAY, Trials, say
 
 _PATIENCE = 200
 """Proposals in a row that bring no new design, after which there is none left, or none that will do."""
 _FAILURES = 3
 _POLL = 1.0
-_UNDER_WAY = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
 
 Objective = Callable[[optuna.Study, optuna.Trial], float | Sequence[float]]
 
@@ -86,12 +85,12 @@ def _attempt(study: optuna.Study, objective: Objective, trial: optuna.Trial) -> 
 def wants_more(space: Space, kind: str, study: optuna.Study) -> bool:
     """Whether the sampler `kind` is to propose another design; UserError where none of many would do."""
     trials = in_state(study)
-    if sum(t.state in _UNDER_WAY for t in trials) >= space.file.trials:
+    if sum(t.state in UNDER_WAY for t in trials) >= space.file.trials:
         return False
     idle, patience = _idle(trials), _PATIENCE
     if kind == "grid":
         patience = max(patience, math.prod(len(v.grid()) for v in space.file.vary.values()))
-    if len(idle) >= patience and not any(t.state in _UNDER_WAY for t in trials):
+    if len(idle) >= patience and not any(t.state in UNDER_WAY for t in trials):
         reason = next((t.user_attrs[LEFT_OUT] for t in reversed(idle) if LEFT_OUT in t.user_attrs), "none is new")
         raise UserError(f"{space.path}: none of {len(idle)} designs that were tried will do; the last one: {reason}")
     return len(idle) < patience

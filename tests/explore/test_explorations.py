@@ -144,6 +144,16 @@ def test_two_workers_share_the_trials(exploration):
         assert len(set(runs)) == len(runs) and set(runs) <= mine | theirs
 
 
+def test_a_worker_that_comes_too_late_trains_nothing(exploration):
+    """As when two have seen that one is left."""
+    trials = exploration()
+    run(trials)
+    trained, study = list(trials.experiments.trained), trials.store.study(SEARCH)
+    study.optimize(lambda trial: trials.propose(study, trial), n_trials=1)
+    assert trials.experiments.trained == trained and len(measured(trials)) == 6
+    assert in_state(study)[-1].state == TrialState.PRUNED
+
+
 def test_the_trial_of_a_dead_worker_is_given_to_another(exploration, tmp_path):
     trials = exploration(heartbeat=1)
     code = (  # a worker that takes a trial, gives a sign of life, and is gone
