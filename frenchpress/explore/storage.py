@@ -151,6 +151,12 @@ def requeue(study: optuna.Study) -> None:
                 RetryHeartbeatStaleTrialCallback()(study, study.get_trials()[trial.number])
 
 
+def is_again(trial: FrozenTrial) -> bool:
+    """Whether it takes up one that failed or was stopped."""
+    with _quiet():
+        return bool(RetryHeartbeatStaleTrialCallback.retry_history(trial))
+
+
 def revive(study: optuna.Study) -> None:
     """Give trials whose worker has died to others."""
     with _quiet():

@@ -16,7 +16,7 @@ from frenchpress.explore.costs import Found, before_training
 from frenchpress.explore.experiment import Experiments
 from frenchpress.explore.metrics import METRICS, broken
 from frenchpress.explore.space import Space, Values, run_name
-from frenchpress.explore.storage import Store, in_state
+from frenchpress.explore.storage import Store, in_state, is_again
 from frenchpress.explore.variables import Label
 from frenchpress.nnet.given import is_trained
 
@@ -41,8 +41,9 @@ class Trials:
     def propose(self, study: optuna.Study, trial: optuna.Trial) -> Sequence[float]:
         """Train the design that the sampler proposes, if it is new and may be good enough."""
         # Two workers may both have seen that one is left; numbers are given out one by one.
-        earlier = [t for t in in_state(study, *UNDER_WAY) if t.number < trial.number]
-        if len(earlier) >= self.space.file.trials:
+        counted = {t.number: t for t in in_state(study, *UNDER_WAY)}
+        earlier = sum(number < trial.number for number in counted)
+        if earlier >= self.space.file.trials and not is_again(counted[trial.number]):
             raise optuna.TrialPruned("another worker took the last one")
         values: dict[str, Label] = {}
         for name, variable in self.space.active(values):
