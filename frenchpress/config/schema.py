@@ -49,7 +49,7 @@ class ModelConfig:
     """
 
     context: tuple[int, int] = ranged((5, 5), low=0, high=100)
-    time_stride: int = field(default=1, metadata={"rare": True, "low": 1, "high": 200})
+    time_stride: int = field(default=1, metadata={"rare": True, "low": 1})
     lstm: LstmConfig = field(default_factory=LstmConfig)
 
     def __post_init__(self) -> None:

@@ -166,7 +166,8 @@ static int read_input(reader *r, fp_model *m) {
     if (!p) return 0;
     m->dim = u16(p), m->left = p[2], m->right = p[3], m->input_top = top_of(p[4]), m->stride = p[5] + 1;
     if (!m->dim || !m->input_top) return fp_fail(r, "%d features of %d bits", m->dim, p[4]);
-    if (m->left % m->stride || m->right % m->stride) return fp_fail(r, "%d frames between two of a splice of %d + 1 + %d", p[5], m->left, m->right);
+    if (m->left % m->stride || m->right % m->stride)
+        return fp_fail(r, "%d frames between two of a splice of %d + 1 + %d", p[5], m->left, m->right);
     m->spliced = (m->left + m->right) / m->stride + 1;
     return (m->mean = floats(r, m->dim)) && (m->gain = floats(r, m->dim));
 }

@@ -230,7 +230,7 @@ void fp_stream_reset(fp_stream *s) {
     }
 }
 
-/* Frames with their neighbours, `*stride` apart. Where these lie side by side, that is what begins with the first: no copy. */
+/* Frames with their neighbours, `*stride` apart. Where all are seen, that is what lies from the first one on: no copy. */
 static const int16_t *spliced(fp_stream *s, size_t *stride, int frames) {
     const fp_model *m = s->model;
     *stride = m->dim;
