@@ -187,6 +187,23 @@ def _decode_packed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("place", type=Path, metavar="experiment", help="exp/x, with model.press in it")
 
 
+def _recognise(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--graph", type=Path, help="directory of HCLG.fst and words.txt (graph/ beside MODEL)")
+    parser.add_argument("--lm-weight", type=float, help="of graph against acoustic costs (the one chosen on dev)")
+    help_ = "to the speaker: of each utterance as it goes on; of all files, one speaker's, heard twice; or not (none)"
+    parser.add_argument("--adapt", choices=("utterance", "files", "none"), help=help_)
+    parser.add_argument("--transform", type=Path, help="archive of fMLLR per speaker (exp/tri3/trans_dev): no --adapt")
+    parser.add_argument("--speaker", help="whose transform of it to take")
+    parser.add_argument("model", type=Path, help="exp/x/model.press, made by frenchpress pack exp/x")
+    parser.add_argument("audio", nargs="*", metavar="WAV", help="audio files; - for standard input")
+
+
+def _picture(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where pictures are written (here)")
+    parser.add_argument("model", type=Path, help="model.press of frenchpress pack")
+    parser.add_argument("audio", nargs="+", type=Path, metavar="WAV", help="audio files")
+
+
 def _diagnose(parser: argparse.ArgumentParser) -> None:
     _add_task(parser)
     _add_experiment(parser, "; decoded too for what concerns its errors")
@@ -245,6 +262,11 @@ def _table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", help="the experiment that differences count from (the first float one)")
     parser.add_argument("--conf", type=Path, default=Path("conf"), help="where the .cfg files are (conf)")
     _add_chip(parser)
+
+
+def _show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", nargs="+", type=Path, help="conf/x.cfg")
+    _add_overrides(parser)
 
 
 def _check(parser: argparse.ArgumentParser) -> None:
@@ -324,6 +346,8 @@ def _to_onnx(parser: argparse.ArgumentParser) -> None:
 
 
 _ARGUMENTS: dict[str, tuple[str | None, Callable[[argparse.ArgumentParser], None]]] = {
+    "recognise": (None, _recognise),
+    "picture": (None, _picture),
     "pack": (None, _pack),
     "decode-packed": (None, _decode_packed),
     "diagnose": (None, _diagnose),
@@ -335,6 +359,7 @@ _ARGUMENTS: dict[str, tuple[str | None, Callable[[argparse.ArgumentParser], None
     "codes": ("Compare all index codes on a trained model.", _codes),
     "compare": (None, _compare),
     "table": ("Write RESULTS.md, results.json and the page of an exp directory.", _table),
+    "show": ("Print a .cfg as it will be used.", _show),
     "check": ("Check .cfg files and print the size of each one's model.", _check),
     "train": ("Train an acoustic model; interrupted, the same command goes on.", _train),
     "decode": ("Decode and score dev and test with a trained model.", _decode),

@@ -5,14 +5,13 @@ Prints a line for each phone (file, start and end in seconds, phone) and writes 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, run_main
 from frenchpress.export.api import Phone, Recogniser, samples_of
 from frenchpress.report import figure
@@ -55,11 +54,7 @@ def drawing(
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where pictures are written (here)")
-    parser.add_argument("model", type=Path, help="model.press of frenchpress pack")
-    parser.add_argument("audio", nargs="+", type=Path, metavar="WAV", help="audio files")
-    args = parser.parse_args()
+    args = parse("picture")
     names = [path.stem for path in args.audio]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"{twice}: two files have this name, and so would their pictures; make them one by one")

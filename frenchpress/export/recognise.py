@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchpress.arguments import parse
 from frenchpress.common import UserError, run_main
 from frenchpress.decode.search import Decoder
 from frenchpress.export.adapt import Adapter
@@ -40,7 +41,6 @@ from frenchpress.kaldi.io import read_mats
 from frenchpress.packed.runtime import LEVELS, Runtime
 
 STANDARD_INPUT = "-"
-ADAPT = ("utterance", "files", "none")
 
 
 @dataclass
@@ -140,19 +140,7 @@ def speaker_transform(path: Path, speaker: str, dim: int) -> NDArray[np.float64]
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--graph", type=Path, help="directory of HCLG.fst and words.txt (graph/ beside MODEL)")
-    parser.add_argument("--lm-weight", type=float, help="of graph against acoustic costs (the one chosen on dev)")
-    parser.add_argument(
-        "--adapt",
-        choices=ADAPT,
-        help="to the speaker: of each utterance as it goes on; of all files, one speaker's, heard twice; or not (none)",
-    )
-    parser.add_argument("--transform", type=Path, help="archive of fMLLR per speaker (exp/tri3/trans_dev): no --adapt")
-    parser.add_argument("--speaker", help="whose transform of it to take")
-    parser.add_argument("model", type=Path, help="exp/x/model.press, made by frenchpress pack exp/x")
-    parser.add_argument("audio", nargs="*", metavar="WAV", help="audio files; - for standard input")
-    args = parser.parse_args()
+    args = parse("recognise")
     if not args.audio:
         raise UserError(f"{args.model}: given alone; give a model, then audio files: exp/x/model.press a.wav")
     if (args.transform is None) != (args.speaker is None):
