@@ -110,12 +110,17 @@ def parse_bytes(text: str) -> int:
     return value
 
 
+def _fraction(text: str) -> Fraction:
+    """1/4 or 0.25; -1 for anything else, powers of ten too: 1e999999999 would take all memory."""
+    try:
+        return Fraction(text) if re.fullmatch(r"[0-9./]{1,20}", text) else Fraction(-1)
+    except (ValueError, ZeroDivisionError):
+        return Fraction(-1)
+
+
 def _share(text: str) -> Fraction:
     """A share of weights between 0 and 1, such as 1/4; argparse's error for anything else."""
-    try:
-        value = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        value = Fraction(0)
+    value = _fraction(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no share of weights between 0 and 1, such as 1/4")
     return value
@@ -131,6 +136,14 @@ def _each(convert: Callable[[str], float]) -> Callable[[str], float]:
             raise argparse.ArgumentTypeError(f"{text!r} is no number; a path stands before it") from None
 
     return read
+
+
+def _factor(text: str) -> float:
+    """A factor from 0 up, such as 1/2 or 1.5; argparse's error for anything else."""
+    value = _fraction(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no factor, such as 1/2 or 1.5; a path stands before it")
+    return float(value)
 
 
 def _number(text: str) -> int:
@@ -240,6 +253,9 @@ def _errors(parser: argparse.ArgumentParser) -> None:
 def _movement(parser: argparse.ArgumentParser) -> None:
     _add_task(parser)
     parser.add_argument("--banks", type=_number, default=8, help="banks that columns are dealt out to (8)")
+    help_ = "what is sent, and the loss, with each threshold times such a factor: 1/2 3/2"
+    parser.add_argument("--try", dest="factors", type=_factor, nargs="+", default=[], metavar="FACTOR", help=help_)
+    parser.add_argument("--every", type=_number, default=1, metavar="N", help="--try: only each N-th utterance of dev")
     _add_experiment(parser)
 
 

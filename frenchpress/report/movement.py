@@ -2,14 +2,16 @@
 
 What has not moved since the frame before is a zero of the feature map (frenchpress.kernels.delta). Of each map: the
 share of its columns that move in a frame, the operations that are left of the matrices that read it, and how evenly
-the columns that move are spread over the banks of a memory.
+the columns that move are spread over the banks of a memory. With `--try`, also what each threshold gains and costs: the
+model, not trained anew, with one of them larger or smaller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from frenchpress.common.progress import progress
 from frenchpress.compress import PressedWeight, Weight
 from frenchpress.nnet.checkpoint import write_yaml
 from frenchpress.nnet.data import Frames, in_order
+from frenchpress.nnet.losses import evaluate
 from frenchpress.nnet.lstm import QuantLSTMLayer
 from frenchpress.nnet.model import AcousticModel
 from frenchpress.report.experiment import model_and_task
@@ -138,6 +141,55 @@ def summary(maps: list[FeatureMap]) -> dict[str, object]:
     return {"banks": maps[0].banks, "maps": each} | totals
 
 
+@contextmanager
+def with_threshold(layer: QuantLSTMLayer, which: str, value: float) -> Iterator[None]:
+    """Let `layer` hold its `input` or `output` back by `value` for a while."""
+    before = layer.delta
+    layer.delta = (value, before[1]) if which == "input" else (before[0], value)
+    try:
+        yield
+    finally:
+        layer.delta = before
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A model with one threshold in place of its own: `sent`, the share of its inputs and outputs that is sent on;
+    `operations`, multiply-accumulates of a frame that are left; `loss`, per frame.
+    """
+
+    threshold: str
+    value: float
+    sent: float
+    operations: float
+    loss: float
+
+
+def trials(model: AcousticModel, frames: Frames, factors: Sequence[float]) -> Iterator[Trial]:
+    """Each threshold of `model` in turn, times 1 and `factors`, the others as they are; nothing is trained."""
+    layers = [(name, layer) for name, layer in model.lstm.items() if layer.delta is not None]
+    pairs = [(name, layer, *pair) for name, layer in layers for pair in zip(("input", "output"), layer.delta)]
+    every = [(*pair, factor) for pair in pairs if pair[-1] for factor in sorted({1.0, *factors})]
+    for name, layer, which, value, factor in progress(every, "thresholds"):
+        watch = Watch(model, 1)
+        with with_threshold(layer, which, factor * value), watch.on():
+            loss, _, _ = evaluate(model, frames)
+        found = summary(watch.maps)
+        yield Trial(f"{name}: {which}", factor * value, found["sent"], found["macs_left"], loss)
+
+
+def print_trials(model: AcousticModel, frames: Frames, factors: Sequence[float]) -> None:
+    """What each threshold gains and costs, as a table."""
+    rows = [
+        [t.threshold, f"{t.value:g}", f"{100 * t.sent:.1f} %", f"{t.operations:.0f}", f"{t.loss:.4f}"]
+        for t in trials(model, frames, factors)
+    ]
+    if not rows:
+        raise UserError("--try: the model has no threshold; give its layers delta")
+    print(f"\nOne threshold at a time, not trained anew ({len(frames.lengths)} utterances of dev)\n")
+    print(*markdown(["threshold", "value", "sent", "MACs left", "loss"], rows), sep="\n")
+
+
 def main() -> None:
     """Command line."""
     args = parse("movement")
@@ -153,6 +205,8 @@ def main() -> None:
     print(f"{100 * found['sent']:.1f} % of the model's inputs and its layers' outputs are sent on in a frame")
     dense, left = found["macs_dense"], found["macs_left"]
     print(f"{left:.0f} of {dense} multiply-accumulates a frame are left, 1/{dense / max(left, 1):.1f}")
+    if args.factors:
+        print_trials(model, Frames(islice(task.split("dev"), 0, None, args.every)), args.factors)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from small_task import make_task
 from frenchpress.common import UserError, read_yaml
 from frenchpress.config import load_config
 from frenchpress.nnet.data import Frames
+from frenchpress.nnet.losses import evaluate
 from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.nnet.task import Task
 from frenchpress.report import experiment
@@ -91,4 +92,50 @@ def test_the_command_prints_and_keeps_it(model, task, tmp_path, monkeypatch, cap
     assert kept["banks"] == 8 and len(kept["maps"]) == 5
     monkeypatch.setattr(sys, "argv", ["movement", "--task", str(task.path), "--banks", "0", str(place)])
     with pytest.raises(UserError, match="--banks: '0', expected a number from 1 up"):
+        module.main()
+
+
+def test_each_threshold_is_tried_alone(model, task):
+    frames = Frames(task.split("dev"))
+    found = {(t.threshold, t.value): t for t in module.trials(model, frames, [0.0, 2.0])}
+    assert list(found) == [
+        *(("lstm0: input", value) for value in (0.0, 0.5, 1.0)),
+        *(("lstm0: output", value) for value in (0.0, 0.05, 0.1)),
+        *(("lstm1: output", value) for value in (0.0, 0.05, 0.1)),
+    ]
+    as_it_is = [found["lstm0: input", 0.5], found["lstm0: output", 0.05], found["lstm1: output", 0.05]]
+    assert len({(t.sent, t.operations, t.loss) for t in as_it_is}) == 1
+    total = module.summary(module.measure(model, frames, banks=1))
+    assert as_it_is[0].sent == pytest.approx(total["sent"])
+    assert as_it_is[0].operations == pytest.approx(total["macs_left"])
+    assert as_it_is[0].loss == pytest.approx(evaluate(model, frames)[0])
+    model.lstm["lstm0"].delta = (1.0, 0.05)
+    twice, other = found["lstm0: input", 1.0], module.summary(module.measure(model, frames, banks=1))
+    assert (twice.sent, twice.operations) == pytest.approx((other["sent"], other["macs_left"]))
+    assert twice.sent < as_it_is[0].sent < found["lstm0: input", 0.0].sent
+
+
+def test_trials_are_printed_with_the_rest(model, task, tmp_path, monkeypatch, capsys):
+    (tmp_path / "small").mkdir()
+    call = ["movement", "--task", str(task.path), str(tmp_path / "small"), "--try", "1/2", "--every", "2"]
+    monkeypatch.setattr(experiment, "load_model", lambda directory: model)
+    monkeypatch.setattr(sys, "argv", call)
+    module.main()
+    said = capsys.readouterr().out
+    table = said.partition("One threshold at a time, not trained anew (")[2]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if "lstm" in line]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["lstm0: input", "0.25"], ["lstm0: input", "0.5"], ["lstm0: output", "0.025"], ["lstm0: output", "0.05"],
+        ["lstm1: output", "0.025"], ["lstm1: output", "0.05"],
+    ]  # fmt: skip
+    for layer in model.lstm.values():
+        layer.delta = None
+    with pytest.raises(UserError, match="--try: the model has no threshold; give its layers delta"):
+        module.main()
+
+
+@pytest.mark.parametrize("factor", ["x", "-1", "1/0", "1e999999999", "nan"])
+def test_a_factor_is_a_number(factor, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["movement", str(tmp_path), f"--try={factor}"])
+    with pytest.raises(UserError, match=f"--try: {factor!r} is no factor, such as 1/2 or 1.5"):
         module.main()
