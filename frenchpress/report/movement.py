@@ -193,6 +193,8 @@ def print_trials(model: AcousticModel, frames: Frames, factors: Sequence[float])
 def main() -> None:
     """Command line."""
     args = parse("movement")
+    if args.every > 1 and not args.factors:
+        raise UserError(f"--every {args.every}: only --try leaves utterances out; give --try 1/2 3/2 too")
     model, task = model_and_task(args.experiment, args.task)
     found = summary(measure(model, Frames(task.split("dev")), args.banks))
     write_yaml(args.experiment / MOVEMENT, found)

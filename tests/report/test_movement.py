@@ -128,6 +128,10 @@ def test_trials_are_printed_with_the_rest(model, task, tmp_path, monkeypatch, ca
         ["lstm0: input", "0.25"], ["lstm0: input", "0.5"], ["lstm0: output", "0.025"], ["lstm0: output", "0.05"],
         ["lstm1: output", "0.025"], ["lstm1: output", "0.05"],
     ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", [*call[:-4], *call[-2:]])
+    with pytest.raises(UserError, match="--every 2: only --try leaves utterances out"):
+        module.main()
+    monkeypatch.setattr(sys, "argv", call)
     for layer in model.lstm.values():
         layer.delta = None
     with pytest.raises(UserError, match="--try: the model has no threshold; give its layers delta"):
