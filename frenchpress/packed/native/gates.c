@@ -179,10 +179,10 @@ AVX2 INLINE void cells_avx2(const fp_model *m, const lstm_layer *l, const int32_
 #endif
 
 #define STEP(NAME, TARGET)                                                                                             \
-    TARGET void fp_step_##NAME(const fp_model *m, const lstm_layer *l, const int32_t *ax, int32_t *ah, int32_t *value, \
-                               int32_t *c, int16_t *out) {                                                             \
-        arguments_##NAME(l, ax, ah, ah, GATES *l->padded);                                                             \
-        gates_##NAME(m, l, ah, value);                                                                                        \
+    TARGET void fp_step_##NAME(const fp_model *m, const lstm_layer *l, const int32_t *ax, const int32_t *ah, int32_t *z, \
+                               int32_t *value, int32_t *c, int16_t *out) {                                             \
+        arguments_##NAME(l, ax, ah, z, GATES *l->padded);                                                              \
+        gates_##NAME(m, l, z, value);                                                                                  \
         cells_##NAME(m, l, value, c, out);                                                                             \
     }
 STEP(portable, )

@@ -54,9 +54,10 @@ typedef struct {
 } kept;
 
 /* The product of a matrix of pairs or of columns, for which what moved alone is computed where that takes less time; then
- * `k` is of the last frame. `moved`, of pairs, has place for as many frames. */
-void fp_moved_product(const matrix *w, int32_t level, const int16_t *x, size_t stride, int frames, int32_t *out,
-                      size_t out_stride, kept *k, moves *moved);
+ * `k` is of the last frame. Where its sums are: those of several frames in `out`, those of one in `k`. `moved`, of pairs, has
+ * place for as many frames. */
+const int32_t *fp_moved_product(const matrix *w, int32_t level, const int16_t *x, size_t stride, int frames, int32_t *out,
+                                size_t out_stride, kept *k, moves *moved);
 
 /* Bytes of `columns` inputs, zeros up to a multiple of 64: as they are, or 128 higher. */
 void fp_to_bytes(const int16_t *x, int columns, int higher, uint8_t *out);

@@ -56,24 +56,28 @@ static void add_columns(const matrix *w, const int16_t *x, kept *k) {
     }
 }
 
-void fp_moved_product(const matrix *w, int32_t level, const int16_t *x, size_t stride, int frames, int32_t *out,
-                      size_t out_stride, kept *k, moves *moved) {
+const int32_t *fp_moved_product(const matrix *w, int32_t level, const int16_t *x, size_t stride, int frames, int32_t *out,
+                                size_t out_stride, kept *k, moves *moved) {
     const size_t size = (size_t)ROWS * w->tiles * sizeof *k->sums;
-    for (int n = 0; w->form == COLUMNS && n < frames; n++) {
-        add_columns(w, x + n * stride, k);
-        memcpy(out + n * out_stride, k->sums, size);
+    int32_t *to = frames == 1 ? k->sums : out; /* of one frame they stay where they are kept: no copy */
+    if (w->form == COLUMNS) {
+        for (int n = 0; n < frames; n++) {
+            add_columns(w, x + n * stride, k);
+            if (to == out) memcpy(to + n * out_stride, k->sums, size);
+        }
+        return to;
     }
-    if (w->form == COLUMNS) return;
     int16_t far = 0;
     int64_t count = 0;
     for (int n = 0; n < frames; n++)
         count += count_pairs(n ? x + (n - 1) * stride : k->x, x + n * stride, w->columns, &far);
     if (far >= 0 && are_few(count, fp_pairs(w), frames)) {
         for (int n = 0; n < frames; n++) list_pairs(n ? x + (n - 1) * stride : k->x, x + n * stride, w->columns, moved + n);
-        fp_pairs_moved(level)(w, moved, frames, k->sums, out, out_stride);
+        fp_pairs_moved(level)(w, moved, frames, k->sums, to, out_stride);
     } else {
-        fp_pairs_product(level)(w, x, stride, frames, out, out_stride, NULL);
-        memcpy(k->sums, out + (frames - 1) * out_stride, size);
+        fp_pairs_product(level)(w, x, stride, frames, to, out_stride, NULL);
+        if (to == out) memcpy(k->sums, to + (frames - 1) * out_stride, size);
     }
     memcpy(k->x, x + (frames - 1) * stride, w->columns * sizeof *k->x);
+    return to;
 }

@@ -159,7 +159,8 @@ static int keep(fp_stream *s) {
         const matrix *w = matrix_of(s->model, i);
         kept *k = &s->kept[i];
         if (!w->still) continue;
-        if (!(k->x = calloc(w->columns, sizeof *k->x)) || !(k->sums = calloc((size_t)ROWS * w->tiles, sizeof *k->sums))) return 0;
+        if (!(k->x = calloc(w->columns, sizeof *k->x)) || !(k->sums = calloc((size_t)ROWS * w->tiles + VECTOR, sizeof *k->sums)))
+            return 0;
         if (w->form == PAIRS && fp_pairs(w) > pairs) pairs = fp_pairs(w);
     }
     for (int n = 0; pairs && n < CHUNK; n++)
@@ -279,12 +280,14 @@ static product product_of(const fp_model *m, const matrix *w) {
     return w->form == WINDOWS ? fp_windows_product(m->level) : fp_tiles_product(m->level);
 }
 
-/* The product of matrix `number` with a chunk or a part of it. */
-static void multiply_by(fp_stream *s, int number, const int16_t *x, size_t stride, int frames, int32_t *out, size_t rows) {
+/* The product of matrix `number` with a chunk or a part of it: where its sums are, in `out` or where they are kept. */
+static const int32_t *multiply_by(fp_stream *s, int number, const int16_t *x, size_t stride, int frames, int32_t *out,
+                                  size_t rows) {
     const fp_model *m = s->model;
     const matrix *w = matrix_of(m, number);
-    if (w->still) fp_moved_product(w, m->level, x, stride, frames, out, rows, &s->kept[number], s->moved);
-    else product_of(m, w)(w, x, stride, frames, out, rows, s->scratch);
+    if (w->still) return fp_moved_product(w, m->level, x, stride, frames, out, rows, &s->kept[number], s->moved);
+    product_of(m, w)(w, x, stride, frames, out, rows, s->scratch);
+    return out;
 }
 
 /* One layer over a chunk: its outputs, from row 1 on, `padded` apart. */
@@ -296,10 +299,10 @@ static const int16_t *run_layer(fp_stream *s, int number, const int16_t *x, size
     int16_t *out = s->out[number];
     x = requantized(s, l->input, l->input_top, x, &stride, l->input_matrix.columns, frames);
     x = seen(s, number, x, &stride, frames);
-    multiply_by(s, 2 * number, x, stride, frames, s->sums, rows);
+    const int32_t *in = multiply_by(s, 2 * number, x, stride, frames, s->sums, rows);
     for (int n = 0; n < frames; n++, out += l->padded) {
-        multiply_by(s, 2 * number + 1, out, 0, 1, s->back, rows);
-        k->step(m, l, s->sums + n * rows, s->back, s->value, s->c[number], out + l->padded);
+        const int32_t *back = multiply_by(s, 2 * number + 1, out, 0, 1, s->back, rows);
+        k->step(m, l, in + n * rows, back, s->back, s->value, s->c[number], out + l->padded);
         if (l->hold_output) k->hold_back(out, out + l->padded, l->hold_output, l->cells);
     }
     memcpy(s->out[number], out, l->padded * sizeof *out);
@@ -317,8 +320,8 @@ static void run_chunk(fp_stream *s, int frames, int32_t *out) {
         stride = m->layer[i].padded;
     }
     x = requantized(s, m->head_input, m->head_top, x, &stride, m->head.columns, frames);
-    multiply_by(s, 2 * m->layers, x, stride, frames, s->sums, m->padded_outputs);
-    for (int n = 0; n < frames; n++) k->logits(m, s->sums + (size_t)n * m->padded_outputs, out + (size_t)n * m->outputs);
+    const int32_t *sums = multiply_by(s, 2 * m->layers, x, stride, frames, s->sums, m->padded_outputs);
+    for (int n = 0; n < frames; n++) k->logits(m, sums + (size_t)n * m->padded_outputs, out + (size_t)n * m->outputs);
 }
 
 /* Compute what can be computed of the frames held; keep the neighbours of what is to come. */
