@@ -3,8 +3,8 @@
     frenchpress decode-packed exp/w8a16_hcgs16x
 
 Writes exp/x/packed/{PER,decode_dev,decode_test} (of words: WER) as stage 5 writes those of the trained model. Prints
-the utterances with other phones or words than the trained model's, and the time of the network alone, at 100 frames a
-second.
+how many utterances have other phones or words than the trained model's and the first of them, and the time of the
+network alone, at 100 frames a second.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from frenchpress.packed.runtime import LEVELS, Runtime, log_softmax
 from frenchpress.score.transcripts import read_transcripts
 
 _FRAMES_PER_SECOND = 100
+_NAMED = 8
+"""Utterances whose names are printed."""
 
 
 class Network:
@@ -54,6 +56,12 @@ def differing(one: Path, other: Path) -> list[str]:
     return sorted(utt for utt in mine.keys() | theirs.keys() if mine.get(utt) != theirs.get(utt))
 
 
+def difference_line(name: str, others: list[str]) -> str:
+    """How many utterances of a set differ, and the names of the first of them."""
+    more = [f"and {len(others) - _NAMED} more, see hyp.txt of both"] if len(others) > _NAMED else []
+    return " ".join([f"{name}: {len(others)} utterances differ from the trained model's", *others[:_NAMED], *more])
+
+
 def main() -> None:
     """Command line."""
     args = parse("decode-packed")
@@ -73,8 +81,7 @@ def main() -> None:
     for name in ("decode_dev", "decode_test"):
         if not (args.place / name).is_dir():
             continue
-        others = differing(out / name, args.place / name)
-        print(" ".join([f"{name}: {len(others)} utterances differ from the trained model's", *others]))
+        print(difference_line(name, differing(out / name, args.place / name)))
 
 
 if __name__ == "__main__":

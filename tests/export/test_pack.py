@@ -11,7 +11,7 @@ from frenchpress.common import UserError
 from frenchpress.compress.mask_schedule import MaskSchedule
 from frenchpress.compress.quantizers import groups_of
 from frenchpress.config import config_from_dict
-from frenchpress.export.decode_packed import Network
+from frenchpress.export.decode_packed import Network, difference_line
 from frenchpress.export.pack import pack_model
 from frenchpress.nnet.model import AcousticModel, Sizes
 from frenchpress.packed.model import UNSEEN
@@ -159,3 +159,12 @@ def test_the_command_names_what_is_missing(tmp_path):
         text=True,
     )
     assert done.returncode == 1 and "no finished task directory" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_utterances_that_differ_are_counted_and_the_first_named():
+    line = "decode_dev: {} utterances differ from the trained model's"
+    assert difference_line("decode_dev", []) == line.format(0)
+    assert difference_line("decode_dev", ["u1", "u2"]) == line.format(2) + " u1 u2"
+    names = [f"u{n}" for n in range(10)]
+    said = " u0 u1 u2 u3 u4 u5 u6 u7 and 2 more, see hyp.txt of both"
+    assert difference_line("decode_dev", names) == line.format(10) + said
