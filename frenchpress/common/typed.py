@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import types
 import typing
 from fractions import Fraction
@@ -52,8 +53,8 @@ def fill(kind: type, values: Any, document: Document, path: KeyPath = ()) -> Any
 def blame(document: Document, path: KeyPath, message: str) -> UserError:
     """The error of what stands under `path`, whose `message` begins with the key complained of (`hcgs.keep: ...`).
 
-    It names place and key in full. A word in the message that is no key, such as a method's name, is left out where
-    a key follows it.
+    It names place and key in full, and where keys beside it that the message speaks of come from, if from another file.
+    A word in the message that is no key, such as a method's name, is left out where a key follows it.
     """
     words, values = message.split(": "), document.section(*path).values
     while len(words) > 1:
@@ -68,7 +69,27 @@ def blame(document: Document, path: KeyPath, message: str) -> UserError:
         if found is not None:
             path, values = found
         words = words[1:]
-    return _refuse(document, path, ": ".join(words))
+    problem = ": ".join(words)
+    return _refuse(document, path, problem + _said_elsewhere(document, path, problem))
+
+
+def _said_elsewhere(document: Document, path: KeyPath, problem: str) -> str:
+    """` (context: conf/x.cfg:3)`, of keys beside `path` that `problem` speaks of and another file says."""
+    file = _file_of(document.origin(path))
+    places = [
+        f"{other[-1]}: {place}"
+        for other, place in document.origins.items()
+        if other and other[:-1] == path[:-1] and _file_of(place) != file and _speaks_of(problem, other[-1])
+    ]
+    return f" ({', '.join(places)})" if places else ""
+
+
+def _file_of(place: str) -> str:
+    return place.rpartition(":")[0]
+
+
+def _speaks_of(problem: str, key: str) -> bool:
+    return re.search(rf"\b{re.escape(key)}\b", problem) is not None
 
 
 def _below(values: Any, word: str, path: KeyPath) -> tuple[KeyPath, Any] | None:

@@ -367,3 +367,15 @@ def test_show_prints_what_will_be_used():
     assert yaml.safe_load(good.stdout)["train"]["epochs"] == 2
     bad = subprocess.run([*command, "--set", "train.epochs=x"], cwd=ROOT, capture_output=True, text=True)
     assert bad.returncode == 1 and bad.stderr.startswith("error: --set") and bad.stderr.count("\n") == 1
+
+
+def test_an_error_of_two_keys_names_the_places_of_both(tmp_path):
+    (tmp_path / "base.cfg").write_text("model:\n  context: [0, 5]\n  time_stride: 5\n")
+    (tmp_path / "mine.cfg").write_text("base: base.cfg\n\nmodel: {context: [3, 3]}\n")
+    with pytest.raises(UserError) as error:
+        load_config(tmp_path / "mine.cfg")
+    said = "model.time_stride: 5 must divide both numbers of context: [3, 3]; say 1 or 3, or another context"
+    assert str(error.value) == f"{tmp_path}/base.cfg:3: {said} (context: {tmp_path}/mine.cfg:3)"
+    with pytest.raises(UserError) as error:
+        load_config(tmp_path / "base.cfg", ["model.time_stride=2"])
+    assert str(error.value).endswith(f"or another context (context: {tmp_path}/base.cfg:2)")
