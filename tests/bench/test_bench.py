@@ -1,3 +1,4 @@
+import argparse
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from frenchpress.bench import movement
+from frenchpress.bench.layers import packed
 from frenchpress.bench.timing import Subject, interleave, machine
 from frenchpress.bench.training_run import torch_alone
 from frenchpress.config import LayerPress
@@ -95,3 +97,12 @@ def test_torch_alone_is_left_again(monkeypatch):
         assert native.library() is None
     assert (native.library() is None) == before
     assert "FRENCHPRESS_NATIVE" not in os.environ
+
+
+@pytest.mark.parametrize("name", movement.LISTED)
+def test_every_threshold_of_the_benchmark_holds_something_back(name):
+    """One below a step of the activations would be none, and the matrices that read them have no list."""
+    args = argparse.Namespace(inputs=440, cells=64, layers=2, seed=2234)
+    for thresholds in movement.THRESHOLDS:
+        layers = packed(movement._model(args, name, thresholds)).layers
+        assert layers[0].hold_input > 0 and all(layer.hold_output > 0 for layer in layers)
