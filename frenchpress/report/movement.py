@@ -184,8 +184,6 @@ def print_trials(model: AcousticModel, frames: Frames, factors: Sequence[float])
         [t.threshold, f"{t.value:g}", f"{100 * t.sent:.1f} %", f"{t.operations:.0f}", f"{t.loss:.4f}"]
         for t in trials(model, frames, factors)
     ]
-    if not rows:
-        raise UserError("--try: the model has no threshold; give its layers delta")
     print(f"\nOne threshold at a time, not trained anew ({len(frames.lengths)} utterances of dev)\n")
     print(*markdown(["threshold", "value", "sent", "MACs left", "loss"], rows), sep="\n")
 
@@ -196,6 +194,8 @@ def main() -> None:
     if args.every > 1 and not args.factors:
         raise UserError(f"--every {args.every}: only --try leaves utterances out; give --try 1/2 3/2 too")
     model, task = model_and_task(args.experiment, args.task)
+    if args.factors and not any(any(layer.delta or ()) for layer in model.lstm.values()):
+        raise UserError("--try: the model has no threshold; give its layers delta")
     found = summary(measure(model, Frames(task.split("dev")), args.banks))
     write_yaml(args.experiment / MOVEMENT, found)
     rows = [
