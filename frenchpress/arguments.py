@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from frenchpress.commands import COMMANDS
 from frenchpress.common import UserError, did_you_mean
+from frenchpress.common.typed import read_fraction
 from frenchpress.nnet import FINAL
 
 DEFAULT_TASK = Path("exp/task")
@@ -110,17 +111,12 @@ def parse_bytes(text: str) -> int:
     return value
 
 
-def _fraction(text: str) -> Fraction:
-    """1/4 or 0.25; -1 for anything else, powers of ten too: 1e999999999 would take all memory."""
-    try:
-        return Fraction(text) if re.fullmatch(r"[0-9./]{1,20}", text) else Fraction(-1)
-    except (ValueError, ZeroDivisionError):
-        return Fraction(-1)
-
-
 def _share(text: str) -> Fraction:
     """A share of weights between 0 and 1, such as 1/4; argparse's error for anything else."""
-    value = _fraction(text)
+    try:
+        value = read_fraction(text)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(0)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no share of weights between 0 and 1, such as 1/4")
     return value
@@ -140,9 +136,13 @@ def _each(convert: Callable[[str], float]) -> Callable[[str], float]:
 
 def _factor(text: str) -> float:
     """A factor from 0 up, such as 1/2 or 1.5; argparse's error for anything else."""
-    value = _fraction(text)
+    try:
+        value = read_fraction(text)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(-1)
     if value < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no factor, such as 1/2 or 1.5; a path stands before it")
+        problem = f"{text!r} is no factor, such as 1/2 or 1.5; a path stands before it"
+        raise argparse.ArgumentTypeError(problem)
     return float(value)
 
 

@@ -189,13 +189,22 @@ def out_of_range(spec: dataclasses.Field[Any], value: Any) -> str | None:
     return None
 
 
+def read_fraction(text: str) -> Fraction:
+    """`4/16` or `0.25`; ValueError for anything else, powers of ten too: 1e999999999 would take all memory."""
+    if not re.fullmatch(r"-?[0-9./]{1,40}", text):
+        raise ValueError(f"{text!r} is no fraction")
+    return Fraction(text)
+
+
 def parse_fraction(value: Fraction | float | int | str, what: str = "keep") -> Fraction:
     """Read a kept fraction, `"4/16"`, `0.25`, `1` or a Fraction; UserError unless 0 < value <= 1."""
     try:
         if isinstance(value, bool):
             raise TypeError
-        # A float is read as the decimal that it prints as: 0.1 is one tenth, not its nearest binary fraction.
-        fraction = Fraction(str(value)) if isinstance(value, float) else Fraction(value)
+        if isinstance(value, str):
+            fraction = read_fraction(value)
+        else:  # a float is read as the decimal that it prints as: 0.1 is one tenth, not its nearest binary fraction
+            fraction = Fraction(str(value) if isinstance(value, float) else value)
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         raise UserError(f"{what}: {value!r} is not a fraction; write 4/16 or 0.25") from None
     if not 0 < fraction <= 1:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from frenchpress.common import UserError, read_lines
+from frenchpress.common.typed import read_fraction
 from frenchpress.kaldi.scp import read_scp, read_table
 from frenchpress.kaldi.segments import Segment, read_segments
 
@@ -123,7 +124,7 @@ class DataDir:
 
 def _read_speeds(path: Path) -> dict[str, Fraction]:
     try:
-        found = {utt: Fraction(speed) for utt, speed in read_table(path).items()}
+        found = {utt: read_fraction(speed) for utt, speed in read_table(path).items()}
     except (ValueError, ZeroDivisionError):
         raise UserError(f"{path}: expected '<utterance> <speed>' per line, such as 0.9 or 9/10") from None
     if any(not 0 < speed <= 10 for speed in found.values()):

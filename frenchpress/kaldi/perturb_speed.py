@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from frenchpress.common import UserError, atomic_dir, digest, is_done, locked_dir, mark_done, run_main
+from frenchpress.common.typed import read_fraction
 from frenchpress.kaldi.datadir import DataDir
 from frenchpress.kaldi.scp import is_pipe, read_table, resolve
 
@@ -27,7 +28,7 @@ def read_speeds(text: str) -> dict[str, Fraction]:
     found: dict[str, Fraction] = {}
     for name in text.split():
         try:
-            speed = Fraction(name)
+            speed = read_fraction(name)
         except (ValueError, ZeroDivisionError):
             raise UserError(f"speed {name!r}, expected numbers such as 0.9 1.1") from None
         if not _SLOWEST <= speed <= _FASTEST or speed == 1 or speed.denominator > 1000 or speed in found.values():

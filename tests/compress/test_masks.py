@@ -112,6 +112,7 @@ def test_keep_means_the_same_as_fraction_string_or_float():
         ((8, 2), (0.5, 1.5), "at most 1"),
         ((8, 2), (0.5, "x"), "not a fraction"),
         ((8, 2), (0.5, "1/0"), "not a fraction"),
+        ((8, 2), (0.5, "1e-999999999"), "not a fraction"),  # it would take all memory
         ((8, 2), (0.5, float("nan")), "not a fraction"),
         ((8, 2), (0.5,), "one each per level"),
         ((8,), (0.5, 0.5), "one each per level"),
