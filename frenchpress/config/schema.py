@@ -44,16 +44,23 @@ class LstmConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """`context`: frames spliced to the left and right of the current one. `time_stride`: of these every so many-th is
-    seen, counted from the current one; [5, 5] with 5 are three frames, five apart.
+    """`context`: frames spliced to the left and right of the current one; [-5, 5] is the fifth to the right alone.
+    `time_stride`: of these every so many-th is seen, counted from the current one; [5, 5] with 5 are three frames, five
+    apart.
     """
 
-    context: tuple[int, int] = ranged((5, 5), low=0, high=100)
+    context: tuple[int, int] = ranged((5, 5), low=-100, high=100)
     time_stride: int = field(default=1, metadata={"rare": True, "low": 1})
     lstm: LstmConfig = field(default_factory=LstmConfig)
 
     def __post_init__(self) -> None:
-        common = math.gcd(*self.context)
+        left, right = self.context
+        if right < max(0, -left):
+            raise UserError(
+                f"context: {list(self.context)} ends before it begins, or before the current frame; say [before, "
+                "after], e.g. [5, 5], or [-5, 5] for the fifth frame after the current one alone"
+            )
+        common = math.gcd(left, right)
         legal = [n for n in range(1, max(common, 1) + 1) if common % n == 0]
         if self.time_stride not in legal:
             raise UserError(

@@ -31,7 +31,7 @@ from frenchpress.packed.model import (
 from frenchpress.packed.runs import WIDEST, Runs, decode_runs
 
 MAGIC = b"FPRESS\r\n"
-VERSIONS = 1, 2, 3, 4, 5
+VERSIONS = 1, 2, 3, 4, 5, 6
 """What can be read. A file whose splice leaves frames out is of the fifth, one in which something is held back of the
 fourth, with an index of counted blocks of the third, with one of runs of the second."""
 RUNS, COUNTED = 255, 254
@@ -185,8 +185,10 @@ def _within(value: int, low: int, high: int, what: str) -> int:
 
 
 def _input(piece: _Bytes) -> PackedInput:
-    dim, left, right, bits, between = piece.unpack("<HBBBB2x")
+    dim, left, right, bits, between = piece.unpack("<HbBBB2x")
     _within(dim, 1, 65535, "features")
+    if left + right < 0:
+        raise UserError(f"a splice of the frames from {-left} to {right}")
     if left % (between + 1) or right % (between + 1):
         raise UserError(f"{between} frames between two of a splice of {left} + 1 + {right}")
     _within(bits, 2, _MAX_ACT_BITS, "activation bits")

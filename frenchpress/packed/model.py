@@ -89,7 +89,8 @@ class Requantizer:
 @dataclass(frozen=True)
 class PackedInput:
     """Features float32 [dim] -> integers clamp(round((x - mean) * gain)), spliced: of `left` frames before, the frame
-    itself and `right` after it every `stride`-th, from the first to the last.
+    itself and `right` after it every `stride`-th, from the first to the last. Where `left` is less than 0, the first is
+    so many frames after the frame itself.
     """
 
     left: int

@@ -46,19 +46,22 @@ class ReferenceStream:
         if not len(new):
             return np.zeros((0, self.model.outputs), np.int32)
         if self._frames is None:
-            self._frames = np.repeat(new[:1], self.model.input.left, axis=0)
+            self._frames = np.repeat(new[:1], max(self.model.input.left, 0), axis=0)
+            self._unseen = max(-self.model.input.left, 0)  # frames to come that no output sees
         return self._advance(new)
 
     def finish(self) -> NDArray[np.int32]:
         """The utterance is over: logits of the frames that waited for those after them."""
         if self._frames is None:
             return np.zeros((0, self.model.outputs), np.int32)
-        logits = self._advance(np.repeat(self._frames[-1:], self.model.input.right, axis=0))
+        logits = self._advance(np.repeat(self._last, self.model.input.right, axis=0))
         self.reset()
         return logits
 
     def _advance(self, new: Ints) -> NDArray[np.int32]:
         frames = np.concatenate([self._frames, new])
+        self._last, gone = frames[-1:], min(self._unseen, len(frames))
+        frames, self._unseen = frames[gone:], self._unseen - gone
         around = self.model.input.left + self.model.input.right
         ready = max(0, len(frames) - around)
         self._frames = frames[ready:]

@@ -42,6 +42,8 @@ def model_bytes(model: PackedModel) -> bytes:
 
 def _version(model: PackedModel) -> int:
     """The oldest one whose readers know all that is in the model."""
+    if model.input.left < 0:
+        return 6
     if model.input.stride > 1:
         return 5
     if model.holds:
@@ -52,7 +54,7 @@ def _version(model: PackedModel) -> int:
 
 
 def _input_bytes(x: PackedInput) -> bytes:
-    start = struct.pack("<HBBBB2x", x.dim, x.left, x.right, x.bits, x.stride - 1)
+    start = struct.pack("<HbBBB2x", x.dim, x.left, x.right, x.bits, x.stride - 1)
     return start + _floats(x.mean) + _floats(x.gain)
 
 

@@ -26,6 +26,7 @@ CASES = {
     "one bit": {"bits": 1, "act_bits": (8, 8, 8), "levels": TWO},
     "three bits": {"bits": 3, "context": (0, 0), "cells": (4, 3, 2)},
     "frames apart": {"context": (6, 3), "stride": 3},
+    "one frame, later": {"context": (-3, 3)},
     "weights": {"levels": 0.1, "cells": (9, 6)},
     "weights of each gate": {"levels": 0.3, "shared": False, "bits": 4},
     "banks": {"levels": Banks(1, 4, 1), "shared": False, "cells": (9, 6), "bits": 6},

@@ -58,11 +58,12 @@ def make(press, layers=2, batch_norm=True, dropout=0.0, cells=16):
     return model.eval()
 
 
-def test_frames_apart_are_packed():
+@pytest.mark.parametrize(("context", "stride"), [([6, 3], 3), ([-4, 4], 1)])
+def test_frames_apart_are_packed(context, stride):
     lstm = {"layers": 1, "cells": 8}
-    values = {"model": {"context": [6, 3], "time_stride": 3, "lstm": lstm}, "compress": {"default": W8A16}}
+    values = {"model": {"context": context, "time_stride": stride, "lstm": lstm}, "compress": {"default": W8A16}}
     model = AcousticModel(config_from_dict(values, "test"), SIZES)
-    model(3 * torch.randn(4, 30, 24), torch.full((4,), 30))
+    model(3 * torch.randn(4, 30, 6 * len(model.offsets)), torch.full((4,), 30))
     feats = torch.randn(23, 6)
     packed = pack_model(model.eval(), COUNTS, {})
     assert packed.input.offsets == model.offsets

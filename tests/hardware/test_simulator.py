@@ -59,6 +59,7 @@ CASES = {
     "blocks, dense": (DENSE, chip(Blocks(4, 2, 3))),
     "banks": (SINGLE, banks(2, 4)),
     "banks, frames apart": ({**SINGLE, "context": (6, 3), "stride": 3}, banks(2, 4)),
+    "banks, one frame, later": ({**SINGLE, "context": (-3, 3)}, banks(2, 4)),
     "banks, more than columns": (SINGLE, banks(3, 11, weights=Sram(words=4096, word_bits=512))),
     "banks, dense": (DENSE, banks(1, 3)),
     "banks, the packed file counts them": (COUNTED, banks(2, 5)),

@@ -82,6 +82,19 @@ def test_of_the_context_every_so_many_th_frame_is_seen():
         assert torch.equal(before[:first], after[:first]) and not torch.equal(before[first], after[first])
 
 
+def test_the_frame_itself_need_not_be_seen():
+    model = make({"model": {"context": [-5, 5], "lstm": {"layers": 1, "cells": 8}}}).eval()
+    assert ([*model.offsets], len(model.input_mean)) == ([5], 40)
+    feats = torch.randn(30, 40)
+    before = model.log_posteriors(feats)
+    for frame, first in ((20, 15), (4, 30), (5, 0)):
+        changed = feats.clone()
+        changed[frame] += 1
+        after = model.log_posteriors(changed)
+        assert torch.equal(before[:first], after[:first])
+        assert first == 30 or not torch.equal(before[first], after[first])
+
+
 def test_no_frame_hears_the_future_beyond_its_context():
     model = make(SMALL).eval()
     feats = torch.randn(30, 40)

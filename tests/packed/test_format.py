@@ -53,6 +53,13 @@ def test_frames_that_are_not_seen_come_back():
         model = random_model(1, context=(6, 3), stride=3, hold=hold)
         data = model_bytes(model)
         assert same(parse_model(data), model) and data[8] == 5 and model.input.offsets == range(-6, 4, 3)
+    late = random_model(1, context=(-2, 6), stride=2)
+    data_late = model_bytes(late)
+    assert same(parse_model(data_late), late) and data_late[8] == 6 and late.input.offsets == range(2, 7, 2)
+    left = data_late.index(b"FEAT") + 8 + 2
+    assert data_late[left] == 254
+    with pytest.raises(UserError, match=r"x: section FEAT: a splice of the frames from 8 to 6$"):
+        parse_model(sealed(data_late[:left] + b"\xf8" + data_late[left + 1 :]), "x")
     at = data.index(b"FEAT") + 8 + 5
     assert data[at] == 2
     wrong = sealed(data[:at] + b"\3" + data[at + 1 :])
@@ -134,8 +141,8 @@ def test_says_what_is_wrong(tmp_path):
     (tmp_path / "m.press").write_bytes(b"RIFF" + data)
     with pytest.raises(UserError, match=r"m\.press: not a packed model"):
         read_model(tmp_path / "m.press")
-    with pytest.raises(UserError, match="version 6 of the format, this program reads 1 to 5"):
-        parse_model(data[:8] + b"\6\0" + data[10:])
+    with pytest.raises(UserError, match="version 7 of the format, this program reads 1 to 6"):
+        parse_model(data[:8] + b"\7\0" + data[10:])
     with pytest.raises(UserError, match="damaged: its length or checksum"):
         parse_model(data[:-4])
     with pytest.raises(UserError, match="section FEAT: activation bits 1 is outside 2 to 16"):

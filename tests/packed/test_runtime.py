@@ -95,8 +95,8 @@ def held(new, sent, hold):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_reference_is_its_definition(seed):
-    for hold, stride in ((0, 0), 1), ((400, 0), 3), ((3000, 90), 1):
-        model = random_model(seed, act_bits=(16, 13, 8), context=(3, 3), hold=hold, stride=stride)
+    for hold, stride, left in ((0, 0), 1, 3), ((400, 0), 3, 3), ((3000, 90), 1, 3), ((400, 0), 1, -2):
+        model = random_model(seed, act_bits=(16, 13, 8), context=(left, 3), hold=hold, stride=stride)
         feats = features(model, 9)
         assert np.array_equal(reference.run(model, feats), plain_run(model, feats))
 
@@ -109,6 +109,8 @@ CASES = {
     "future alone": {"context": (0, 4)},
     "frames apart": {"context": (6, 3), "stride": 3},
     "first and last frame": {"context": (0, 5), "stride": 5, "act_bits": (16, 13, 9), "hold": (2000, 80)},
+    "one frame, later": {"context": (-5, 5), "hold": (900, 0)},
+    "frames apart, all later": {"context": (-2, 6), "stride": 2},
     "three layers": {"cells": (16, 24, 8), "outputs": 40},
     "few bits": {"bits": 3, "act_bits": (6, 6, 6)},
     "one bit": {"bits": 1, "act_bits": (8, 8, 8)},

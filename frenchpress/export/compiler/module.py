@@ -1,9 +1,10 @@
 """One Relax module of a network: dense operators first, then a pass that gives each matrix its format; compiled, saved.
 
 `network(features float32 [frames + left + right, dim], states of each layer) -> (logits of each head, states after the
-last frame)`; the caller repeats the first and the last frame of an utterance as context. States are h and c; where
-inputs of a product are held back (delta networks), what was last sent of them, and the sums of the product. `about() ->
-uint8 [bytes]` is what a program must know of the library, as JSON.
+last frame)`; the caller repeats the first and the last frame of an utterance as context (where `left` is below 0, it
+leaves out so many frames at the start). States are h and c; where inputs of a product are held back (delta networks),
+what was last sent of them, and the sums of the product. `about() -> uint8 [bytes]` is what a program must know of the
+library, as JSON.
 """
 
 from __future__ import annotations
@@ -360,8 +361,9 @@ class Library:
     def logits(self, features: NDArray[np.float32]) -> dict[str, Array]:
         """Of an utterance, float32 [frames, dim]; [frames, outputs] of each head, as packed.Runtime.logits."""
         self._check(features, 0)
-        given = np.pad(features, ((self.about["left"], self.about["right"]), (0, 0)), mode="edge")
-        return self.step(given, self.start())[0]
+        count = len(features)
+        around = np.arange(-self.about["left"], count + self.about["right"]).clip(0, count - 1)
+        return self.step(features[around], self.start())[0]
 
     def _check(self, features: NDArray[np.float32] | tvm.runtime.Tensor, context: int) -> None:
         dim, shape = self.about["dim"], list(features.shape)

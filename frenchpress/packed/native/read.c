@@ -7,7 +7,7 @@
 
 #include "reader.h"
 
-enum { VERSION = 5 /* the newest */, MAX_WEIGHTS = 1 << 26 };
+enum { VERSION = 6 /* the newest */, MAX_WEIGHTS = 1 << 26 };
 
 /* Say what is wrong, once; 0, so that a check can end with `return fp_fail(...)`. */
 int fp_fail(reader *r, const char *format, ...) {
@@ -164,8 +164,9 @@ static int check_gates(reader *r, const lstm_layer *l) {
 static int read_input(reader *r, fp_model *m) {
     const uint8_t *p = fp_take(r, 8);
     if (!p) return 0;
-    m->dim = u16(p), m->left = p[2], m->right = p[3], m->input_top = top_of(p[4]), m->stride = p[5] + 1;
+    m->dim = u16(p), m->left = (int8_t)p[2], m->right = p[3], m->input_top = top_of(p[4]), m->stride = p[5] + 1;
     if (!m->dim || !m->input_top) return fp_fail(r, "%d features of %d bits", m->dim, p[4]);
+    if (m->left + m->right < 0) return fp_fail(r, "a splice of the frames from %d to %d", -m->left, m->right);
     if (m->left % m->stride || m->right % m->stride)
         return fp_fail(r, "%d frames between two of a splice of %d + 1 + %d", p[5], m->left, m->right);
     m->spliced = (m->left + m->right) / m->stride + 1;

@@ -116,8 +116,10 @@ int32_t fp_model_level(fp_model *m, int32_t level) {
 struct fp_stream {
     const fp_model *model;
     int started;      /* an utterance is under way */
-    int held;         /* frames in `frames` */
-    int16_t *frames;  /* [left + right + CHUNK][dim], quantized, and SLACK numbers more, as all inputs of products */
+    int held;         /* frames in `frames`, from row 0 on */
+    int unseen;       /* frames to come that no output sees: those before the splice of the first one */
+    int16_t *frames;  /* [1 + left + right + CHUNK][dim], quantized, and SLACK numbers more, as all inputs of products;
+                         the first is row -1, the frame before those held */
     int16_t *input;   /* [CHUNK][widest] inputs on another grid than they came in */
     int32_t *sums;    /* [CHUNK][most rows] */
     int32_t *back;    /* [most rows] */
@@ -175,7 +177,7 @@ fp_stream *fp_stream_new(const fp_model *m) {
     if (!s) return NULL;
     const size_t rows = most_rows(m);
     s->model = m;
-    int good = (s->frames = calloc((size_t)(m->left + m->right + CHUNK) * m->dim + SLACK, sizeof *s->frames)) &&
+    int good = (s->frames = calloc((size_t)(1 + m->left + m->right + CHUNK) * m->dim + SLACK, sizeof *s->frames)) &&
                (s->input = calloc(CHUNK * widest(m), sizeof *s->input)) &&
                (s->sums = calloc(CHUNK * rows + VECTOR, sizeof *s->sums)) &&
                (s->back = calloc(rows + VECTOR, sizeof *s->back)) &&
@@ -231,15 +233,17 @@ void fp_stream_reset(fp_stream *s) {
     }
 }
 
+static int16_t *row(fp_stream *s, int number) { return s->frames + (size_t)(1 + number) * s->model->dim; }
+
 /* Frames with their neighbours, `*stride` apart. Where all are seen, that is what lies from the first one on: no copy. */
 static const int16_t *spliced(fp_stream *s, size_t *stride, int frames) {
     const fp_model *m = s->model;
     *stride = m->dim;
-    if (m->stride == 1) return s->frames;
+    if (m->stride == 1) return row(s, 0);
     int16_t *to = s->input;
     for (int n = 0; n < frames; n++)
         for (int k = 0; k < m->spliced; k++, to += m->dim)
-            memcpy(to, s->frames + (size_t)(n + k * m->stride) * m->dim, m->dim * sizeof *to);
+            memcpy(to, row(s, n + k * m->stride), m->dim * sizeof *to);
     *stride = (size_t)m->spliced * m->dim;
     return s->input;
 }
@@ -330,12 +334,20 @@ static int64_t advance(fp_stream *s, int32_t *logits_out) {
     const int around = m->left + m->right, ready = s->held - around;
     if (ready <= 0) return 0;
     run_chunk(s, ready, logits_out);
-    memmove(s->frames, s->frames + (size_t)ready * m->dim, (size_t)around * m->dim * sizeof *s->frames);
+    memmove(row(s, -1), row(s, ready - 1), (size_t)(1 + around) * m->dim * sizeof *s->frames);
     s->held = around;
     return ready;
 }
 
-static int16_t *row(fp_stream *s, int number) { return s->frames + (size_t)number * s->model->dim; }
+/* What was put behind the frames held is one of them, or has gone by unseen. */
+static void took(fp_stream *s) {
+    if (!s->unseen) {
+        s->held++;
+        return;
+    }
+    s->unseen--;
+    memcpy(row(s, -1), row(s, 0), s->model->dim * sizeof *s->frames);
+}
 
 int64_t fp_stream_push(fp_stream *s, const float *feats, int64_t frames, int32_t *logits_out) {
     const fp_model *m = s->model;
@@ -345,10 +357,11 @@ int64_t fp_stream_push(fp_stream *s, const float *feats, int64_t frames, int32_t
     if (!s->started && frames > 0) { /* the first frame stands in for those before it */
         kernels_of(m)->quantize(m, feats, row(s, 0));
         for (s->held = 0; s->held < m->left; s->held++) memcpy(row(s, s->held + 1), row(s, 0), size);
-        s->started = 1;
+        s->started = 1, s->unseen = m->left < 0 ? -m->left : 0;
     }
     for (int64_t n = 0; n < frames;) {
-        for (; n < frames && s->held < room; n++) kernels_of(m)->quantize(m, feats + n * m->dim, row(s, s->held++));
+        for (; n < frames && s->held < room; n++, took(s))
+            kernels_of(m)->quantize(m, feats + n * m->dim, row(s, s->held));
         done += advance(s, logits_out + done * m->outputs);
     }
     return done;
@@ -360,7 +373,7 @@ int64_t fp_stream_finish(fp_stream *s, int32_t *logits_out) {
     if (s->started) /* the last frame stands in for those after it */
         for (int k = 0; k < m->right; k++) {
             memcpy(row(s, s->held), row(s, s->held - 1), m->dim * sizeof *s->frames);
-            s->held++;
+            took(s);
             done += advance(s, logits_out + done * m->outputs);
         }
     fp_stream_reset(s);
