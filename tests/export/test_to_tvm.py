@@ -22,6 +22,7 @@ from frenchpress.export.compiler import operators  # noqa: E402
 from frenchpress.export.compiler.formats import KINDS, Form, Matrix, choose, forms  # noqa: E402
 from frenchpress.export.compiler.module import Library, compile_network, cuda_source  # noqa: E402
 from frenchpress.export.compiler.network import of_packed, of_trained  # noqa: E402
+from frenchpress.export.compiler.operators import Loops, product  # noqa: E402
 from frenchpress.export.pack import PACKED, pack_model  # noqa: E402
 from frenchpress.packed import reference  # noqa: E402
 from frenchpress.packed.index import Level  # noqa: E402
@@ -97,8 +98,9 @@ def unstored(stored):
     start, column, *place = stored.index
     for tile in range(stored.tiles):
         for step in range(start[tile], start[tile + 1]):
-            at = column[step] + place[0][step].astype(int) if place else np.full(lanes, column[step])
-            found[tile, np.arange(lanes), at] += stored.values[step]
+            for k, values in enumerate(stored.values[step].reshape(lanes, -1).T):
+                at = column[step] + place[0][step].astype(int) if place else np.full(lanes, column[step] + k)
+                found[tile, np.arange(lanes), at] += values
     return found
 
 
@@ -109,6 +111,26 @@ def test_every_mask_is_stored_whole(name):
         matrix = Matrix(layer.recurrent)
         for form in forms(4):
             assert np.array_equal(unstored(matrix.stored(form)), matrix.tiles(form)), form
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_products_in_every_form(dtype):
+    """Six frames, four of them side by side, and one: tiles of every height, pairs of columns."""
+    rng = np.random.default_rng(1)
+    weights = (rng.integers(-9, 9, (4, 70, 22)) * (rng.random((4, 70, 22)) < 0.3)).astype(np.int8)
+    matrix = Matrix(weights if dtype == "int32" else (weights / 8).astype(dtype))
+    x = rng.integers(-50, 50, (7, 22)).astype(dtype)
+    stored = {str(number): matrix.stored(form) for number, form in enumerate(forms(4)) if form.kind != "columns"}
+    functions = {f"product{k}": product(Loops(), one, dtype) for k, one in stored.items()}
+    module = tvm.IRModule({name: f.with_attr("global_symbol", name) for name, f in functions.items()})
+    compiled = tvm.compile(module, QUICK).jit()
+    expected = np.einsum("grc,nc->ngr", matrix.tiles(Form("dense", 128)), x).reshape(7, -1)
+    for k, one in stored.items():
+        for frames in (6, 1):
+            out = tvm.runtime.tensor(np.zeros((frames, expected.shape[1]), dtype))
+            inputs = (x[:frames], one.values, *one.index)
+            compiled[f"product{k}"](*map(tvm.runtime.tensor, inputs), out)
+            assert np.array_equal(out.numpy(), expected[:frames]), one.form
 
 
 def test_wide_rows_take_several_windows():
@@ -124,7 +146,7 @@ def test_the_format_goes_by_what_is_kept():
     rng = np.random.default_rng(0)
     finest = np.kron(rng.random((32, 256)) < 1 / 16, np.ones((2, 2)))
     dense = rng.integers(1, 9, (4, 64, 512)).astype(np.int8)
-    assert str(choose(dense * finest.astype(np.int8)).stored.form) == "blocks 4x2"
+    assert str(choose(dense * finest.astype(np.int8)).stored.form) == "blocks 4x2, 2 columns"
     assert choose(dense).stored.form.kind == "dense"
     few = dense * (rng.random(dense.shape) < 1 / 60)
     choice = choose(few.astype(np.int8), "few")

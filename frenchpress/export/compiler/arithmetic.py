@@ -151,8 +151,9 @@ class IntegerCell:
     def _sigmoid(self, z: Expr, table: Buffer) -> Expr:
         size = T.bind(T.min(T.Select(z < 0, -z, z), T.int32((ENTRIES << STEP_BITS) - 1)))
         entry, rest = T.bind(table[size >> STEP_BITS]), size & ((1 << STEP_BITS) - 1)
+        low = (entry >> T.uint32(_RISE_BITS)).astype("int32")
         rise = (entry & T.uint32((1 << _RISE_BITS) - 1)).astype("int32")
-        above = T.bind((entry >> T.uint32(_RISE_BITS)).astype("int32") + ((rise * rest + (1 << STEP_BITS - 1)) >> STEP_BITS))
+        above = T.bind(low + ((rise * rest + (1 << STEP_BITS - 1)) >> STEP_BITS))
         return T.bind(_ONE // 2 + T.Select(z < 0, -above, above))
 
     def step(

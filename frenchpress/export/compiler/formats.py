@@ -4,8 +4,9 @@ A matrix of `gates` x `rows` is cut into tiles of some rows; a tile is computed 
 for each of its rows (lanes). Rows of each gate are filled up with zeros to a multiple of ROWS.
 
     dense    every column is a step
-    blocks   a step is a column that some row of the tile keeps: block-sparse rows (BSR), and hierarchies of blocks down
-             to their finest. A tile has the same rows of all gates where these keep the same places
+    blocks   a step is a column, or a pair of neighbours, that some row of the tile keeps: block-sparse rows (BSR), and
+             hierarchies of blocks down to their finest. A tile has the same rows of all gates where these keep the same
+             places
     banks    a step has a weight of any of WINDOW columns for each row: banks, and single weights that are well spread
     csr      a tile is one row, a step one weight (compressed sparse rows)
     columns  as dense, of which only the columns that moved are read; for inputs that come with a list of these
@@ -14,7 +15,7 @@ for each of its rows (lanes). Rows of each gate are filled up with zeros to a mu
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -31,11 +32,14 @@ _MOST_COLUMNS = 65536
 
 @dataclass(frozen=True)
 class Form:
-    """A format: its `kind`, and tiles of `height` rows of each of `groups` gates (1: of one gate after the other)."""
+    """A format: its `kind`, and tiles of `height` rows of each of `groups` gates (1: of one gate after the other); a
+    step takes `columns`, 1 or 2 neighbours.
+    """
 
     kind: str
     height: int
     groups: int = 1
+    columns: int = 1
 
     @property
     def lanes(self) -> int:
@@ -43,7 +47,8 @@ class Form:
         return self.height * self.groups
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.groups}x{self.height}" if self.kind == "blocks" else self.kind
+        pairs = f", {self.columns} columns" if self.columns > 1 else ""
+        return f"{self.kind} {self.groups}x{self.height}{pairs}" if self.kind == "blocks" else self.kind
 
 
 CYCLES = {"dense": (0.2, 0.11), "blocks": (0.7, 0.105), "banks": (1.5, 1.1), "csr": (1.4, 0.0), "columns": (4.0, 0.16)}
@@ -66,15 +71,18 @@ def forms(gates: int) -> list[Form]:
     blocks = [Form("blocks", height) for height in (4, 8, 16)]
     if gates > 1:
         blocks += [Form("blocks", height, gates) for height in (1, 2, 4, 8, 16)]
+    # Pairs fill a vector where tiles are low; with 64 sums at a time, the highest ones have no place for them.
+    blocks += [replace(form, columns=2) for form in blocks if form.height <= 8]
     return [Form("dense", ROWS), *blocks, Form("banks", 16), Form("csr", 1), Form("columns", ROWS)]
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A matrix in its form. `values` [steps, lanes]; `index`, constant tensors that say what the steps are:
+    """A matrix in its form. `values` [steps, lanes * columns of a step], those of a row side by side; `index`, constant
+    tensors that say what the steps are:
 
-    dense, columns: none. blocks, csr: start int32 [tiles + 1], the steps of each tile; column uint16 [steps]. banks:
-    the same, column being the first of the window, and place uint8 [steps, lanes], counted from there.
+    dense, columns: none. blocks, csr: start int32 [tiles + 1], the steps of each tile; column uint16 [steps], the first
+    of a step. banks: the same, column being the first of the window, and place uint8 [steps, lanes], counted from it.
     """
 
     form: Form
@@ -130,8 +138,10 @@ class Matrix:
             return Stored(form, self.shape, tiles.transpose(0, 2, 1).reshape(-1, form.lanes).copy(), ())
         if form.kind == "banks":
             return Stored(form, self.shape, *_windows(tiles))
-        tile, column = np.nonzero((tiles != 0).any(axis=1))
-        return Stored(form, self.shape, tiles[tile, :, column], (_starts(tile, len(tiles)), column.astype(np.uint16)))
+        steps = tiles.reshape(*tiles.shape[:2], -1, form.columns)
+        tile, step = np.nonzero((steps != 0).any(axis=(1, 3)))
+        values, first = steps[tile, :, step].reshape(len(tile), -1), (step * form.columns).astype(np.uint16)
+        return Stored(form, self.shape, values, (_starts(tile, len(tiles)), first))
 
     def cost(self, form: Form, moved: float = 1.0) -> float:
         """Cycles that a product with one vector takes, about; `moved`: share of columns that are in a list."""
@@ -145,9 +155,10 @@ class Matrix:
             # Windows can take more where weights are not spread; rows that keep most decide.
             steps = int((tiles != 0).sum(axis=2).max(axis=1).sum())
         else:
-            steps = int((tiles != 0).any(axis=1).sum())
+            kept = (tiles != 0).any(axis=1)
+            steps = int(kept.reshape(len(tiles), -1, form.columns).any(axis=2).sum())
         step, lane = CYCLES[form.kind]
-        return steps * (step + lane * form.lanes) + len(tiles) * _TILE_CYCLES + lists
+        return steps * (step + lane * form.lanes * form.columns) + len(tiles) * _TILE_CYCLES + lists
 
 
 def _starts(owner: NDArray[np.int64], owners: int) -> NDArray[np.int32]:
@@ -198,7 +209,8 @@ def choose(weights: Array, name: str = "matrix", kinds: Iterable[str] = WHOLE, m
     matrix, kinds = Matrix(weights, name), tuple(kinds)
     if not kinds:
         raise UserError(f"{name}: its inputs say nothing of columns that moved; give one of {', '.join(WHOLE)} too")
-    costs = {form: matrix.cost(form, moved) for form in forms(weights.shape[0]) if form.kind in kinds}
+    fit = [form for form in forms(weights.shape[0]) if form.kind in kinds and weights.shape[2] % form.columns == 0]
+    costs = {form: matrix.cost(form, moved) for form in fit}
     best = min(costs, key=lambda form: costs[form])
     least = {kind: min(cost for form, cost in costs.items() if form.kind == kind) for kind in kinds}
     return Choice(name, matrix.density, matrix.stored(best), least, moved)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx import Expr, PrimFunc
@@ -75,6 +76,10 @@ class Loops:
         """Sums of a tile that a thread holds."""
         return lanes
 
+    def apart(self, columns: int) -> int:
+        """Of so many columns of a step, how many have sums of their own, which are added when a tile is done."""
+        return columns
+
     @contextmanager
     def lanes(self, height: int, groups: int = 1) -> Iterator[tuple[Expr, Expr, Expr]]:
         """Group of each lane, its place in the group, and its place among the sums."""
@@ -115,6 +120,10 @@ class GpuLoops(Loops):
         """See Loops."""
         return 1
 
+    def apart(self, columns: int) -> int:
+        """See Loops."""
+        return 1
+
     @contextmanager
     def lanes(self, height: int, groups: int = 1) -> Iterator[tuple[Expr, Expr, Expr]]:
         """See Loops."""
@@ -152,12 +161,20 @@ def _steps(stored: Stored, index: Sequence[Buffer], tile: Expr) -> T.frame.ForFr
     return T.serial(index[0][tile], index[0][tile + 1])
 
 
-def _column(stored: Stored, index: Sequence[Buffer], tile: Expr, step: Expr, lane: Expr) -> Expr:
-    """Which column a lane multiplies with in a step."""
+def _factors(
+    stored: Stored, index: Sequence[Buffer], tile: Expr, step: Expr, x: Callable[[Expr], Expr], own: int
+) -> Callable[[Expr, int], Expr]:
+    """What a lane multiplies its k-th weight of a step with, `own` lanes being those of one row."""
     if stored.form.kind in DENSE:
-        return step - tile * stored.shape[2]
+        return lambda lane, k: x(step - tile * stored.shape[2])
     first = index[1][step].astype("int32")
-    return first + index[2][step, lane].astype("int32") if stored.form.kind == "banks" else first
+    if stored.form.kind == "banks":
+        return lambda lane, k: x(first + index[2][step, lane].astype("int32"))
+    if stored.form.columns == 1:
+        return lambda lane, k: x(first)
+    # Loaded once, and told apart by place alone: LLVM then makes one broadcast of both.
+    one, other = (T.bind(x(first + k)) for k in range(2))
+    return lambda lane, k: (one, other)[k] if own == 1 else T.Select(lane % own == 0, one, other)
 
 
 def emit_product(
@@ -174,25 +191,32 @@ def emit_tile(
 ) -> None:  # fmt: skip
     """The rows of one tile of such a product, so many at a time that all sums are held in registers."""
     (values, *index), form = weights, stored.form
-    parts = max(1, frames * form.lanes // _SUMS)
+    own = loops.apart(form.columns)
+    more = form.columns // own
+    parts = max(1, frames * form.lanes * own // _SUMS)
     groups, height = (form.groups // parts, form.height) if form.groups > 1 else (1, form.height // parts)
     lanes, rows = groups * height, padded(stored.shape[1])
-    width = loops.sums(lanes)
+    width = loops.sums(lanes * own)
     sums = T.alloc_buffer((frames * width,), dtype, scope="local")
     with T.serial(parts) as part:
         for frame in range(frames):
-            with loops.lanes(lanes) as (_, _, place):
+            with loops.lanes(lanes * own) as (_, _, place):
                 T.buffer_store(sums, getattr(T, dtype)(0), [frame * width + place])
         with _steps(stored, index, tile) as step:
             for frame in range(frames):
-                with loops.lanes(lanes) as (_, lane, place):
+                factor = _factors(stored, index, tile, step, partial(x, frame), own)
+                with loops.lanes(lanes * own) as (_, lane, place):
                     at = frame * width + place
-                    factor = x(frame, _column(stored, index, tile, step, lane))
-                    T.buffer_store(sums, sums[at] + values[step, part * lanes + lane].astype(dtype) * factor, [at])
+                    terms = [
+                        values[step, (part * lanes * own + lane) * more + k].astype(dtype) * factor(lane, k)
+                        for k in range(more)
+                    ]
+                    T.buffer_store(sums, sum(terms, sums[at]), [at])
         first = tile * form.height + part * (groups * rows if form.groups > 1 else height)
         for frame in range(frames):
             with loops.lanes(height, groups) as (group, lane, place):
-                out(frame, first + group * rows + lane, sums[frame * width + place])
+                at = frame * width + place * own
+                out(frame, first + group * rows + lane, sum((sums[at + k] for k in range(1, own)), sums[at]))
 
 
 def product(loops: Loops, stored: Stored, dtype: str) -> PrimFunc:
