@@ -356,7 +356,7 @@ class Library:
             features = tvm.runtime.tensor(np.ascontiguousarray(features, np.float32))
         out = [*self._network(features, *states)]
         heads = self.about["outputs"]
-        return {name: tensor.numpy() for name, tensor in zip(heads, out)}, out[len(heads) :]
+        return {name: np.from_dlpack(tensor) for name, tensor in zip(heads, out)}, out[len(heads) :]
 
     def logits(self, features: NDArray[np.float32]) -> dict[str, Array]:
         """Of an utterance, float32 [frames, dim]; [frames, outputs] of each head, as packed.Runtime.logits."""
