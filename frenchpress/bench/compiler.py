@@ -103,18 +103,19 @@ def _masks(rng: np.random.Generator, cells: int, density: float) -> dict[str, ND
 def density_subjects(cells: int, seed: int, calls: int) -> dict[tuple[str, float], Subject]:
     """(format, density) -> a product of the recurrent matrix of a layer with one frame, compiled."""
     tvm = require_tvm()
-    from frenchpress.export.compiler.module import host_target
-    from frenchpress.export.compiler.operators import Loops, product
+    from frenchpress.export.compiler.module import host_target, loops_for
+    from frenchpress.export.compiler.operators import product
 
-    rng = np.random.default_rng(seed)
+    target, rng = host_target(), np.random.default_rng(seed)
+    loops = loops_for(target)
     weights = rng.integers(1, 127, (4, cells, cells)).astype(np.int8)
     stored = {("dense", 1.0): choose(weights, kinds=["dense"]).stored}
     for density in DENSITIES:
         for kind, mask in _masks(rng, cells, density).items():
-            stored[kind, density] = choose(weights * mask, kinds=[kind]).stored
-    functions = {f"product{i}": product(Loops(), one, "int32") for i, one in enumerate(stored.values())}
+            stored[kind, density] = choose(weights * mask, kinds=[kind], pairs=loops.pairs).stored
+    functions = {f"product{i}": product(loops, one, "int32") for i, one in enumerate(stored.values())}
     module = tvm.IRModule({name: f.with_attr("global_symbol", name) for name, f in functions.items()})
-    compiled = tvm.compile(module, host_target()).jit()
+    compiled = tvm.compile(module, target).jit()
     x, out = (tvm.runtime.tensor(np.ones((1, size), np.int32)) for size in (cells, 4 * padded(cells)))
 
     def subject(name: str, constants: list[object]) -> Subject:

@@ -109,7 +109,7 @@ def test_every_mask_is_stored_whole(name):
     model = pack_model(masked(name, **W8A16), COUNTS, {})
     for layer in of_packed(model).layers:
         matrix = Matrix(layer.recurrent)
-        for form in forms(4):
+        for form in forms(4, pairs=8):
             assert np.array_equal(unstored(matrix.stored(form)), matrix.tiles(form)), form
 
 
@@ -120,7 +120,7 @@ def test_products_in_every_form(dtype):
     weights = (rng.integers(-9, 9, (4, 70, 22)) * (rng.random((4, 70, 22)) < 0.3)).astype(np.int8)
     matrix = Matrix(weights if dtype == "int32" else (weights / 8).astype(dtype))
     x = rng.integers(-50, 50, (7, 22)).astype(dtype)
-    stored = {str(number): matrix.stored(form) for number, form in enumerate(forms(4)) if form.kind != "columns"}
+    stored = {str(number): matrix.stored(form) for number, form in enumerate(forms(4, 16)) if form.kind != "columns"}
     functions = {f"product{k}": product(Loops(), one, dtype) for k, one in stored.items()}
     module = tvm.IRModule({name: f.with_attr("global_symbol", name) for name, f in functions.items()})
     compiled = tvm.compile(module, QUICK).jit()
@@ -146,7 +146,8 @@ def test_the_format_goes_by_what_is_kept():
     rng = np.random.default_rng(0)
     finest = np.kron(rng.random((32, 256)) < 1 / 16, np.ones((2, 2)))
     dense = rng.integers(1, 9, (4, 64, 512)).astype(np.int8)
-    assert str(choose(dense * finest.astype(np.int8)).stored.form) == "blocks 4x2, 2 columns"
+    assert str(choose(dense * finest.astype(np.int8)).stored.form) == "blocks 4x2"
+    assert str(choose(dense * finest.astype(np.int8), pairs=8).stored.form) == "blocks 4x2, 2 columns"
     assert choose(dense).stored.form.kind == "dense"
     few = dense * (rng.random(dense.shape) < 1 / 60)
     choice = choose(few.astype(np.int8), "few")

@@ -141,6 +141,8 @@ class IntegerCell:
 
     layer: PackedLstm
     dtype = "int32"
+    by_vector = True
+    """Whether all that a step does is known for vectors."""
 
     @property
     def constants(self) -> tuple[Array, ...]:
@@ -181,6 +183,11 @@ class FloatCell:
     arrays: LstmArrays
     grid: Grid | None
     dtype = "float32"
+
+    @property
+    def by_vector(self) -> bool:
+        """See IntegerCell: TVM rounds to even one by one."""
+        return self.grid is None
 
     @property
     def constants(self) -> tuple[Array, ...]:

@@ -66,13 +66,12 @@ DENSE = "dense", "columns"
 """Kinds whose every column is a step."""
 
 
-def forms(gates: int) -> list[Form]:
-    """All that a matrix of so many gates may take."""
+def forms(gates: int, pairs: int = 0) -> list[Form]:
+    """All that a matrix of so many gates may take; tiles of up to `pairs` rows with pairs of columns too."""
     blocks = [Form("blocks", height) for height in (4, 8, 16)]
     if gates > 1:
         blocks += [Form("blocks", height, gates) for height in (1, 2, 4, 8, 16)]
-    # Pairs fill a vector where tiles are low; with 64 sums at a time, the highest ones have no place for them.
-    blocks += [replace(form, columns=2) for form in blocks if form.height <= 8]
+    blocks += [replace(form, columns=2) for form in blocks if form.lanes <= pairs]
     return [Form("dense", ROWS), *blocks, Form("banks", 16), Form("csr", 1), Form("columns", ROWS)]
 
 
@@ -203,13 +202,17 @@ class Choice:
         return f"{self.name}: density {self.density:.4f} -> {self.stored.form}, {self.stored.bytes} bytes ({costs})"
 
 
-def choose(weights: Array, name: str = "matrix", kinds: Iterable[str] = WHOLE, moved: float = 1.0) -> Choice:
+def choose(
+    weights: Array, name: str = "matrix", kinds: Iterable[str] = WHOLE, moved: float = 1.0, pairs: int = 0
+) -> Choice:  # fmt: skip
     """The form of least cost among `kinds`, for weights [gates, rows, columns] of whose columns a share `moved` moves
-    in a frame; UserError where none takes them."""
+    in a frame; `pairs`: see forms. UserError where none takes them."""
     matrix, kinds = Matrix(weights, name), tuple(kinds)
     if not kinds:
         raise UserError(f"{name}: its inputs say nothing of columns that moved; give one of {', '.join(WHOLE)} too")
-    fit = [form for form in forms(weights.shape[0]) if form.kind in kinds and weights.shape[2] % form.columns == 0]
+    fit = [
+        form for form in forms(weights.shape[0], pairs) if form.kind in kinds and weights.shape[2] % form.columns == 0
+    ]
     costs = {form: matrix.cost(form, moved) for form in fit}
     best = min(costs, key=lambda form: costs[form])
     least = {kind: min(cost for form, cost in costs.items() if form.kind == kind) for kind in kinds}

@@ -192,10 +192,10 @@ class _Formats(relax.PyExprMutator):
     """Operators on dense matrices become functions on stored ones."""
 
     def __init__(
-        self, module: tvm.IRModule, emits: dict[str, Operator], kinds: Iterable[str], moved: float
+        self, module: tvm.IRModule, emits: dict[str, Operator], kinds: Iterable[str], moved: float, pairs: int
     ) -> None:  # fmt: skip
         super().__init__(module)
-        self.emits, self.kinds, self.moved, self.choices = emits, tuple(kinds), moved, []
+        self.emits, self.kinds, self.moved, self.pairs, self.choices = emits, tuple(kinds), moved, pairs, []
         self.refused: UserError | None = None
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
@@ -207,7 +207,7 @@ class _Formats(relax.PyExprMutator):
         short, operator = str(name).removeprefix(_PREFIX), self.emits[name]
         try:
             kinds = [kind for kind in operator.takes if kind in self.kinds]
-            choice = choose(weights.value.numpy(), short, kinds, self.moved)
+            choice = choose(weights.value.numpy(), short, kinds, self.moved, self.pairs)
         except UserError as error:  # comes out of TVM as something else
             self.refused = error
             raise
@@ -223,13 +223,14 @@ class _Formats(relax.PyExprMutator):
 
 
 def choose_formats(
-    module: tvm.IRModule, emits: dict[str, Operator], kinds: Iterable[str] = KINDS, moved: float = MOVED
+    module: tvm.IRModule, emits: dict[str, Operator], kinds: Iterable[str] = KINDS, moved: float = MOVED, pairs: int = 0
 ) -> tuple[tvm.IRModule, list[Choice]]:
     """The pass: the module with every matrix in the format of least cost among `kinds`, and what was chosen.
 
     `moved`: share of columns that move in a frame where inputs are held back. Lists that nothing reads are left out.
+    `pairs`: see formats.forms.
     """
-    formats = _Formats(module, emits, kinds, moved)
+    formats = _Formats(module, emits, kinds, moved, pairs)
     try:
         for name, function in module.functions_items():
             if isinstance(function, relax.Function):
@@ -285,6 +286,14 @@ def host_target() -> tvm.target.Target:
     return tvm.target.Target({"kind": "llvm", "mcpu": tvm.target.codegen.llvm_get_system_cpu()})
 
 
+def loops_for(target: tvm.target.Target) -> Loops:
+    """How loops run there. With AVX-512 a vector has room for two columns of 8 rows; with AVX2 pairs were slower."""
+    if target.kind.name == "cuda":
+        return GpuLoops()
+    wide = target.kind.name == "llvm" and tvm.target.codegen.llvm_cpu_has_features("avx512f", target)
+    return Loops(pairs=8 if wide else 0)
+
+
 def compile_network(
     network: Network,
     kinds: Iterable[str] = KINDS,
@@ -296,9 +305,9 @@ def compile_network(
     `moved`: share of columns that move in a frame, by which formats are chosen where inputs are held back.
     """
     target = target or host_target()
-    builder = _Builder(network, GpuLoops() if target.kind.name == "cuda" else Loops())
+    builder = _Builder(network, loops_for(target))
     dense = builder.module()
-    module, choices = choose_formats(dense, builder.emits, kinds, moved)
+    module, choices = choose_formats(dense, builder.emits, kinds, moved, builder.loops.pairs)
     return Compiled(tvm.compile(module, target), choices)
 
 

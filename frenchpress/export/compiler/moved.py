@@ -162,15 +162,17 @@ def moved_recurrence(loops: Loops, stored: Stored, cell: IntegerCell) -> PrimFun
         def store(_: int, row: Expr, total: Expr) -> None:
             T.buffer_store(back, total, [row])
 
+        def step(t: Expr, j: Expr) -> None:
+            new = next_states(cell, j, rows, along, t, back, (h, c), constants)
+            for value, buffer, at in zip(new, (out, c), ([t, j], [j])):
+                T.buffer_store(buffer, value, at)
+
         with loops.function():
             for target, source, size in ((h, h0, cells), (c, c0, cells), (back, before, GATES * rows)):
                 with loops.items(size) as i:
                     T.buffer_store(target, source[i], [i])
             with T.serial(n) as t:
-                with loops.items(cells) as j:
-                    new = next_states(cell, j, rows, along, t, back, (h, c), constants)
-                    for value, buffer, at in zip(new, (out, c), ([t, j], [j])):
-                        T.buffer_store(buffer, value, at)
+                loops.each(cells, cell.by_vector, partial(step, t))
                 T.buffer_store(count, T.int32(0), [0])
                 with loops.items(cells) as j:
                     _append(out[t, j] - h[j], j, count, lambda at: (moved, [at]), lambda at: (change, [at]))

@@ -36,6 +36,8 @@ Outputs = Callable[[int, Expr, Expr], None]
 """Stores, for a frame and a row, a sum."""
 _FRAMES = 4
 """Frames that a product takes side by side, so that a weight is read once for all of them."""
+_VECTOR = 16
+"""Cells at a time: a vector of AVX-512, two of AVX2."""
 _SUMS = 64
 """Sums at a time: 8 of the 16 registers of AVX2. Where more do not fit, they go to memory and back in every step."""
 
@@ -46,6 +48,10 @@ class Loops:
     side_by_side = _FRAMES
     by_list = True
     """Whether there are products of the columns that moved alone."""
+
+    def __init__(self, pairs: int = 0) -> None:
+        """`pairs`: tiles of so many rows, or less, take two columns a step. Vectors of twice as many lanes are full."""
+        self.pairs = pairs
 
     @contextmanager
     def function(self) -> Iterator[None]:
@@ -72,13 +78,17 @@ class Loops:
         with T.serial(count) as item:
             yield item
 
+    def each(self, count: int, by_vector: bool, part: Callable[[Expr], None]) -> None:
+        """part(item) for things that do not depend on each other; `by_vector`: many at a time, as LLVM may not do."""
+        vectors = count // _VECTOR if by_vector else 0
+        with T.serial(vectors) as group, T.vectorized(_VECTOR) as lane:
+            part(group * _VECTOR + lane)
+        with T.serial(count - vectors * _VECTOR) as rest:
+            part(vectors * _VECTOR + rest)
+
     def sums(self, lanes: int) -> int:
         """Sums of a tile that a thread holds."""
         return lanes
-
-    def apart(self, columns: int) -> int:
-        """Of so many columns of a step, how many have sums of their own, which are added when a tile is done."""
-        return columns
 
     @contextmanager
     def lanes(self, height: int, groups: int = 1) -> Iterator[tuple[Expr, Expr, Expr]]:
@@ -116,11 +126,12 @@ class GpuLoops(Loops):
             with T.If(item < count), T.Then():
                 yield item
 
-    def sums(self, lanes: int) -> int:
+    def each(self, count: int, by_vector: bool, part: Callable[[Expr], None]) -> None:
         """See Loops."""
-        return 1
+        with self.items(count) as item:
+            part(item)
 
-    def apart(self, columns: int) -> int:
+    def sums(self, lanes: int) -> int:
         """See Loops."""
         return 1
 
@@ -162,19 +173,19 @@ def _steps(stored: Stored, index: Sequence[Buffer], tile: Expr) -> T.frame.ForFr
 
 
 def _factors(
-    stored: Stored, index: Sequence[Buffer], tile: Expr, step: Expr, x: Callable[[Expr], Expr], own: int
-) -> Callable[[Expr, int], Expr]:
-    """What a lane multiplies its k-th weight of a step with, `own` lanes being those of one row."""
+    stored: Stored, index: Sequence[Buffer], tile: Expr, step: Expr, x: Callable[[Expr], Expr]
+) -> Callable[[Expr], Expr]:
+    """What a lane multiplies its weight of a step with."""
     if stored.form.kind in DENSE:
-        return lambda lane, k: x(step - tile * stored.shape[2])
+        return lambda lane: x(step - tile * stored.shape[2])
     first = index[1][step].astype("int32")
     if stored.form.kind == "banks":
-        return lambda lane, k: x(first + index[2][step, lane].astype("int32"))
+        return lambda lane: x(first + index[2][step, lane].astype("int32"))
     if stored.form.columns == 1:
-        return lambda lane, k: x(first)
-    # Loaded once, and told apart by place alone: LLVM then makes one broadcast of both.
-    one, other = (T.bind(x(first + k)) for k in range(2))
-    return lambda lane, k: (one, other)[k] if own == 1 else T.Select(lane % own == 0, one, other)
+        return lambda lane: x(first)
+    # Loaded by themselves, and told apart by the place alone: of this LLVM makes one broadcast of both.
+    even, odd = (T.bind(x(first + k)) for k in range(2))
+    return lambda lane: T.Select(lane % 2 == 0, even, odd)
 
 
 def emit_product(
@@ -191,32 +202,28 @@ def emit_tile(
 ) -> None:  # fmt: skip
     """The rows of one tile of such a product, so many at a time that all sums are held in registers."""
     (values, *index), form = weights, stored.form
-    own = loops.apart(form.columns)
-    more = form.columns // own
-    parts = max(1, frames * form.lanes * own // _SUMS)
+    columns = form.columns  # of a row each has a sum of its own, until the tile is done
+    parts = max(1, frames * form.lanes * columns // _SUMS)
     groups, height = (form.groups // parts, form.height) if form.groups > 1 else (1, form.height // parts)
     lanes, rows = groups * height, padded(stored.shape[1])
-    width = loops.sums(lanes * own)
+    width = loops.sums(lanes * columns)
     sums = T.alloc_buffer((frames * width,), dtype, scope="local")
     with T.serial(parts) as part:
         for frame in range(frames):
-            with loops.lanes(lanes * own) as (_, _, place):
+            with loops.lanes(lanes * columns) as (_, _, place):
                 T.buffer_store(sums, getattr(T, dtype)(0), [frame * width + place])
         with _steps(stored, index, tile) as step:
             for frame in range(frames):
-                factor = _factors(stored, index, tile, step, partial(x, frame), own)
-                with loops.lanes(lanes * own) as (_, lane, place):
-                    at = frame * width + place
-                    terms = [
-                        values[step, (part * lanes * own + lane) * more + k].astype(dtype) * factor(lane, k)
-                        for k in range(more)
-                    ]
-                    T.buffer_store(sums, sum(terms, sums[at]), [at])
+                factor = _factors(stored, index, tile, step, partial(x, frame))
+                with loops.lanes(lanes * columns) as (_, lane, place):
+                    at, value = frame * width + place, values[step, part * lanes * columns + lane].astype(dtype)
+                    T.buffer_store(sums, sums[at] + value * factor(lane), [at])
         first = tile * form.height + part * (groups * rows if form.groups > 1 else height)
         for frame in range(frames):
             with loops.lanes(height, groups) as (group, lane, place):
-                at = frame * width + place * own
-                out(frame, first + group * rows + lane, sum((sums[at + k] for k in range(1, own)), sums[at]))
+                at = frame * width + place * columns
+                total = sums[at] if columns == 1 else sums[at] + sums[at + 1]
+                out(frame, first + group * rows + lane, total)
 
 
 def product(loops: Loops, stored: Stored, dtype: str) -> PrimFunc:
@@ -261,6 +268,12 @@ def recurrence(loops: Loops, stored: Stored, cell: IntegerCell | FloatCell) -> P
         constants, weights = tensors(cell.constants), tensors((stored.values, *stored.index))
         shapes = (n, cells), (cells,), (cells,), (GATES * rows,)
         out, h, c, back = (tensor(shape, cell.dtype) for shape in shapes)
+
+        def step(t: Expr, j: Expr) -> None:
+            new = next_states(cell, j, rows, along, t, back, (h, c), constants)
+            for value, buffer, at in zip((*new, new[0]), (h, c, out), ([j], [j], [t, j])):
+                T.buffer_store(buffer, value, at)
+
         with loops.function():
             with loops.items(cells) as j:
                 T.buffer_store(h, h0[j], [j])
@@ -272,10 +285,7 @@ def recurrence(loops: Loops, stored: Stored, cell: IntegerCell | FloatCell) -> P
                     lambda _, row, total: T.buffer_store(back, total, [row]), cell.dtype,
                 )  # fmt: skip
                 loops.sync()
-                with loops.items(cells) as j:
-                    new = next_states(cell, j, rows, along, t, back, (h, c), constants)
-                    for value, buffer, at in zip((*new, new[0]), (h, c, out), ([j], [j], [t, j])):
-                        T.buffer_store(buffer, value, at)
+                loops.each(cells, cell.by_vector, partial(step, t))
                 loops.sync()
 
     return function(emit)
