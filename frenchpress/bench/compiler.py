@@ -112,7 +112,7 @@ def density_subjects(cells: int, seed: int, calls: int) -> dict[tuple[str, float
     stored = {("dense", 1.0): choose(weights, kinds=["dense"]).stored}
     for density in DENSITIES:
         for kind, mask in _masks(rng, cells, density).items():
-            stored[kind, density] = choose(weights * mask, kinds=[kind], pairs=loops.pairs).stored
+            stored[kind, density] = choose(weights * mask, kinds=[kind], wide=loops.wide).stored
     functions = {f"product{i}": product(loops, one, "int32") for i, one in enumerate(stored.values())}
     module = tvm.IRModule({name: f.with_attr("global_symbol", name) for name, f in functions.items()})
     compiled = tvm.compile(module, target).jit()

@@ -20,9 +20,9 @@ from frenchpress.common import UserError  # noqa: E402
 from frenchpress.export import packages, to_tvm  # noqa: E402
 from frenchpress.export.compiler import operators  # noqa: E402
 from frenchpress.export.compiler.formats import KINDS, Form, Matrix, choose, forms  # noqa: E402
-from frenchpress.export.compiler.module import Library, compile_network, cuda_source  # noqa: E402
+from frenchpress.export.compiler.module import Library, compile_network, cuda_source, host_target, loops_for  # noqa: E402
 from frenchpress.export.compiler.network import of_packed, of_trained  # noqa: E402
-from frenchpress.export.compiler.operators import Loops, product  # noqa: E402
+from frenchpress.export.compiler.operators import product  # noqa: E402
 from frenchpress.export.pack import PACKED, pack_model  # noqa: E402
 from frenchpress.packed import reference  # noqa: E402
 from frenchpress.packed.index import Level  # noqa: E402
@@ -109,7 +109,7 @@ def test_every_mask_is_stored_whole(name):
     model = pack_model(masked(name, **W8A16), COUNTS, {})
     for layer in of_packed(model).layers:
         matrix = Matrix(layer.recurrent)
-        for form in forms(4, pairs=8):
+        for form in forms(4, wide=True):
             assert np.array_equal(unstored(matrix.stored(form)), matrix.tiles(form)), form
 
 
@@ -117,13 +117,16 @@ def test_every_mask_is_stored_whole(name):
 def test_products_in_every_form(dtype):
     """Six frames, four of them side by side, and one: tiles of every height, pairs of columns."""
     rng = np.random.default_rng(1)
-    weights = (rng.integers(-9, 9, (4, 70, 22)) * (rng.random((4, 70, 22)) < 0.3)).astype(np.int8)
+    weights = (rng.integers(-9, 9, (4, 70, 46)) * (rng.random((4, 70, 46)) < 0.3)).astype(np.int8)
     matrix = Matrix(weights if dtype == "int32" else (weights / 8).astype(dtype))
-    x = rng.integers(-50, 50, (7, 22)).astype(dtype)
-    stored = {str(number): matrix.stored(form) for number, form in enumerate(forms(4, 16)) if form.kind != "columns"}
-    functions = {f"product{k}": product(Loops(), one, dtype) for k, one in stored.items()}
+    x = rng.integers(-50, 50, (7, 46)).astype(dtype)
+    target = host_target()
+    loops = loops_for(target)
+    of_kinds = [form for form in forms(4, loops.wide) if form.kind != "columns"]
+    stored = {str(number): matrix.stored(form) for number, form in enumerate(of_kinds)}
+    functions = {f"product{k}": product(loops, one, dtype) for k, one in stored.items()}
     module = tvm.IRModule({name: f.with_attr("global_symbol", name) for name, f in functions.items()})
-    compiled = tvm.compile(module, QUICK).jit()
+    compiled = tvm.compile(module, target).jit()
     expected = np.einsum("grc,nc->ngr", matrix.tiles(Form("dense", 128)), x).reshape(7, -1)
     for k, one in stored.items():
         for frames in (6, 1):
@@ -137,7 +140,7 @@ def test_wide_rows_take_several_windows():
     rng = np.random.default_rng(0)
     weights = (rng.integers(1, 9, (4, 10, 700)) * (rng.random((4, 10, 700)) < 0.05)).astype(np.int8)
     weights[0, :, :690] = 0
-    form = Form("banks", 16)
+    form = Form("banks", 16, window=256)
     assert np.array_equal(unstored(Matrix(weights).stored(form)), Matrix(weights).tiles(form))
 
 
@@ -147,7 +150,7 @@ def test_the_format_goes_by_what_is_kept():
     finest = np.kron(rng.random((32, 256)) < 1 / 16, np.ones((2, 2)))
     dense = rng.integers(1, 9, (4, 64, 512)).astype(np.int8)
     assert str(choose(dense * finest.astype(np.int8)).stored.form) == "blocks 4x2"
-    assert str(choose(dense * finest.astype(np.int8), pairs=8).stored.form) == "blocks 4x2, 2 columns"
+    assert str(choose(dense * finest.astype(np.int8), wide=True).stored.form) == "blocks 4x2, 2 columns"
     assert choose(dense).stored.form.kind == "dense"
     few = dense * (rng.random(dense.shape) < 1 / 60)
     choice = choose(few.astype(np.int8), "few")

@@ -7,7 +7,8 @@ for each of its rows (lanes). Rows of each gate are filled up with zeros to a mu
     blocks   a step is a column, or a pair of neighbours, that some row of the tile keeps: block-sparse rows (BSR), and
              hierarchies of blocks down to their finest. A tile has the same rows of all gates where these keep the same
              places
-    banks    a step has a weight of any of WINDOW columns for each row: banks, and single weights that are well spread
+    banks    a step has a weight of any of so many neighbouring columns (WINDOW, or NARROW) for each row: banks, and
+             single weights that are well spread
     csr      a tile is one row, a step one weight (compressed sparse rows)
     columns  as dense, of which only the columns that moved are read; for inputs that come with a list of these
 """
@@ -27,33 +28,45 @@ Array = NDArray[np.generic]
 ROWS = 64
 WINDOW = 256
 """Columns that one byte tells apart."""
+NARROW = 32
+"""Columns that two registers of AVX-512 hold, of which one instruction picks any for each row."""
 _MOST_COLUMNS = 65536
+_VECTOR = 16
 
 
 @dataclass(frozen=True)
 class Form:
     """A format: its `kind`, and tiles of `height` rows of each of `groups` gates (1: of one gate after the other); a
-    step takes `columns`, 1 or 2 neighbours.
+    step takes `columns`, 1 or 2 neighbours, or of each row one of `window`.
     """
 
     kind: str
     height: int
     groups: int = 1
     columns: int = 1
+    window: int = 1
 
     @property
     def lanes(self) -> int:
         """Rows of a tile."""
         return self.height * self.groups
 
+    def takes(self, columns: int) -> bool:
+        """Whether a matrix can have so many columns. What is loaded at once must be there."""
+        return columns % self.columns == 0 and (self.window != NARROW or columns >= NARROW)
+
     def __str__(self) -> str:
+        if self.kind == "banks":
+            return f"banks of {self.window}"
         pairs = f", {self.columns} columns" if self.columns > 1 else ""
-        return f"{self.kind} {self.groups}x{self.height}{pairs}" if self.kind == "blocks" else self.kind
+        return f"blocks {self.groups}x{self.height}{pairs}" if self.kind == "blocks" else self.kind
 
 
 CYCLES = {"dense": (0.2, 0.11), "blocks": (0.7, 0.105), "banks": (1.5, 1.1), "csr": (1.4, 0.0), "columns": (4.0, 0.16)}
 """What a step takes, about: so much, and so much for each lane. From `frenchpress bench --what density`, AVX-512; of
 columns so that a quarter of them takes half as long as dense: a whole model took 0.46 (many frames) to 0.65, AVX2."""
+_NARROW_CYCLES = 3.2
+"""A step of banks of NARROW columns."""
 _TILE_CYCLES = 10.0
 _LIST_CYCLES = 2.0
 """For each column, until it is in the list or not."""
@@ -66,13 +79,17 @@ DENSE = "dense", "columns"
 """Kinds whose every column is a step."""
 
 
-def forms(gates: int, pairs: int = 0) -> list[Form]:
-    """All that a matrix of so many gates may take; tiles of up to `pairs` rows with pairs of columns too."""
+def forms(gates: int, wide: bool = False) -> list[Form]:
+    """All that a matrix of so many gates may take; `wide`: with vectors of 16 numbers, and what only these can do."""
     blocks = [Form("blocks", height) for height in (4, 8, 16)]
     if gates > 1:
         blocks += [Form("blocks", height, gates) for height in (1, 2, 4, 8, 16)]
-    blocks += [replace(form, columns=2) for form in blocks if form.lanes <= pairs]
-    return [Form("dense", ROWS), *blocks, Form("banks", 16), Form("csr", 1), Form("columns", ROWS)]
+    banks = [Form("banks", _VECTOR, window=WINDOW)]
+    if wide:
+        # Low tiles do not fill a vector with one column. With vectors of 8 numbers pairs were slower.
+        blocks += [replace(form, columns=2) for form in blocks if 2 * form.lanes <= _VECTOR]
+        banks += [Form("banks", _VECTOR, window=NARROW)]
+    return [Form("dense", ROWS), *blocks, *banks, Form("csr", 1), Form("columns", ROWS)]
 
 
 @dataclass(frozen=True)
@@ -136,7 +153,7 @@ class Matrix:
         if form.kind in DENSE:
             return Stored(form, self.shape, tiles.transpose(0, 2, 1).reshape(-1, form.lanes).copy(), ())
         if form.kind == "banks":
-            return Stored(form, self.shape, *_windows(tiles))
+            return Stored(form, self.shape, *_windows(tiles, form.window))
         steps = tiles.reshape(*tiles.shape[:2], -1, form.columns)
         tile, step = np.nonzero((steps != 0).any(axis=(1, 3)))
         values, first = steps[tile, :, step].reshape(len(tile), -1), (step * form.columns).astype(np.uint16)
@@ -150,6 +167,10 @@ class Matrix:
             steps: float = every
         elif form.kind == "columns":
             steps, lists = moved * every, _LIST_CYCLES * tiles.shape[2]
+        elif form.window == NARROW:
+            spread = np.pad(tiles != 0, ((0, 0), (0, 0), (0, -tiles.shape[2] % NARROW)))
+            steps = int(spread.reshape(*tiles.shape[:2], -1, NARROW).sum(axis=3).max(axis=1).sum())
+            return steps * _NARROW_CYCLES + len(tiles) * _TILE_CYCLES
         elif form.kind == "banks":
             # Windows can take more where weights are not spread; rows that keep most decide.
             steps = int((tiles != 0).sum(axis=2).max(axis=1).sum())
@@ -165,8 +186,8 @@ def _starts(owner: NDArray[np.int64], owners: int) -> NDArray[np.int32]:
     return np.concatenate([[0], np.bincount(owner, minlength=owners).cumsum()]).astype(np.int32)
 
 
-def _windows(tiles: Array) -> tuple[Array, tuple[Array, ...]]:
-    """Values and index. A step takes the next weight of each row, if it is within WINDOW of the leftmost."""
+def _windows(tiles: Array, window: int) -> tuple[Array, tuple[Array, ...]]:
+    """Values and index. A step takes the next weight of each row, if it is within `window` of the leftmost."""
     found: list[tuple[int, Array, int, Array]] = []
     none, lanes = tiles.shape[2], np.arange(tiles.shape[1])
     for number, tile in enumerate(tiles):
@@ -176,7 +197,8 @@ def _windows(tiles: Array) -> tuple[Array, tuple[Array, ...]]:
         columns = np.pad(columns, ((0, 0), (0, 1)), constant_values=none)
         at = np.zeros(len(lanes), np.int64)
         while (base := int((following := columns[lanes, at]).min())) < none:
-            taken = following < min(base + WINDOW, none)
+            base = min(base, max(none - window, 0))
+            taken = following < min(base + window, none)
             place = np.where(taken, following, base)
             found.append((number, np.where(taken, tile[lanes, place], 0), base, place - base))
             at += taken
@@ -203,16 +225,14 @@ class Choice:
 
 
 def choose(
-    weights: Array, name: str = "matrix", kinds: Iterable[str] = WHOLE, moved: float = 1.0, pairs: int = 0
+    weights: Array, name: str = "matrix", kinds: Iterable[str] = WHOLE, moved: float = 1.0, wide: bool = False
 ) -> Choice:  # fmt: skip
     """The form of least cost among `kinds`, for weights [gates, rows, columns] of whose columns a share `moved` moves
-    in a frame; `pairs`: see forms. UserError where none takes them."""
+    in a frame; `wide`: see forms. UserError where none takes them."""
     matrix, kinds = Matrix(weights, name), tuple(kinds)
     if not kinds:
         raise UserError(f"{name}: its inputs say nothing of columns that moved; give one of {', '.join(WHOLE)} too")
-    fit = [
-        form for form in forms(weights.shape[0], pairs) if form.kind in kinds and weights.shape[2] % form.columns == 0
-    ]
+    fit = [form for form in forms(weights.shape[0], wide) if form.kind in kinds and form.takes(weights.shape[2])]
     costs = {form: matrix.cost(form, moved) for form in fit}
     best = min(costs, key=lambda form: costs[form])
     least = {kind: min(cost for form, cost in costs.items() if form.kind == kind) for kind in kinds}

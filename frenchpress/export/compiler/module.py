@@ -192,10 +192,10 @@ class _Formats(relax.PyExprMutator):
     """Operators on dense matrices become functions on stored ones."""
 
     def __init__(
-        self, module: tvm.IRModule, emits: dict[str, Operator], kinds: Iterable[str], moved: float, pairs: int
+        self, module: tvm.IRModule, emits: dict[str, Operator], kinds: Iterable[str], moved: float, wide: bool
     ) -> None:  # fmt: skip
         super().__init__(module)
-        self.emits, self.kinds, self.moved, self.pairs, self.choices = emits, tuple(kinds), moved, pairs, []
+        self.emits, self.kinds, self.moved, self.wide, self.choices = emits, tuple(kinds), moved, wide, []
         self.refused: UserError | None = None
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
@@ -207,7 +207,7 @@ class _Formats(relax.PyExprMutator):
         short, operator = str(name).removeprefix(_PREFIX), self.emits[name]
         try:
             kinds = [kind for kind in operator.takes if kind in self.kinds]
-            choice = choose(weights.value.numpy(), short, kinds, self.moved, self.pairs)
+            choice = choose(weights.value.numpy(), short, kinds, self.moved, self.wide)
         except UserError as error:  # comes out of TVM as something else
             self.refused = error
             raise
@@ -223,14 +223,18 @@ class _Formats(relax.PyExprMutator):
 
 
 def choose_formats(
-    module: tvm.IRModule, emits: dict[str, Operator], kinds: Iterable[str] = KINDS, moved: float = MOVED, pairs: int = 0
+    module: tvm.IRModule,
+    emits: dict[str, Operator],
+    kinds: Iterable[str] = KINDS,
+    moved: float = MOVED,
+    wide: bool = False,
 ) -> tuple[tvm.IRModule, list[Choice]]:
     """The pass: the module with every matrix in the format of least cost among `kinds`, and what was chosen.
 
     `moved`: share of columns that move in a frame where inputs are held back. Lists that nothing reads are left out.
-    `pairs`: see formats.forms.
+    `wide`: see formats.forms.
     """
-    formats = _Formats(module, emits, kinds, moved, pairs)
+    formats = _Formats(module, emits, kinds, moved, wide)
     try:
         for name, function in module.functions_items():
             if isinstance(function, relax.Function):
@@ -287,11 +291,10 @@ def host_target() -> tvm.target.Target:
 
 
 def loops_for(target: tvm.target.Target) -> Loops:
-    """How loops run there. With AVX-512 a vector has room for two columns of 8 rows; with AVX2 pairs were slower."""
+    """How loops run there."""
     if target.kind.name == "cuda":
         return GpuLoops()
-    wide = target.kind.name == "llvm" and tvm.target.codegen.llvm_cpu_has_features("avx512f", target)
-    return Loops(pairs=8 if wide else 0)
+    return Loops(target.kind.name == "llvm" and tvm.target.codegen.llvm_cpu_has_features("avx512f", target))
 
 
 def compile_network(
@@ -307,7 +310,7 @@ def compile_network(
     target = target or host_target()
     builder = _Builder(network, loops_for(target))
     dense = builder.module()
-    module, choices = choose_formats(dense, builder.emits, kinds, moved, builder.loops.pairs)
+    module, choices = choose_formats(dense, builder.emits, kinds, moved, builder.loops.wide)
     return Compiled(tvm.compile(module, target), choices)
 
 

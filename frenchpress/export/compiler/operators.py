@@ -26,7 +26,7 @@ from frenchpress.export.compiler.arithmetic import (
     IntegerRounding,
     held,
 )
-from frenchpress.export.compiler.formats import DENSE, Array, Stored, padded
+from frenchpress.export.compiler.formats import DENSE, NARROW, Array, Stored, padded
 from frenchpress.packed.model import GATES
 
 Shape = tuple[int | Expr, ...]
@@ -37,7 +37,7 @@ Outputs = Callable[[int, Expr, Expr], None]
 _FRAMES = 4
 """Frames that a product takes side by side, so that a weight is read once for all of them."""
 _VECTOR = 16
-"""Cells at a time: a vector of AVX-512, two of AVX2."""
+"""Cells, and rows of banks, at a time: a vector of AVX-512, two of AVX2."""
 _SUMS = 64
 """Sums at a time: 8 of the 16 registers of AVX2. Where more do not fit, they go to memory and back in every step."""
 
@@ -49,9 +49,9 @@ class Loops:
     by_list = True
     """Whether there are products of the columns that moved alone."""
 
-    def __init__(self, pairs: int = 0) -> None:
-        """`pairs`: tiles of so many rows, or less, take two columns a step. Vectors of twice as many lanes are full."""
-        self.pairs = pairs
+    def __init__(self, wide: bool = False) -> None:
+        """`wide`: with AVX-512."""
+        self.wide = wide
 
     @contextmanager
     def function(self) -> Iterator[None]:
@@ -188,6 +188,19 @@ def _factors(
     return lambda lane: T.Select(lane % 2 == 0, even, odd)
 
 
+def _add_picked(
+    values: Buffer, index: Sequence[Buffer], step: Expr, x: Callable[[Expr], Expr], sums: Buffer, at: int, dtype: str
+) -> None:  # fmt: skip
+    """A step of narrow banks: of the columns in two registers AVX-512 picks one for each row."""
+    _, column, place = index
+    lanes, vector, first = T.Ramp(0, 1, _VECTOR), f"{dtype}x{_VECTOR}", T.bind(column[step].astype("int32"))
+    low, high = (x(T.Ramp(first + start, 1, _VECTOR)) for start in (0, _VECTOR))
+    name = f"llvm.x86.avx512.vpermi2var.{'d' if dtype == 'int32' else 'ps'}.512"
+    picked = T.call_llvm_pure_intrin(vector, name, low, place[step, lanes].astype(f"int32x{_VECTOR}"), high)
+    own = T.Ramp(at, 1, _VECTOR)
+    T.buffer_store(sums, sums[own] + values[step, lanes].astype(vector) * picked, [own])
+
+
 def emit_product(
     loops: Loops, stored: Stored, weights: Sequence[Buffer], x: Inputs, out: Outputs, dtype: str, frames: int = 1
 ) -> None:  # fmt: skip
@@ -214,6 +227,9 @@ def emit_tile(
                 T.buffer_store(sums, getattr(T, dtype)(0), [frame * width + place])
         with _steps(stored, index, tile) as step:
             for frame in range(frames):
+                if form.window == NARROW:
+                    _add_picked(values, index, step, partial(x, frame), sums, frame * width, dtype)
+                    continue
                 factor = _factors(stored, index, tile, step, partial(x, frame))
                 with loops.lanes(lanes * columns) as (_, lane, place):
                     at, value = frame * width + place, values[step, part * lanes * columns + lane].astype(dtype)
