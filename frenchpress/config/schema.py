@@ -56,9 +56,10 @@ class ModelConfig:
     def __post_init__(self) -> None:
         left, right = self.context
         if right < max(0, -left):
+            before = "it begins" if left + right < 0 else "the current frame"
             raise UserError(
-                f"context: {list(self.context)} ends before it begins, or before the current frame; say [before, "
-                "after], e.g. [5, 5], or [-5, 5] for the fifth frame after the current one alone"
+                f"context: {list(self.context)} ends before {before}; say [before, after], e.g. [5, 5], or [-5, 5] for "
+                "the fifth frame after the current one alone"
             )
         common = math.gcd(left, right)
         legal = [n for n in range(1, max(common, 1) + 1) if common % n == 0]

@@ -32,8 +32,9 @@ from frenchpress.packed.runs import WIDEST, Runs, decode_runs
 
 MAGIC = b"FPRESS\r\n"
 VERSIONS = 1, 2, 3, 4, 5, 6
-"""What can be read. A file whose splice leaves frames out is of the fifth, one in which something is held back of the
-fourth, with an index of counted blocks of the third, with one of runs of the second."""
+"""What can be read. A file whose splice begins after the frame itself is of the sixth, one whose splice leaves frames
+out of the fifth, one in which something is held back of the fourth, with an index of counted blocks of the third, with
+one of runs of the second."""
 RUNS, COUNTED = 255, 254
 """In place of a number of levels: the masks have an index of runs; one of blocks that keep equally many."""
 HEADER = struct.Struct("<8sHHII")

@@ -161,8 +161,11 @@ BAD = {
         "model:\n  time_stride: 3",
         [":2: model.time_stride: 3 must divide both numbers of context: [5, 5]; say 1 or 5, or another context"],
     ),
-    "context that ends before it begins": ("model: {context: [-5, 4]}", ["context: [-5, 4] ends before it begins, or"]),
-    "context of the past alone": ("model: {context: [5, -1]}", ["e.g. [5, 5], or [-5, 5] for the fifth frame after"]),
+    "context that ends before it begins": (
+        "model: {context: [-5, 4]}",
+        ["context: [-5, 4] ends before it begins; say"],
+    ),
+    "context of the past alone": ("model: {context: [5, -1]}", ["context: [5, -1] ends before the current frame; say"]),
     "stride that jumps over the frame": ("model: {context: [4, 6], time_stride: 5}", ["[4, 6]; say 1 or 2, or"]),
     "key of another section": ("model: {cells: 5}", ["model.cells: unknown key; it is one of model.lstm"]),
     "key of the section around": (

@@ -30,8 +30,9 @@ WINDOW = 256
 """Columns that one byte tells apart."""
 NARROW = 32
 """Columns that two registers of AVX-512 hold, of which one instruction picks any for each row."""
+VECTOR = 16
+"""Rows of banks, and cells, at a time: a vector of AVX-512, two of AVX2."""
 _MOST_COLUMNS = 65536
-_VECTOR = 16
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Form:
 CYCLES = {"dense": (0.2, 0.11), "blocks": (0.7, 0.105), "banks": (1.5, 1.1), "csr": (1.4, 0.0), "columns": (4.0, 0.16)}
 """What a step takes, about: so much, and so much for each lane. From `frenchpress bench --what density`, AVX-512; of
 columns so that a quarter of them takes half as long as dense: a whole model took 0.46 (many frames) to 0.65, AVX2."""
-_NARROW_CYCLES = 3.2
-"""A step of banks of NARROW columns."""
+_NARROW_CYCLES = 3.2, 0.0
+"""The same for banks of NARROW columns."""
 _TILE_CYCLES = 10.0
 _LIST_CYCLES = 2.0
 """For each column, until it is in the list or not."""
@@ -84,11 +85,11 @@ def forms(gates: int, wide: bool = False) -> list[Form]:
     blocks = [Form("blocks", height) for height in (4, 8, 16)]
     if gates > 1:
         blocks += [Form("blocks", height, gates) for height in (1, 2, 4, 8, 16)]
-    banks = [Form("banks", _VECTOR, window=WINDOW)]
+    banks = [Form("banks", VECTOR, window=WINDOW)]
     if wide:
         # Low tiles do not fill a vector with one column. With vectors of 8 numbers pairs were slower.
-        blocks += [replace(form, columns=2) for form in blocks if 2 * form.lanes <= _VECTOR]
-        banks += [Form("banks", _VECTOR, window=NARROW)]
+        blocks += [replace(form, columns=2) for form in blocks if 2 * form.lanes <= VECTOR]
+        banks += [Form("banks", VECTOR, window=NARROW)]
     return [Form("dense", ROWS), *blocks, *banks, Form("csr", 1), Form("columns", ROWS)]
 
 
@@ -170,14 +171,13 @@ class Matrix:
         elif form.window == NARROW:
             spread = np.pad(tiles != 0, ((0, 0), (0, 0), (0, -tiles.shape[2] % NARROW)))
             steps = int(spread.reshape(*tiles.shape[:2], -1, NARROW).sum(axis=3).max(axis=1).sum())
-            return steps * _NARROW_CYCLES + len(tiles) * _TILE_CYCLES
         elif form.kind == "banks":
             # Windows can take more where weights are not spread; rows that keep most decide.
             steps = int((tiles != 0).sum(axis=2).max(axis=1).sum())
         else:
             kept = (tiles != 0).any(axis=1)
             steps = int(kept.reshape(len(tiles), -1, form.columns).any(axis=2).sum())
-        step, lane = CYCLES[form.kind]
+        step, lane = _NARROW_CYCLES if form.window == NARROW else CYCLES[form.kind]
         return steps * (step + lane * form.lanes * form.columns) + len(tiles) * _TILE_CYCLES + lists
 
 

@@ -26,7 +26,7 @@ from frenchpress.export.compiler.arithmetic import (
     IntegerRounding,
     held,
 )
-from frenchpress.export.compiler.formats import DENSE, NARROW, Array, Stored, padded
+from frenchpress.export.compiler.formats import DENSE, NARROW, VECTOR, Array, Stored, padded
 from frenchpress.packed.model import GATES
 
 Shape = tuple[int | Expr, ...]
@@ -36,8 +36,6 @@ Outputs = Callable[[int, Expr, Expr], None]
 """Stores, for a frame and a row, a sum."""
 _FRAMES = 4
 """Frames that a product takes side by side, so that a weight is read once for all of them."""
-_VECTOR = 16
-"""Cells, and rows of banks, at a time: a vector of AVX-512, two of AVX2."""
 _SUMS = 64
 """Sums at a time: 8 of the 16 registers of AVX2. Where more do not fit, they go to memory and back in every step."""
 
@@ -80,11 +78,11 @@ class Loops:
 
     def each(self, count: int, by_vector: bool, part: Callable[[Expr], None]) -> None:
         """part(item) for things that do not depend on each other; `by_vector`: many at a time, as LLVM may not do."""
-        vectors = count // _VECTOR if by_vector else 0
-        with T.serial(vectors) as group, T.vectorized(_VECTOR) as lane:
-            part(group * _VECTOR + lane)
-        with T.serial(count - vectors * _VECTOR) as rest:
-            part(vectors * _VECTOR + rest)
+        vectors = count // VECTOR if by_vector else 0
+        with T.serial(vectors) as group, T.vectorized(VECTOR) as lane:
+            part(group * VECTOR + lane)
+        with T.serial(count - vectors * VECTOR) as rest:
+            part(vectors * VECTOR + rest)
 
     def sums(self, lanes: int) -> int:
         """Sums of a tile that a thread holds."""
@@ -193,11 +191,11 @@ def _add_picked(
 ) -> None:  # fmt: skip
     """A step of narrow banks: of the columns in two registers AVX-512 picks one for each row."""
     _, column, place = index
-    lanes, vector, first = T.Ramp(0, 1, _VECTOR), f"{dtype}x{_VECTOR}", T.bind(column[step].astype("int32"))
-    low, high = (x(T.Ramp(first + start, 1, _VECTOR)) for start in (0, _VECTOR))
+    lanes, vector, first = T.Ramp(0, 1, VECTOR), f"{dtype}x{VECTOR}", T.bind(column[step].astype("int32"))
+    low, high = (x(T.Ramp(first + start, 1, VECTOR)) for start in (0, VECTOR))
     name = f"llvm.x86.avx512.vpermi2var.{'d' if dtype == 'int32' else 'ps'}.512"
-    picked = T.call_llvm_pure_intrin(vector, name, low, place[step, lanes].astype(f"int32x{_VECTOR}"), high)
-    own = T.Ramp(at, 1, _VECTOR)
+    picked = T.call_llvm_pure_intrin(vector, name, low, place[step, lanes].astype(f"int32x{VECTOR}"), high)
+    own = T.Ramp(at, 1, VECTOR)
     T.buffer_store(sums, sums[own] + values[step, lanes].astype(vector) * picked, [own])
 
 
